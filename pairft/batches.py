@@ -1,0 +1,126 @@
+"""Which examples make a step, in which order, and how they become tensors."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class Batch(NamedTuple):
+    """Examples padded to the longest of them."""
+
+    input_ids: Tensor  # int64 [examples, length]
+    attention_mask: Tensor  # int64 [examples, length]: 1 for a token, 0 for padding
+    token_type_ids: Tensor | None  # int64 [examples, length]: 0 first sentence, 1 second; None if the model has none
+    labels: Tensor  # int64 [examples] class ids, or float32 [examples] values
+    num_tokens: int  # without padding
+
+    def to(self, device: torch.device) -> "Batch":
+        moved = (part.to(device, non_blocking=True) if isinstance(part, Tensor) else part for part in self)
+        return Batch(*moved)
+
+    def inputs(self) -> dict[str, Tensor]:
+        """What the model's forward takes."""
+        inputs = {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        return inputs if self.token_type_ids is None else {**inputs, "token_type_ids": self.token_type_ids}
+
+
+class Position(NamedTuple):
+    """How far a training has come: `consumed` examples, by all processes, of the order of epoch `epoch`."""
+
+    epoch: int = 0
+    consumed: int = 0
+
+
+@dataclass(frozen=True)
+class StepData:
+    """The examples of one optimizer step."""
+
+    micro_batches: list[Batch]
+    num_examples: int
+    after: Position  # the position once this step is done
+
+
+Collate = Callable[[dict[str, Sequence[Any]]], Batch]
+
+
+def collate(rows: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id: int, multiple: int) -> Batch:
+    """Rows of the tokenised data as one Batch, padded on the right to the longest of them, rounded up to `multiple`."""
+    ids = rows["input_ids"]
+    lengths = numpy.array([len(row) for row in ids])
+    shape = (len(ids), -(-int(lengths.max()) // multiple) * multiple)
+    mask = numpy.arange(shape[1]) < lengths[:, None]
+
+    def padded(values: Sequence[Sequence[int]], padding: int) -> Tensor:
+        array = numpy.full(shape, padding, numpy.int64)
+        array[mask] = numpy.concatenate(values)
+        return torch.from_numpy(array)
+
+    types = rows.get("token_type_ids")
+    return Batch(
+        input_ids=padded(ids, pad_token_id),
+        attention_mask=torch.from_numpy(mask.astype(numpy.int64)),
+        token_type_ids=None if types is None else padded(types, pad_token_type_id),
+        labels=torch.from_numpy(numpy.array(rows["label"], dtype=numpy.asarray(rows["label"]).dtype)),
+        num_tokens=int(lengths.sum()),
+    )
+
+
+def epoch_order(num_rows: int, seed: int, epoch: int) -> Tensor:
+    """The order of the rows in an epoch, int64 [num_rows]: a function of seed and epoch alone, the one HF Trainer uses.
+
+    Its generator is its own, so that it draws nothing from the random state that dropout draws from.
+    """
+    return torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed + epoch))
+
+
+def steps_per_epoch(num_rows: int, batch_size: int, accumulate: int) -> int:
+    """Optimizer steps in an epoch; the last may have fewer examples."""
+    return -(-num_rows // (batch_size * accumulate))
+
+
+def training_steps(
+    dataset: "Dataset",
+    collate: Collate,
+    seed: int,
+    batch_size: int,
+    accumulate: int,
+    start: Position,
+    loader_draw: bool,
+) -> Iterator[StepData]:
+    """The steps from a position on, epoch after epoch without end. A step never reaches across epochs.
+
+    `loader_draw`: take one draw from the global random state as each epoch begins, as a DataLoader's iterator does.
+    """
+    epoch, consumed = start
+    while True:
+        if loader_draw and consumed == 0:
+            torch.empty((), dtype=torch.int64).random_()
+        order = epoch_order(len(dataset), seed, epoch)
+        while consumed < len(order):
+            rows = order[consumed : consumed + batch_size * accumulate]
+            micro_batches = [collate(dataset[part.tolist()]) for part in rows.split(batch_size)]
+            consumed += len(rows)
+            after = Position(epoch, consumed) if consumed < len(order) else Position(epoch + 1, 0)
+            yield StepData(micro_batches, len(rows), after)
+        epoch, consumed = epoch + 1, 0
+
+
+def evaluation_batches(
+    dataset: "Dataset", collate: Collate, batch_size: int, by_length: bool
+) -> Iterator[tuple[numpy.ndarray, Batch]]:
+    """Every row once, with the rows' indices. `by_length`: the longest first, so that batches hold little padding and
+    what is too large for the memory fails at once."""
+    order = numpy.arange(len(dataset))
+    if by_length:
+        lengths = dataset.with_format("numpy")["length"][:]
+        order = numpy.argsort(-lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        yield rows, collate(dataset[rows.tolist()])

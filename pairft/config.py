@@ -1,0 +1,287 @@
+"""Every setting of a run, its default and its meaning; read from the command line and from YAML.
+
+The flags, the keys of the file, the checks of their values and the table in the README all come from `Config`.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import math
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pairft.errors import UserError
+from pairft.tasks import TASKS
+
+Interval = int | str  # a number of steps, "epoch" or "never"
+
+
+def setting(default: Any, text: str, choices: Sequence[str] = (), flag: bool = True, kept: bool = True) -> Any:
+    """A field of Config. `flag`: it has a command line flag. `kept`: it belongs in a run's config.yaml."""
+    return field(default=default, metadata={"help": text, "choices": tuple(choices), "flag": flag, "kept": kept})
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one run; a flag `--batch-size` and a YAML key `batch_size` for the field `batch_size`."""
+
+    config: str | None = setting(None, "YAML file with any of these settings; a flag beats it", kept=False)
+    model: str = setting(
+        "google-bert/bert-base-uncased", "Hub id, local folder, or 'builtin': the small encoder of a PyPI package"
+    )
+    task: str = setting("mrpc", "row of the task table; 'custom' takes its columns from flags", choices=tuple(TASKS))
+    data: str = setting(
+        "nyu-mll/glue",
+        "Hub id, local folder with train.*, validation.*, test.* (parquet, csv, tsv, json, jsonl), or 'builtin': "
+        "generated pairs",
+    )
+    text_columns: tuple[str, ...] | None = setting(None, "one or two columns of sentences, comma-separated")
+    label_column: str | None = setting(None, "the column of the label")
+    epochs: int = setting(3, "passes over the training data")
+    max_steps: int | None = setting(None, "optimizer steps; beats --epochs")
+    batch_size: int = setting(8, "examples per micro-batch and process")
+    accumulate: int = setting(1, "micro-batches per step; the gradient is the mean over all their examples")
+    lr: float = setting(5e-5, "peak learning rate of AdamW")
+    warmup_ratio: float = setting(0.1, "share of the steps in which the learning rate rises from 0; then linear to 0")
+    weight_decay: float = setting(0.01, "AdamW's, on weight matrices; none on biases and norms")
+    max_grad_norm: float = setting(1.0, "gradients are scaled down to this L2 norm")
+    max_length: int | None = setting(None, "tokens per pair, the longer sentence cut first; default: the model's limit")
+    precision: str = setting(
+        "auto",
+        "of the forward pass; auto: on CUDA bf16 where the hardware has it, else fp16; fp32 elsewhere",
+        choices=("auto", "fp32", "bf16", "fp16"),
+    )
+    preset: str | None = setting(
+        None, "'trainer': hyperparameters and random draws as HF Trainer's defaults", choices=("trainer",)
+    )
+    device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
+    deterministic: bool = setting(False, "bit-reproducible kernels on CUDA")
+    tf32: bool = setting(False, "TF32 products in fp32 on CUDA")
+    eval_every: Interval = setting("epoch", "steps between evaluations, 'epoch' or 'never'; always after the last step")
+    save_every: Interval = setting("epoch", "steps between checkpoints, 'epoch' or 'never'; always after the last step")
+    log_every: int = setting(10, "steps between lines of the log")
+    seed: int = setting(42, "of the new weights, the order of examples and dropout")
+    runs_dir: str = setting("runs", "folder of the runs")
+    run_name: str | None = setting(None, "folder of this run in it; default: generated", kept=False)
+    resume: bool = setting(
+        False, "go on with --run-name's newest checkpoint; without a name, the newest unfinished run", kept=False
+    )
+    fallback: bool = setting(False, "the Hub was out of reach: builtin model and pairs instead", flag=False)
+
+
+PRESETS: dict[str, dict[str, Any]] = {"trainer": {"warmup_ratio": 0.0, "weight_decay": 0.0}}
+
+FIELDS = {f.name: f for f in dataclasses.fields(Config)}
+TYPES = typing.get_type_hints(Config)
+
+
+def flag_of(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def parse_value(name: str, value: Any) -> Any:
+    """A setting's value from a flag's text or from what YAML made of it (which reads 5e-5 as text).
+
+    Raises UserError naming the setting, the value and what it should be.
+    """
+    kind = TYPES[name]
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if value is None and type(None) in kinds:
+        return None
+    text = value.strip() if isinstance(value, str) else value
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        wanted = "true or false"
+    elif name == "text_columns":
+        columns = text.split(",") if isinstance(text, str) else text
+        if isinstance(columns, (list, tuple)) and all(isinstance(column, str) for column in columns):
+            return tuple(column.strip() for column in columns)
+        wanted = "column names, comma-separated"
+    elif kind == Interval and text in ("epoch", "never"):
+        return text
+    elif int in kinds:
+        wanted = "a number of steps, 'epoch' or 'never'" if kind == Interval else "a whole number"
+        try:
+            if isinstance(text, str) or (number and int(value) == value):
+                return int(text)
+        except (ValueError, OverflowError):
+            pass
+    elif kind is float:
+        wanted = "a number"
+        try:
+            if isinstance(text, str) or number:
+                return float(text)
+        except (ValueError, OverflowError):
+            pass
+    else:
+        if isinstance(value, str) or number:
+            return str(value)
+        wanted = "text"
+    raise UserError(f"{flag_of(name)} is {value!r}, but should be {wanted}")
+
+
+def closest(name: str, names: Sequence[str]) -> str:
+    """'; did you mean …?', or nothing where no name is near."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; python {self.prog} --help lists the flags")
+
+
+def flag_rows() -> list[tuple[str, str, str]]:
+    """(flag, default, meaning) of each flag, for the help and for the README's table."""
+    rows = []
+    for name, f in FIELDS.items():
+        if f.metadata["flag"]:
+            default = "off" if f.default is False else "none" if f.default is None else str(f.default)
+            choices = " [" + ", ".join(f.metadata["choices"]) + "]" if f.metadata["choices"] else ""
+            rows.append((flag_of(name), default, f.metadata["help"] + choices))
+    return rows
+
+
+def read_flags(argv: Sequence[str]) -> dict[str, Any]:
+    """The settings that the command line gives, parsed. Exits after --help; raises UserError for anything unknown."""
+    parser = _Parser(
+        prog="train.py",
+        description="Fine-tune an encoder on pairs of sentences.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    for flag, default, text in flag_rows():
+        name = flag[2:].replace("-", "_")
+        help_text = f"{text} (default: {default})".replace("%", "%%")
+        if TYPES[name] is bool:
+            parser.add_argument(flag, action="store_true", help=help_text)
+        else:
+            parser.add_argument(flag, metavar=name.upper(), help=help_text)
+    given, unknown = parser.parse_known_args(argv)
+    if unknown:
+        what = unknown[0].split("=")[0]
+        if not what.startswith("-"):
+            raise UserError(f"unexpected argument {what!r}: settings are given as flags, for example --epochs 3")
+        flags = [flag for flag, _, _ in flag_rows()]
+        raise UserError(
+            f"unknown flag {what}{closest(what, flags)} python train.py --help lists them".replace("? p", "? P")
+        )
+    return {name: parse_value(name, value) for name, value in vars(given).items()}
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """The settings of a YAML file, parsed. Keys may be spelled batch_size or batch-size."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"can't read the config file {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"the config file {path} is not UTF-8 text: save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        raise UserError(f"the config file {path} is not YAML{where}: write one 'key: value' a line") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"the config file {path} holds no settings: write one 'key: value' a line")
+    values = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        if name not in FIELDS or name == "config":
+            raise UserError(f"unknown key {key!r} in {path}{closest(name, list(FIELDS))}")
+        try:
+            values[name] = parse_value(name, value)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    return values
+
+
+def resolve(given: dict[str, Any]) -> Config:
+    """The whole config: what was given (flags over file), then the preset, then the defaults; checked."""
+    preset = given.get("preset")
+    if preset is not None and preset not in PRESETS:
+        raise UserError(f"--preset is {preset!r}, but should be one of: {', '.join(PRESETS)}")
+    config = Config(**{**(PRESETS[preset] if preset else {}), **given})
+    check(config)
+    return config
+
+
+def check(config: Config) -> None:
+    """Raise one UserError that names every setting out of its range."""
+    problems = []
+    for name, f in FIELDS.items():
+        value = getattr(config, name)
+        choices = f.metadata["choices"]
+        if choices and value is not None and value not in choices:
+            hint = closest(value, choices)
+            problems.append(f"{flag_of(name)} is {value!r}, but should be one of: {', '.join(choices)}{hint}")
+    for name in (
+        "epochs",
+        "max_steps",
+        "batch_size",
+        "accumulate",
+        "max_length",
+        "log_every",
+        "eval_every",
+        "save_every",
+    ):
+        value = getattr(config, name)
+        if isinstance(value, int) and value < 1:
+            problems.append(f"{flag_of(name)} is {value}, but should be at least 1")
+    ranges = {
+        "lr": (0, math.inf),
+        "warmup_ratio": (0, 1),
+        "weight_decay": (0, math.inf),
+        "max_grad_norm": (0, math.inf),
+    }
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if not math.isfinite(value) or not low <= value <= high or (name in ("lr", "max_grad_norm") and value == 0):
+            above = "above 0" if high == math.inf and name != "weight_decay" else "from 0"
+            problems.append(
+                f"{flag_of(name)} is {value}, but should be {above} to {high:g}".replace(" to inf", ", finite")
+            )
+    if not 0 <= config.seed < 2**32:
+        problems.append(f"--seed is {config.seed}, but should be from 0 to {2**32 - 1}")
+    if config.text_columns is not None and (len(config.text_columns) not in (1, 2) or not all(config.text_columns)):
+        problems.append(f"--text-columns is {','.join(config.text_columns)!r}, but should name one or two columns")
+    if config.text_columns is not None and len(set(config.text_columns)) < len(config.text_columns):
+        problems.append(f"--text-columns names {config.text_columns[0]!r} twice")
+    if config.task == "custom" and config.text_columns is None:
+        problems.append("--task custom needs --text-columns, for example --text-columns question,answer")
+    run = config.run_name
+    if run is not None and (not run or run.startswith(".") or set(run) & set('/\\:*?"<>|\0') or run != run.strip()):
+        problems.append(f"--run-name is {run!r}, but should be a plain folder name; --runs-dir says where it goes")
+    for name in ("model", "data", "runs_dir"):
+        if not getattr(config, name).strip():
+            problems.append(f"{flag_of(name)} is empty")
+    if problems:
+        raise UserError("\n  ".join(problems))
+
+
+def values(config: Config) -> dict[str, Any]:
+    """The settings that make a run what it is: all but those that say where it is kept."""
+    return {name: getattr(config, name) for name, f in FIELDS.items() if f.metadata["kept"]}
+
+
+def to_yaml(config: Config) -> str:
+    """These values as YAML; `read_file` takes it back unchanged."""
+    import yaml
+
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values(config).items()}
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+if __name__ == "__main__":  # the README's table of flags
+    sys.stdout.write("| flag | default | meaning |\n|---|---|---|\n")
+    for row in flag_rows():
+        sys.stdout.write("| `{}` | {} | {} |\n".format(*(cell.replace("|", "\\|") for cell in row)))

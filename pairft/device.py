@@ -1,0 +1,38 @@
+"""Where to compute, in which precision, and from which seed."""
+
+import os
+import random
+
+import numpy
+import torch
+
+from pairft.config import Config
+from pairft.errors import UserError
+
+
+def choose(config: Config) -> tuple[torch.device, torch.dtype | None]:
+    """The device, and the dtype of autocast (None: float32 throughout). Sets TF32 and determinism as asked."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind = config.device
+    if kind == "auto":
+        kind = next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if not available[kind]:
+        raise UserError(f"--device {kind}: this machine, or this build of torch, has none; leave it out or use cpu")
+    precision = config.precision
+    if precision == "auto":
+        precision = "fp32" if kind != "cuda" else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if precision == "fp16" and kind == "cpu":
+        raise UserError("--precision fp16 needs a GPU: on the CPU use fp32 or bf16")
+    torch.backends.cuda.matmul.allow_tf32 = config.tf32
+    torch.backends.cudnn.allow_tf32 = config.tf32
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(True)
+    return torch.device(kind), {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def seed_everything(seed: int) -> None:
+    """Python's, numpy's and torch's global random states, on every device."""
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)

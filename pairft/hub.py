@@ -1,0 +1,115 @@
+"""Whether the Hub can be reached, and what to do when it can't. Runs before any client library is imported, since
+these read HF_HUB_OFFLINE once and otherwise spend minutes on retries."""
+
+import dataclasses
+import os
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from pairft.config import Config
+from pairft.errors import UserError
+
+PROBE_SECONDS = 5.0  # for name, connection and answer together
+# Any of these given by name means: this, or an error; never the builtin pairs instead.
+ASKED_FOR = ("model", "data", "task", "text_columns", "label_column")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether --model or --data names a repository of the Hub: not 'builtin', and no folder of that name."""
+    return (
+        name != "builtin" and not Path(name).exists() and not name.startswith((".", "/", "~")) and name.count("/") < 2
+    )
+
+
+def offline() -> bool:
+    """Whether the environment forbids the Hub."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def reachable(seconds: float = PROBE_SECONDS) -> bool:
+    """Whether something answers at the Hub's address; an error or a dropped connection is an answer, too.
+
+    The deadline is kept by a thread: a time-out of the socket alone counts anew for each address that a name has, and
+    not at all while the name is looked up.
+    """
+    if offline():
+        return False
+    answered = threading.Event()
+    finished = threading.Event()
+
+    def probe() -> None:
+        try:
+            urllib.request.urlopen(urllib.request.Request(endpoint(), method="HEAD"), timeout=seconds).close()
+            answered.set()
+        except urllib.error.HTTPError:
+            answered.set()
+        except (ConnectionResetError, BrokenPipeError):  # it closed the connection: there, but in trouble
+            answered.set()
+        except (OSError, ValueError):
+            pass
+        finished.set()
+
+    threading.Thread(target=probe, daemon=True).start()
+    finished.wait(seconds)
+    return answered.is_set()
+
+
+def model_is_cached(model: str) -> bool:
+    """Whether config, weights and tokenizer of a Hub model lie in the local cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    def cached(*names: str) -> bool:
+        return any(isinstance(try_to_load_from_cache(model, name), str) for name in names)
+
+    weights = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+    return cached("config.json") and cached(*weights) and cached("tokenizer.json", "vocab.txt", "vocab.json")
+
+
+def data_is_cached(data: str, glue_config: str | None) -> bool:
+    """Whether `datasets` has prepared this Hub dataset before: a folder of Arrow files named after it."""
+    hub_home = Path(os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"))
+    cache = Path(os.environ.get("HF_DATASETS_CACHE", hub_home / "datasets")).expanduser()
+    name = canonical_data(data).replace("/", "___")
+    return any((cache / name).glob(f"{glue_config or '*'}/*/*/*.arrow"))
+
+
+def canonical_data(data: str) -> str:
+    """The short name of GLUE, which the client libraries no longer resolve, made whole."""
+    return "nyu-mll/glue" if data == "glue" else data
+
+
+def settle(config: Config, given: dict[str, Any], glue_config: str | None) -> Config:
+    """The config to train with: unchanged, or the builtin model and pairs where the Hub is out of reach and nothing
+    else was asked for. Raises UserError where something that is needed can't be had."""
+    wanted = {"--model": config.model, "--data": config.data}
+    on_hub = {flag: name for flag, name in wanted.items() if is_hub_id(name)}
+    forbidden = offline()
+    if not on_hub or reachable():
+        return config
+    missing = [
+        f"{flag} {name}"
+        for flag, name in on_hub.items()
+        if not (model_is_cached(name) if flag == "--model" else data_is_cached(name, glue_config))
+    ]
+    os.environ["HF_HUB_OFFLINE"] = "1"  # the cache answers, or nothing does: no retries
+    if not missing:
+        return config
+    why = "HF_HUB_OFFLINE is set" if forbidden else f"{endpoint()} can't be reached"
+    if any(name in given for name in ASKED_FOR):
+        raise UserError(
+            f"{' and '.join(missing)} not in the cache, and {why}: restore the connection, name a local folder, or use "
+            "--model builtin --data builtin, which need no Hub"
+        )
+    sys.stderr.write(
+        f"warning: {' and '.join(missing)} not in the cache, and {why}: training the builtin model on the builtin pairs "
+        "instead (--model builtin --data builtin)\n"
+    )
+    return dataclasses.replace(config, model="builtin", data="builtin", fallback=True)

@@ -1,0 +1,84 @@
+"""The metrics, as modules of `evaluate` that come with this package: nothing is downloaded, no script is run.
+
+The values are scikit-learn's and SciPy's. Importing this imports `evaluate`, which takes seconds: import it where a
+metric is computed.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+import numpy
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import accuracy_score, f1_score
+
+
+def info(description: str, kind: str) -> evaluate.MetricInfo:
+    features = datasets.Features(predictions=datasets.Value(kind), references=datasets.Value(kind))
+    return evaluate.MetricInfo(description=description, citation="", features=features, inputs_description="")
+
+
+class Accuracy(evaluate.Metric):
+    """The share of class ids that are right."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return info("accuracy", "int64")
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"accuracy": float(accuracy_score(references, predictions))}
+
+
+class F1(evaluate.Metric):
+    """F1 of class 1 where there are two classes, else the mean of all classes' F1 (macro)."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return info("F1", "int64")
+
+    def _compute(self, predictions: Any, references: Any, num_labels: int) -> dict[str, float]:
+        if num_labels == 2:
+            value = f1_score(references, predictions, labels=[0, 1], pos_label=1, average="binary", zero_division=0.0)
+        else:
+            value = f1_score(references, predictions, labels=range(num_labels), average="macro", zero_division=0.0)
+        return {"f1": float(value)}
+
+
+class Pearson(evaluate.Metric):
+    """Linear correlation; 0 where one side is constant and it is undefined."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return info("Pearson correlation", "float64")
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"pearson": correlation(pearsonr, predictions, references)}
+
+
+class Spearman(evaluate.Metric):
+    """Rank correlation; 0 where one side is constant and it is undefined."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return info("Spearman correlation", "float64")
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"spearman": correlation(spearmanr, predictions, references)}
+
+
+def correlation(statistic: Any, predictions: Any, references: Any) -> float:
+    if len(references) < 2 or min(numpy.ptp(predictions), numpy.ptp(references)) == 0:
+        return 0.0
+    return float(statistic(predictions, references).statistic)
+
+
+MODULES = {"accuracy": Accuracy, "f1": F1, "pearson": Pearson, "spearman": Spearman}
+
+
+def compute(
+    names: Sequence[str], predictions: numpy.ndarray, references: numpy.ndarray, num_labels: int
+) -> dict[str, float]:
+    """The named metrics of predictions against references: class ids, or values for a regression (num_labels 1)."""
+    scores: dict[str, float] = {}
+    for name in names:
+        module = MODULES[name](keep_in_memory=True, hash="pairft", experiment_id="pairft")
+        options = {"num_labels": num_labels} if name == "f1" else {}
+        scores |= module.compute(predictions=predictions, references=references, **options) or {}
+    return scores

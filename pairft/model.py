@@ -1,0 +1,159 @@
+"""The encoder and its new head: loaded, and saved as a folder that anyone can load."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pairft import builtin, hub
+from pairft.config import Config
+from pairft.data import Data
+from pairft.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+SIDECAR = "pairft.json"  # in a model folder: what predict needs beyond what transformers keeps
+
+
+def source_of(name: str) -> str:
+    """What the client libraries take for a --model: a folder's path, or a Hub id."""
+    if name == "builtin":
+        return str(builtin.model_folder())
+    if hub.is_hub_id(name):
+        return name
+    folder = Path(name).expanduser()
+    if not (folder / "config.json").is_file():
+        what = "has no config.json" if folder.is_dir() else "doesn't exist"
+        raise UserError(f"--model {name} {what}: name a folder saved by save_pretrained, a Hub id, or builtin")
+    return str(folder)
+
+
+def load_error(name: str, what: str, error: Exception) -> UserError:
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return UserError(f"can't load the {what} of --model {name}: {lines[0]}")
+
+
+def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedConfig"]:
+    """The fast tokenizer, and the model's config as it stands at the source."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    source = source_of(name)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise load_error(name, "config or tokenizer", error) from error
+    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+        raise UserError(f"--model {name} has no fast tokenizer with a padding token: choose another encoder")
+    return tokenizer, config
+
+
+def load_model(name: str, label_names: Sequence[str] | None, trained: bool = False) -> tuple["PreTrainedModel", str]:
+    """The classifier in float32, whatever its file holds, and a line on what of it is new.
+
+    `label_names` by id; None for a regression with one output. New weights are drawn from the global random state;
+    `trained`: they are an error instead.
+    """
+    from transformers import AutoModelForSequenceClassification, logging
+
+    names = list(label_names) if label_names is not None else ["score"]
+    logging.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # its report of new weights takes a page; ours is one line
+    try:
+        model, report = AutoModelForSequenceClassification.from_pretrained(
+            source_of(name),
+            dtype=torch.float32,
+            num_labels=len(names),
+            id2label=dict(enumerate(names)),
+            label2id={label: index for index, label in enumerate(names)},
+            problem_type="regression" if label_names is None else "single_label_classification",
+            ignore_mismatched_sizes=True,  # reported below, with a remedy
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    except UserError:
+        raise
+    except Exception as error:  # the loaders of weights raise errors of many kinds, some of their own
+        raise load_error(name, "weights", error) from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if report["mismatched_keys"]:
+        key, held, wanted = sorted(report["mismatched_keys"])[0]
+        raise UserError(
+            f"--model {name} doesn't fit the task: its {key} has the shape {list(held)}, but {len(names)} label(s) "
+            f"({', '.join(names[:8])}) need {list(wanted)}; take a model with as many labels, or one without a head"
+        )
+    new = sorted(report["missing_keys"])
+    if new and trained:
+        raise UserError(f"--model {name} is no trained classifier: it lacks {new[0]}; name a run's best or last folder")
+    shown = ", ".join(new[:4]) + (f" and {len(new) - 4} more" if len(new) > 4 else "")
+    return model, f"new weights, not from {name}: {shown}" if new else f"all weights from {name}"
+
+
+def sidecar(config: Config, pairs: Data, max_length: int) -> dict[str, Any]:
+    """What predict needs beyond what transformers keeps in a model folder."""
+    return {
+        "model": config.model,
+        "data": config.data,
+        "task": config.task,
+        "text_columns": pairs.text_columns,
+        "label_column": pairs.label_column,
+        "label_names": pairs.label_names,
+        "max_length": max_length,
+    }
+
+
+def save_model(
+    folder: Path,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    about: dict[str, Any],
+    settings: str,
+) -> None:
+    """Write a model folder: weights as safetensors, tokenizer, card and sidecar; under another name first, so that it
+    replaces an older one whole. `about`: the sidecar and the evaluation; `settings`: the config as YAML."""
+    part, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
+    for leftover in (part, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    model.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    (part / SIDECAR).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (part / "README.md").write_text(model_card(about, settings), encoding="utf-8")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(part, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def model_card(about: dict[str, Any], settings: str) -> str:
+    """The README of a model folder: what it answers, how well it did, and how it was trained."""
+    scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in about["validation"].items())
+    columns = " and ".join(f"`{column}`" for column in about["text_columns"])
+    labels = ", ".join(about["label_names"]) if about["label_names"] else "a number (regression)"
+    return f"""---
+library_name: transformers
+pipeline_tag: text-classification
+tags: [pairft]
+---
+
+# {about["model"]} fine-tuned on {about["data"]} ({about["task"]})
+
+Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
+Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). On the validation part:
+
+| metric | value |
+|---|---|
+{scores}
+
+Settings:
+
+```yaml
+{settings.strip()}
+```
+"""

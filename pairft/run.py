@@ -1,0 +1,95 @@
+"""A run's folder: found, made whole, and what is written down of how it came about."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pairft.config import Config, to_yaml
+from pairft.errors import UserError
+
+
+def check_new(config: Config) -> None:
+    """Raise UserError where the run's folder can't be made. Done first: nothing should be computed in vain."""
+    runs = Path(config.runs_dir).expanduser()
+    if config.run_name and (runs / config.run_name).exists():
+        raise UserError(f"the run {runs / config.run_name} exists: choose another --run-name, or go on with --resume")
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        probe = runs / f".probe-{os.getpid()}"
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise UserError(f"can't write to --runs-dir {runs}: {error.strerror}; choose another") from None
+
+
+def create(config: Config, manifest: dict[str, Any]) -> Path:
+    """Make the run's folder with config.yaml and manifest.json in it, all at once."""
+    runs = Path(config.runs_dir).expanduser()
+    model = config.model.rstrip("/").rsplit("/", 1)[-1]
+    stem = config.run_name or time.strftime(f"{model}-{config.task}-%Y%m%d-%H%M%S")
+    part = runs / f".{stem}-{os.getpid()}.part"
+    part.mkdir()
+    (part / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    for number in range(1, 1000):
+        folder = runs / (stem if number == 1 else f"{stem}-{number}")
+        if config.run_name and folder.exists():
+            break
+        try:
+            os.rename(part, folder)  # fails where a folder that holds something has the name
+            return folder
+        except OSError:
+            if config.run_name:
+                break
+    shutil.rmtree(part)
+    raise UserError(f"the run {runs / stem} exists: choose another --run-name, or go on with --resume")
+
+
+def find(runs: Path, name: str | None) -> Path:
+    """The folder of the run to go on with: the named one, or the newest without results. Raises UserError."""
+    if name is not None:
+        if not (runs / name / "config.yaml").is_file():
+            raise UserError(f"there is no run {runs / name} to resume: leave out --resume to begin it")
+        return runs / name
+    begun = list(runs.glob("*/config.yaml"))
+    unfinished = [path for path in begun if not (path.parent / "results.json").exists()]
+    if not unfinished:
+        raise UserError(f"{runs} holds no unfinished run to resume; name one with --run-name, or leave out --resume")
+    return max(unfinished, key=lambda path: path.stat().st_mtime).parent
+
+
+def manifest(argv: Sequence[str], data_fingerprint: str) -> dict[str, Any]:
+    """What is needed to tell later how a run came about."""
+    from importlib.metadata import version
+
+    packages = ("torch", "transformers", "datasets", "evaluate", "tokenizers", "numpy")
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+        revision = found.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        revision = None
+    return {
+        "command": [Path(sys.argv[0]).name, *argv],
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "git_revision": revision,
+        "data_fingerprint": data_fingerprint,
+        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, path)

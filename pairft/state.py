@@ -1,0 +1,45 @@
+"""All that a training changes as it goes on; a checkpoint holds exactly this."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pairft.batches import Position, StepData
+
+
+@dataclass
+class Window:
+    """What the next line of the log is about: the steps since the last one."""
+
+    loss_sum: Tensor  # on the device, so that counting does not wait for it
+    examples: int = 0
+    seconds: float = 0.0
+    tokens: int = 0  # real ones
+    slots: int = 0  # with padding
+
+    def count(self, loss_sum: Tensor, data: StepData) -> None:
+        self.loss_sum += loss_sum
+        self.examples += data.num_examples
+        self.tokens += sum(batch.num_tokens for batch in data.micro_batches)
+        self.slots += sum(batch.input_ids.numel() for batch in data.micro_batches)
+
+
+@dataclass
+class TrainState:
+    """The whole state of a training. The loop changes it, a checkpoint saves and restores it."""
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    window: Window
+    step: int = 0  # updates done
+    position: Position = field(default_factory=Position)
+    examples: int = 0  # seen in all
+    seconds: float = 0.0  # of training, without evaluating and saving
+    best: dict[str, Any] | None = None  # the evaluation that the main metric calls best
+
+    def epoch(self, num_rows: int) -> float:
+        """Epochs done, with the fraction of the one under way."""
+        return self.position.epoch + self.position.consumed / num_rows

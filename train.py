@@ -1,0 +1,186 @@
+"""Fine-tune an encoder on pairs of sentences: python train.py --epochs 3
+
+Read it from top to bottom: it wires the parts in the order in which things happen. The training itself is `fit` in
+pairft/loop.py; one update of the weights is `update` in pairft/step.py.
+"""
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pairft import config as settings
+from pairft import hub, run
+from pairft.config import Config
+from pairft.errors import EXIT_STOPPED, EXIT_USER, UserError
+from pairft.tasks import TASKS, metrics_of
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train as the command line says; the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        config, folder = understand(argv)
+        return 0 if config is None else train(config, folder, argv)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return EXIT_USER
+
+
+def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
+    """The settings, and the folder of the run to go on with. No settings where that run is finished."""
+    given = settings.read_flags(argv)
+    if "config" in given:
+        given = {**settings.read_file(given["config"]), **given}
+    folder = None
+    if given.get("resume"):
+        folder = run.find(Path(given.get("runs_dir", "runs")).expanduser(), given.get("run_name"))
+        if (folder / "results.json").exists():
+            sys.stderr.write(f"{folder} is finished: nothing to do\n")
+            return None, folder
+        given = {**settings.read_file(folder / "config.yaml"), **given, "run_name": folder.name}
+    config = settings.resolve(given)
+    if folder is None:
+        run.check_new(config)
+    return hub.settle(config, given, TASKS[config.task].glue_config), folder
+
+
+def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
+    """One training, from sentences to results.json; in a new folder, or on from the checkpoint in `folder`."""
+    # The heavy imports begin here, so that --help and a mistyped flag answer at once.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    import torch
+
+    from pairft import batches, checkpoint, data, device, model, optim, tokens
+    from pairft.evaluation import run_model, score
+    from pairft.loop import Schedule, fit
+    from pairft.record import Record, scores_of, table
+    from pairft.signals import StopRequest
+    from pairft.state import TrainState, Window
+    from pairft.step import update
+
+    # ---- from sentences to tokens ------------------------------------------------------------------------------------
+    where, amp_dtype = device.choose(config)
+    pairs = data.load(config)
+    tokenizer, model_config = model.load_tokenizer(config.model)
+    max_length = tokens.checked_length(config.max_length, tokenizer, model_config)
+    splits = tokens.tokenise(pairs, tokenizer, max_length)
+    collate = functools.partial(
+        batches.collate,
+        pad_token_id=tokenizer.pad_token_id,
+        pad_token_type_id=tokenizer.pad_token_type_id,
+        multiple=8 if where.type == "cuda" else 1,  # tensor cores work on multiples of 8
+    )
+
+    # ---- the model, its optimizer, and the state of the training that they are part of -------------------------------
+    device.seed_everything(config.seed)
+    classifier, what_is_new = model.load_model(config.model, pairs.label_names)
+    device.seed_everything(config.seed)  # again, as Trainer does: the draws for the new head must not shift dropout's
+    classifier.to(where)
+    state = TrainState(
+        model=classifier,
+        optimizer=optim.build_optimizer(classifier, config.weight_decay),
+        scaler=torch.amp.GradScaler(where.type, enabled=amp_dtype == torch.float16),
+        window=Window(torch.zeros((), device=where)),
+    )
+    saved = checkpoint.whole_checkpoints(folder / "checkpoints") if folder is not None else []
+    if saved:
+        checkpoint.load(saved[-1], state)
+
+    # ---- how long, and when what is due ------------------------------------------------------------------------------
+    num_rows = len(splits["train"])
+    total_steps = config.max_steps or config.epochs * batches.steps_per_epoch(
+        num_rows, config.batch_size, config.accumulate
+    )
+    schedule = Schedule(total_steps, config.log_every, config.eval_every, config.save_every)
+    warmup = optim.warmup_steps(total_steps, config.warmup_ratio)
+    as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
+    metrics, main_metric = metrics_of(TASKS[config.task], pairs.label_names)
+
+    # ---- the run's folder --------------------------------------------------------------------------------------------
+    resumed = folder is not None
+    if folder is None:
+        folder = run.create(config, run.manifest(argv, {name: rows._fingerprint for name, rows in splits.items()}))
+    written = settings.to_yaml(config)
+    record = Record(folder, total_steps, num_rows, written, first_step=state.step)
+    start = f"from step {state.step}" + (", there is no whole checkpoint" if resumed and not saved else "")
+    record.say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where}, {start}\n{what_is_new}")
+
+    def evaluate(state: TrainState) -> None:
+        """Score the validation part; keep the model if it is the best so far, and the last one."""
+        began = time.perf_counter()
+        outcome = run_model(classifier, splits["validation"], collate, where, amp_dtype, as_trainer)
+        scores = score(outcome, metrics, as_trainer)
+        here = {"step": state.step, "epoch": state.epoch(num_rows), "validation": scores}
+        record.validation(here, time.perf_counter() - began)
+        best = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
+        state.best = here if best else state.best
+        sidecar = {**model.sidecar(config, pairs, max_length), **here}
+        for name in ["best"] * best + ["last"] * (state.step == total_steps):
+            model.save_model(folder / name, classifier, tokenizer, sidecar, written)
+
+    # ---- the training ------------------------------------------------------------------------------------------------
+    with StopRequest() as stop:
+        if state.step < total_steps:
+            fit(
+                state,
+                batches.training_steps(
+                    splits["train"],
+                    collate,
+                    config.seed,
+                    config.batch_size,
+                    config.accumulate,
+                    state.position,
+                    as_trainer,
+                ),
+                functools.partial(
+                    update,
+                    classifier,
+                    state.optimizer,
+                    state.scaler,
+                    device=where,
+                    amp_dtype=amp_dtype,
+                    max_grad_norm=config.max_grad_norm,
+                ),
+                lambda step: optim.lr_at(step, total_steps, config.lr, warmup),
+                schedule,
+                log=record.training,
+                evaluate=evaluate,
+                save=functools.partial(checkpoint.save, folder / "checkpoints"),
+                stop_asked=stop.asked,
+            )
+    if stop.signal is not None and state.step < total_steps:
+        record.say(f"stopped after step {state.step}; go on with: python train.py --resume --run-name {folder.name}")
+        record.close()
+        return EXIT_STOPPED[stop.signal]
+
+    # ---- what came of it ---------------------------------------------------------------------------------------------
+    assert state.best is not None, state.step  # after the last step it evaluates
+    evaluations = [line for line in record.lines() if line["split"] == "validation"]
+    last = {"step": state.step, "epoch": state.epoch(num_rows), "validation": scores_of(evaluations[-1])}
+    results = {
+        "best": state.best,
+        "last": last,
+        "train": {
+            "steps": state.step,
+            "seconds": state.seconds,  # without evaluating and saving
+            "examples_per_second": state.examples / state.seconds,
+        },
+        "model": config.model,
+        "data": config.data,
+        "task": config.task,
+        "fallback": config.fallback,
+        "seed": config.seed,
+    }
+    record.hyperparameters(results, settings.values(config))
+    run.write_json(folder / "results.json", results)
+    record.close()
+    print(table(evaluations, state.best["step"]))
+    print(f"best: {folder / 'best'}  (tensorboard --logdir {config.runs_dir} shows the run)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
