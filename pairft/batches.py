@@ -22,8 +22,11 @@ class Batch(NamedTuple):
     num_tokens: int  # without padding
 
     def to(self, device: torch.device) -> "Batch":
-        moved = (part.to(device, non_blocking=True) if isinstance(part, Tensor) else part for part in self)
-        return Batch(*moved)
+        def move(part: Tensor) -> Tensor:
+            return part.to(device, non_blocking=True)
+
+        types = None if self.token_type_ids is None else move(self.token_type_ids)
+        return Batch(move(self.input_ids), move(self.attention_mask), types, move(self.labels), self.num_tokens)
 
     def inputs(self) -> dict[str, Tensor]:
         """What the model's forward takes."""

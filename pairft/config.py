@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import math
 import sys
+import textwrap
 import types
 import typing
 from collections.abc import Sequence
@@ -133,6 +134,11 @@ def closest(name: str, names: Sequence[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
+class _Formatter(argparse.HelpFormatter):
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)  # a name such as google-bert stays whole
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; python {self.prog} --help lists the flags")
@@ -153,6 +159,8 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
     """The settings that the command line gives, parsed. Exits after --help; raises UserError for anything unknown."""
     parser = _Parser(
         prog="train.py",
+        usage="python train.py [flags]",
+        formatter_class=_Formatter,
         description="Fine-tune an encoder on pairs of sentences.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
@@ -163,7 +171,7 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
         if TYPES[name] is bool:
             parser.add_argument(flag, action="store_true", help=help_text)
         else:
-            parser.add_argument(flag, metavar=name.upper(), help=help_text)
+            parser.add_argument(flag, metavar=name.split("_")[-1].upper(), help=help_text)
     given, unknown = parser.parse_known_args(argv)
     if unknown:
         what = unknown[0].split("=")[0]
@@ -187,7 +195,8 @@ def read_file(path: str | Path) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise UserError(f"the config file {path} is not UTF-8 text: save it as UTF-8") from None
     except yaml.YAMLError as error:
-        where = f", line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"the config file {path} is not YAML{where}: write one 'key: value' a line") from None
     if content is None:
         return {}

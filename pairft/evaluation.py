@@ -58,9 +58,9 @@ def run_model(
                 losses = losses.mean().expand(len(rows))
             parts.append((logits.float(), losses.float(), batch.labels))
             order.append(rows)
-        logits, losses, labels = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+        whole = [torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)]
     back = numpy.argsort(numpy.concatenate(order))
-    return Outcome(logits[back], losses[back], labels[back])
+    return Outcome(*(part[back] for part in whole))
 
 
 def predictions_of(logits: numpy.ndarray) -> numpy.ndarray:

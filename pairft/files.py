@@ -9,7 +9,7 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -62,7 +62,7 @@ def read_files(files: list[Path], columns: list[str]) -> "Dataset":
     try:
         return datasets.Dataset.from_generator(
             rows_of_all,
-            gen_kwargs={"files": files, "names": names},
+            gen_kwargs={"files": tuple(files), "names": tuple(names)},  # lists would be taken for shards
             features=datasets.Features({name: datasets.Value("string") for name in names}),
             fingerprint=key,
         )
@@ -80,7 +80,7 @@ def unreadable(files: list[Path], error: BaseException) -> UserError:
     return UserError(f"can't read {which}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
 
 
-def rows_of_all(files: list[Path], names: list[str]) -> Iterator[dict[str, str | None]]:
+def rows_of_all(files: Sequence[Path], names: Sequence[str]) -> Iterator[dict[str, str | None]]:
     """The named columns of every row of every file."""
     for path in files:
         for row in rows(path):
@@ -160,7 +160,7 @@ def list_items(file: IO[str]) -> Iterator[Any]:
     while chunk := file.read(1 << 20):
         text, at = text[at:] + chunk, 0
         while True:
-            start = gap.match(text, at).end()
+            start = found.end() if (found := gap.match(text, at)) else at
             if text.startswith("]", start):
                 return
             try:

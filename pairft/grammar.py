@@ -9,6 +9,7 @@ sentences of a positive as of a negative, and what is left to learn is which wor
 
 import random
 from dataclasses import dataclass, replace
+from typing import Any
 
 SPLIT_SIZES = {"train": 2000, "validation": 400, "test": 400}  # pairs
 LABEL_NAMES = ("not_equivalent", "equivalent")
@@ -67,7 +68,7 @@ SCENES = (
     Scene(
         COMPANIES,
         (
-            verbs("bought/buy, purchased/purchase, acquired/acquire", "sued/sue, took to court/taken to court/take to court"),
+            verbs("bought/buy, purchased/purchase, acquired/acquire", "sued/sue, prosecuted/prosecute"),
             verbs("supported/support, backed/back", "opposed/oppose, resisted/resist", exact=True),
         ),
         "after {} days of talks",
@@ -101,7 +102,8 @@ CAPITALS = {
     "Madrid": "Spanish", "Vienna": "Austrian", "Athens": "Greek", "Cairo": "Egyptian", "Moscow": "Russian",
     "Beijing": "Chinese", "Oslo": "Norwegian", "Warsaw": "Polish", "Dublin": "Irish", "Lima": "Peruvian",
 }  # fmt: skip
-NUMBERS = ["three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]  # fmt: skip
+NUMBERS = ("three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
+           "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")  # fmt: skip
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
           "December")  # fmt: skip
 # What happened as well: a subject, and two groups of opposite predicates.
@@ -115,6 +117,8 @@ SIDELINES = tuple(
         ("the weather", "improved, got better", "worsened, got worse"),
     )
 )
+# How often the label hangs on a part, and on how many parts at once. Found by trial (docs/log.md): with a single part
+# in each pair, the encoder is still at chance after 3 epochs.
 FOCI = {"place": 6, "verb": 3, "negation": 2, "day": 3, "sideline": 1, "amount": 2, "roles": 2}
 FOCUS_COUNTS = (1, 2, 2, 2, 3, 3)
 LINKS = ("after", "because", "while", "although")
@@ -205,8 +209,8 @@ def tell(event: Event, wording: Wording, parts: frozenset[str]) -> str:
         clause = f"{date}, {clause}" if wording.date_first else f"{clause} {date}"
     if "sideline" in parts:
         subject, groups = event.sideline
-        group = groups[event.sideline_side]
-        aside = f"{event.link} {subject} {group[wording.sideline % len(group)]}"
+        predicates = groups[event.sideline_side]
+        aside = f"{event.link} {subject} {predicates[wording.sideline % len(predicates)]}"
         clause = f"{aside}, {clause}" if wording.sideline_first else f"{clause} {aside}"
     return clause[0].upper() + clause[1:] + "."
 
@@ -258,7 +262,7 @@ def draw_pair(rng: random.Random) -> Pair:
         date_first=first.date_first ^ (rng.random() < 0.2),
         day_first=first.day_first ^ (rng.random() < 0.1),
     )
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "verb": {"side": 1 - event.side},
         "negation": {"side": 1 - event.side},
         "roles": {"agent": event.patient, "patient": event.agent},

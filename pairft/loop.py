@@ -38,7 +38,7 @@ def fit(
     schedule: Schedule,
     log: Callable[[TrainState, float, Tensor], None],
     evaluate: Callable[[TrainState], None],
-    save: Callable[[TrainState], None],
+    save: Callable[[TrainState], object],
     stop_asked: Callable[[], bool],
 ) -> None:
     """Train until the last step, or until asked to stop. What is due after a step is done before a stop, so that going

@@ -69,7 +69,7 @@ def correlation(statistic: Any, predictions: Any, references: Any) -> float:
     return float(statistic(predictions, references).statistic)
 
 
-MODULES = {"accuracy": Accuracy, "f1": F1, "pearson": Pearson, "spearman": Spearman}
+MODULES: dict[str, type[evaluate.Metric]] = {"accuracy": Accuracy, "f1": F1, "pearson": Pearson, "spearman": Spearman}
 
 
 def compute(

@@ -27,7 +27,7 @@ class Record:
     num_rows: int  # of the training part
     settings: str  # the config as YAML
     first_step: int = 0  # steps already done by the run that this one goes on with
-    bar: "tqdm | None" = None
+    bar: "tqdm[Any] | None" = None
     _writer: "SummaryWriter | None" = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -65,7 +65,7 @@ def find(runs: Path, name: str | None) -> Path:
     return max(unfinished, key=lambda path: path.stat().st_mtime).parent
 
 
-def manifest(argv: Sequence[str], data_fingerprint: str) -> dict[str, Any]:
+def manifest(argv: Sequence[str], data_fingerprint: dict[str, str]) -> dict[str, Any]:
     """What is needed to tell later how a run came about."""
     from importlib.metadata import version
 

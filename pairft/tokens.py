@@ -107,4 +107,5 @@ def has_label(labels: "numpy.ndarray") -> "numpy.ndarray":
     """Which rows have one, bool [rows]. labels: int64 class ids, or float32 values."""
     import numpy
 
-    return ~numpy.isnan(labels) if labels.dtype.kind == "f" else labels != UNLABELLED
+    labelled: numpy.ndarray = (labels != UNLABELLED) & ~numpy.isnan(labels)
+    return labelled
