@@ -70,7 +70,7 @@ def collate(rows: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id
         input_ids=padded(ids, pad_token_id),
         attention_mask=torch.from_numpy(mask.astype(numpy.int64)),
         token_type_ids=None if types is None else padded(types, pad_token_type_id),
-        labels=torch.from_numpy(numpy.array(rows["label"], dtype=numpy.asarray(rows["label"]).dtype)),
+        labels=torch.tensor(rows["label"]),  # floats as float32
         num_tokens=int(lengths.sum()),
     )
 

@@ -8,7 +8,7 @@ import numpy
 import torch
 
 from pairft.batches import Collate, evaluation_batches
-from pairft.step import example_losses
+from pairft.step import loss_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -53,9 +53,7 @@ def run_model(
             batch = batch.to(device)
             with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
                 logits = model(**batch.inputs()).logits
-            losses = example_losses(logits, batch.labels)
-            if as_trainer:
-                losses = losses.mean().expand(len(rows))
+            losses = loss_of(logits, batch.labels, "mean" if as_trainer else "none").expand(len(rows))
             parts.append((logits.float(), losses.float(), batch.labels))
             order.append(rows)
         whole = [torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)]

@@ -9,13 +9,16 @@ from torch.nn import functional as F
 from pairft.batches import Batch
 
 
-def example_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """The loss of each example, [examples], in float32 or better: cross entropy, or the squared error where the labels
-    are numbers. logits: [examples, classes], or [examples, 1] for a regression."""
+def loss_of(logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
+    """Cross entropy, or the squared error where the labels are numbers, in float32 or better. Of each example
+    (`reduction` "none": [examples]), or their "sum" or "mean".
+
+    logits: [examples, classes], or [examples, 1] for a regression; labels [examples]: int64 class ids, float32 values.
+    """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if labels.is_floating_point():
-        return F.mse_loss(logits.squeeze(-1), labels, reduction="none")
-    return F.cross_entropy(logits, labels, reduction="none")
+        return F.mse_loss(logits.squeeze(-1), labels, reduction=reduction)
+    return F.cross_entropy(logits, labels, reduction=reduction)
 
 
 def update(
@@ -43,7 +46,7 @@ def update(
         batch = batch.to(device)
         with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
             logits = model(**batch.inputs()).logits
-        loss = example_losses(logits, batch.labels).sum()
+        loss = loss_of(logits, batch.labels, "sum")
         scaler.scale(loss / num_examples).backward()
         loss_sum += loss.detach()
     scaler.unscale_(optimizer)  # so that the norm is that of the gradients themselves

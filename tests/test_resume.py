@@ -1,0 +1,104 @@
+"""Going on from a checkpoint ends as if never stopped: weights, best, lines and scores, bit for bit."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import read_lines
+from safetensors.torch import load_file
+
+from pairft import checkpoint
+
+FLAGS = ("--epochs", 2, "--lr", "1e-3", "--log-every", 3, "--accumulate", 1)
+
+
+def undone(run: Path, copy: Path, step: int) -> None:
+    """The run as a kill between this checkpoint and the next would have left it: lines already written stay."""
+    shutil.copytree(run, copy)
+    (copy / "results.json").unlink()
+    shutil.rmtree(copy / "last")
+    for folder in (copy / "checkpoints").iterdir():
+        if folder.name > f"step-{step:08d}":
+            shutil.rmtree(folder)
+
+
+def comparable(run: Path, split: str) -> list[dict]:
+    return [{k: v for k, v in line.items() if k != "examples_per_second"} for line in read_lines(run, split)]
+
+
+@pytest.mark.parametrize("step", [11, 8])  # within an epoch and between two lines of the log; at the end of an epoch
+@pytest.mark.parametrize("preset", [(), ("--preset", "trainer")])
+def test_resume_is_exact(go, tmp_path, step, preset):
+    whole, killed = tmp_path / "runs" / "whole", tmp_path / "runs" / "killed"
+    assert go(*FLAGS, *preset, "--save-every", step, "--run-name", "whole") == 0
+    undone(whole, killed, step)
+    torch.manual_seed(99)  # another process would begin elsewhere
+    assert go("--resume", "--run-name", "killed") == 0
+    weights, resumed = (load_file(run / "last" / "model.safetensors") for run in (whole, killed))
+    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+    for split in ("train", "validation"):
+        assert comparable(whole, split) == comparable(killed, split)
+    before, after = (json.loads((run / "results.json").read_text()) for run in (whole, killed))
+    assert (before["best"], before["last"]) == (after["best"], after["last"])
+
+
+def test_a_finished_run_stays_as_it_is(go, tmp_path, capsys):
+    assert go(*FLAGS, "--run-name", "a") == 0
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "a").rglob("*")}
+    assert go("--resume", "--run-name", "a") == 0
+    assert "is finished" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "a").rglob("*")} == files
+
+
+def test_resume_without_a_name_takes_the_newest_unfinished_run(go, tmp_path):
+    for age, name in enumerate(("newer", "older", "finished")):
+        assert go(*FLAGS, "--run-name", name) == 0
+        os.utime(tmp_path / "runs" / name / "config.yaml", (1e9 - age, 1e9 - age))
+    for name in ("newer", "older"):
+        (tmp_path / "runs" / name / "results.json").unlink()
+    assert go("--resume") == 0
+    assert (tmp_path / "runs" / "newer" / "results.json").exists()
+    assert not (tmp_path / "runs" / "older" / "results.json").exists()
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again_and_says_so(go, tmp_path, capsys):
+    whole, killed = tmp_path / "runs" / "whole", tmp_path / "runs" / "killed"
+    assert go(*FLAGS, "--run-name", "whole") == 0
+    undone(whole, killed, 0)
+    assert go("--resume", "--run-name", "killed") == 0
+    assert "no whole checkpoint" in capsys.readouterr().err
+    assert comparable(whole, "train") == comparable(killed, "train")
+
+
+def test_a_checkpoint_holds_the_optimizer_under_parameter_names_and_its_layout(go, tmp_path):
+    assert go(*FLAGS, "--run-name", "a") == 0
+    folder = checkpoint.whole_checkpoints(tmp_path / "runs" / "a" / "checkpoints")[-1]
+    weights, moments = load_file(folder / "model.safetensors"), load_file(folder / "optimizer.safetensors")
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    assert moments[f"exp_avg/{name}"].shape == moments[f"exp_avg_sq/{name}"].shape == weights[name].shape
+    assert moments[f"step/{name}"].item() == 16
+    state = json.loads((folder / "state.json").read_text())
+    assert state["layout"] == checkpoint.LAYOUT and state["position"] == {"epoch": 2, "consumed": 0}
+    state["layout"] = 99
+    (folder / "state.json").write_text(json.dumps(state))
+    (tmp_path / "runs" / "a" / "results.json").unlink()
+    assert go("--resume", "--run-name", "a") == 2
+
+
+def test_random_states_come_back():
+    import random
+
+    import numpy
+
+    def draw():
+        return torch.rand(3).tolist(), numpy.random.rand(3).tolist(), random.random(), random.gauss(0, 1)
+
+    random.gauss(0, 1)  # leaves a second number in wait
+    numpy.random.randn()
+    states = checkpoint.random_states()
+    first = draw()
+    checkpoint.restore_random_states(states)
+    assert draw() == first
