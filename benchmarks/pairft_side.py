@@ -1,0 +1,56 @@
+"""The same job by train.py: one process of compare_trainer.py. Only the clock is added, around the parts that train.py
+imports, so that the first step's end and the time of an evaluation can be told."""
+
+import gc
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import train
+
+output, *flags = sys.argv[1:]
+first_step_ended: list[float] = []
+evaluations: list[tuple[int, float]] = []  # rows, seconds
+
+
+def train_with_clock(*args):
+    """train.train, with a clock around update and run_model. It begins as train.train does, collector off and all."""
+    gc.disable()
+    from pairft import evaluation, step
+
+    update, run_model = step.update, evaluation.run_model
+
+    def first(*args, **kwargs):
+        result = update(*args, **kwargs)
+        if not first_step_ended:
+            first_step_ended.append(time.time())
+        return result
+
+    def timed(model, dataset, *args, **kwargs):
+        began = time.perf_counter()
+        result = run_model(model, dataset, *args, **kwargs)
+        evaluations.append((len(dataset), time.perf_counter() - began))
+        return result
+
+    step.update, evaluation.run_model = first, timed
+    return plain_train(*args)
+
+
+plain_train, train.train = train.train, train_with_clock
+code = train.main(flags)
+assert code == 0, code
+folder = Path(flags[flags.index("--runs-dir") + 1]) / flags[flags.index("--run-name") + 1]
+results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+rows, seconds = map(sum, zip(*evaluations, strict=True))
+measured = {
+    "first_step_ended": first_step_ended[0],
+    "steps": results["train"]["steps"],
+    "train_seconds": results["train"]["seconds"],
+    "train_examples_per_second": results["train"]["examples_per_second"],
+    "eval_examples_per_second": rows / seconds,
+    "accuracy": results["last"]["validation"]["accuracy"],
+    "f1": results["last"]["validation"]["f1"],
+}
+Path(output).write_text(json.dumps(measured), encoding="utf-8")
