@@ -7,7 +7,6 @@ import argparse
 import dataclasses
 import difflib
 import math
-import sys
 import textwrap
 import types
 import typing
@@ -178,9 +177,7 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
         if not what.startswith("-"):
             raise UserError(f"unexpected argument {what!r}: settings are given as flags, for example --epochs 3")
         flags = [flag for flag, _, _ in flag_rows()]
-        raise UserError(
-            f"unknown flag {what}{closest(what, flags)} python train.py --help lists them".replace("? p", "? P")
-        )
+        raise UserError(f"unknown flag {what}{closest(what, flags)} (python train.py --help lists them)")
     return {name: parse_value(name, value) for name, value in vars(given).items()}
 
 
@@ -288,9 +285,3 @@ def to_yaml(config: Config) -> str:
 
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values(config).items()}
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-
-
-if __name__ == "__main__":  # the README's table of flags
-    sys.stdout.write("| flag | default | meaning |\n|---|---|---|\n")
-    for row in flag_rows():
-        sys.stdout.write("| `{}` | {} | {} |\n".format(*(cell.replace("|", "\\|") for cell in row)))

@@ -1,0 +1,43 @@
+"""Writes the parts of the README that come from the code: python docs/generate.py. A test keeps them current."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from pairft.config import flag_rows  # noqa: E402
+
+
+def source_of(path: str, function: str) -> str:
+    """A function of a file as it stands there."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    found = next(node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == function)
+    return "```python\n" + "\n".join(text.splitlines()[found.lineno - 1 : found.end_lineno]) + "\n```\n"
+
+
+def flag_table() -> str:
+    rows = ["| flag | default | meaning |", "|---|---|---|"]
+    rows += [f"| `{flag}` | {default} | {meaning} |" for flag, default, meaning in flag_rows()]
+    return "\n".join(rows) + "\n"
+
+
+def current(readme: str) -> str:
+    """The README with its generated parts as the code has them now."""
+    parts = {
+        "loop": source_of("pairft/loop.py", "fit"),
+        "update": source_of("pairft/step.py", "update"),
+        "flags": flag_table(),
+    }
+    for name, content in parts.items():
+        pattern = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        readme, count = pattern.subn(lambda found, content=content: found[1] + content + found[2], readme)  # type: ignore[misc]
+        assert count == 1, (name, count)
+    return readme
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(current(path.read_text(encoding="utf-8")), encoding="utf-8")

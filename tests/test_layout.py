@@ -1,0 +1,81 @@
+"""Rules that a reader relies on: one-way imports, short files, a README that says what the code does."""
+
+import ast
+import re
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+MODULES = sorted((ROOT / "pairft").glob("*.py"))
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, inside functions too; names imported from pairft itself as pairft.name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"pairft.{alias.name}" for alias in node.names} if node.module == "pairft" else {str(node.module)}
+    return found
+
+
+def test_imports_run_one_way():
+    names = {f"pairft.{path.stem}" for path in MODULES}
+    graph = {f"pairft.{path.stem}": imports_of(path) & names for path in MODULES}
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError, naming the circle
+    assert set(order) >= names - {"pairft.__init__"}
+
+
+def test_the_product_does_not_use_what_it_replaces():
+    for path in [*MODULES, ROOT / "train.py"]:
+        text = path.read_text(encoding="utf-8")
+        assert not imports_of(path) & {"accelerate", "lightning", "ignite"}, path
+        assert not re.search(r"import .*\b(Trainer|TrainingArguments)\b", text), path
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    light = {"torch", "transformers", "datasets", "evaluate", "numpy", "pyarrow", "yaml", "sklearn", "scipy"}
+    code = f"import sys, train; print(sorted(set(sys.modules) & {light!r}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted(ROOT.glob("tests/*.py")), ROOT / "train.py"], ids=lambda p: p.name)
+def test_files_are_short(path):
+    limit = 120 if path.name == "loop.py" else 300
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= limit
+
+
+def test_the_readme_is_current():
+    sys.path.insert(0, str(ROOT / "docs"))
+    import generate
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert generate.current(readme) == readme, "run python docs/generate.py"
+
+
+def test_the_design_names_every_file():
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    for path in MODULES:
+        if path.stem not in ("__init__", "errors"):
+            assert path.name in design, path.name
+
+
+def test_setup_admits_the_constraints():
+    from configparser import ConfigParser
+
+    from packaging.requirements import Requirement
+
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in lines if "==" in line)
+    wanted = setup["options"]["install_requires"] + "\n".join(setup["options.extras_require"].values())
+    for text in filter(None, wanted.splitlines()):
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(pinned[requirement.name.lower().replace("_", "-")]), text
