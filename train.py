@@ -180,7 +180,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         "fallback": config.fallback,
         "seed": config.seed,
     }
-    record.hyperparameters(results, settings.values(config))
+    record.hyperparameters(settings.values(config), scores_of(evaluations[-1]))
     run.write_json(folder / "results.json", results)
     record.close()
     print(table(evaluations, state.best["step"]))

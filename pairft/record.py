@@ -112,17 +112,15 @@ class Record:
             self._writer.add_text("config", "```yaml\n" + self.settings + "```")
         return self._writer
 
-    def hyperparameters(self, results: dict[str, Any], values: dict[str, Any]) -> None:
-        """TensorBoard's page of hyperparameters, in the run's own event file; add_hparams would add a run."""
+    def hyperparameters(self, values: dict[str, Any], scores: dict[str, float]) -> None:
+        """TensorBoard's page of hyperparameters, beside the scores that are scalars already. It goes to the run's own
+        event file; add_hparams would make it another run."""
         from torch.utils.tensorboard.summary import hparams
 
-        scores = {f"best/{name}": value for name, value in results["best"]["validation"].items()}
         kinds = (bool, int, float, str)
         plain = {name: value if isinstance(value, kinds) else str(value) for name, value in values.items()}
-        for summary in hparams(plain, scores):
+        for summary in hparams(plain, {f"validation/{name}": value for name, value in scores.items()}):
             self.writer()._get_file_writer().add_summary(summary)
-        for name, value in scores.items():
-            self.writer().add_scalar(name, value, results["best"]["step"])
 
     def close(self) -> None:
         if self.bar is not None:
