@@ -58,10 +58,13 @@ def predict(args: argparse.Namespace) -> None:
     if args.output is not None and Path(args.output).suffix not in OUTPUTS:
         raise UserError(f"--output {args.output}: its name should end in one of {', '.join(OUTPUTS)}")
 
+    import datasets
+
     from pairft import batches, device, model, tokens
     from pairft.data import Data, check_rows, read_labels
     from pairft.evaluation import run_model, score
 
+    datasets.disable_progress_bars()
     about_file = Path(args.model).expanduser() / model.SIDECAR
     about = json.loads(about_file.read_text(encoding="utf-8")) if about_file.is_file() else {}
     tokenizer, config = model.load_tokenizer(args.model)
@@ -120,11 +123,8 @@ def one_row(row: dict[str, str]) -> "Dataset":
 
 def rows_of(path: Path, columns: list[str]) -> "Dataset":
     """The wanted columns of a file. Raises UserError where there is no such file or its kind is unknown."""
-    import datasets
-
     from pairft import files
 
-    datasets.disable_progress_bars()
     if not path.is_file():
         raise UserError(f"--data {path} {'is a folder' if path.is_dir() else 'does not exist'}: name a file")
     if path.suffix.lstrip(".") not in files.SUFFIXES:
