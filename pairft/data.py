@@ -39,7 +39,7 @@ def load(config: Config) -> Data:
     text_columns = config.text_columns or task.text_columns
     assert text_columns is not None, config.task  # config.check asks for them
     label_column = config.label_column or task.label_column
-    splits = read_splits(config, [*text_columns, label_column])
+    splits = read_splits(config, text_columns, label_column)
     for split, rows in splits.items():
         check_rows(rows, f"the {split} part of {config.data}", text_columns, label_column, label_needed=split != "test")
     names = label_names(splits["train"], f"the train part of {config.data}", label_column, task.label_names)
@@ -55,7 +55,7 @@ def load(config: Config) -> Data:
     return Data(splits, text_columns, label_column, names, ids)
 
 
-def read_splits(config: Config, columns: list[str]) -> dict[str, "Dataset"]:
+def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
     """train, validation and, where there is one, test, as they stand at the source."""
     import datasets
 
@@ -65,8 +65,9 @@ def read_splits(config: Config, columns: list[str]) -> dict[str, "Dataset"]:
     if not hub.is_hub_id(config.data):
         folder = Path(config.data).expanduser()
         if not folder.is_dir():
-            what = "is a file: name its folder" if folder.exists() else "doesn't exist"
-            raise UserError(f"--data {config.data} {what}, with train.* and validation.* ({', '.join(files.SUFFIXES)})")
+            what = "is a file" if folder.exists() else "doesn't exist"
+            wanted = f"name a folder with train.* and validation.* ({', '.join(files.SUFFIXES)})"
+            raise UserError(f"--data {config.data} {what}: {wanted}")
         found = {split: files.split_files(folder, split) for split in ("train", "validation", "test")}
         for split in ("train", "validation"):
             if not found[split]:
@@ -75,7 +76,11 @@ def read_splits(config: Config, columns: list[str]) -> dict[str, "Dataset"]:
                     f"--data {config.data} has no {split} part: it needs {split}.* ({', '.join(files.SUFFIXES)}); "
                     f"it holds: {held}"
                 )
-        return {split: files.read_files(paths, columns) for split, paths in found.items() if paths}
+        return {
+            split: files.read_files(paths, text_columns, label_column, label_needed=split != "test")
+            for split, paths in found.items()
+            if paths
+        }
     name = hub.canonical_data(config.data)
     glue_config = TASKS[config.task].glue_config if name == "nyu-mll/glue" else None
     if name == "nyu-mll/glue" and glue_config is None:

@@ -37,26 +37,35 @@ def split_files(folder: Path, split: str) -> list[Path]:
     return files
 
 
-def read_files(files: list[Path], columns: list[str]) -> "Dataset":
-    """The rows of files of one kind, with the wanted columns that they have: a memory-mapped Dataset.
+def read_files(
+    files: list[Path], text_columns: Sequence[str], label_column: str, label_needed: bool = True
+) -> "Dataset":
+    """The rows of files of one kind, with the wanted columns: a memory-mapped Dataset. The label may be absent where it
+    isn't needed.
 
     csv, tsv, json and jsonl give text columns (None where a value is missing); parquet keeps its types. Raises
     UserError for what can't be read, with file and row.
     """
     import datasets
     import pyarrow
+    from pyarrow import parquet
 
     if files[0].suffix == ".parquet":
+        level = datasets.logging.get_verbosity()
+        datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it would log what the message below says
         try:
+            if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
+                raise UserError(f"{files[0]} has no rows")
             paths = [str(path) for path in files]
             loaded = datasets.load_dataset("parquet", data_files={"rows": paths}, split="rows")
         except (pyarrow.ArrowException, OSError, datasets.exceptions.DatasetGenerationError) as error:
             raise unreadable(files, error) from None
-        return loaded.select_columns([name for name in columns if name in loaded.column_names])
-    held = header(files[0])
-    names = [name for name in columns if name in held]
-    if not names:
-        raise UserError(f"{files[0]} has none of the columns {', '.join(columns)}; it has: {', '.join(held)}")
+        finally:
+            datasets.logging.set_verbosity(level)
+        return loaded.select_columns(
+            wanted_columns(files, loaded.column_names, text_columns, label_column, label_needed)
+        )
+    names = wanted_columns(files, header(files[0]), text_columns, label_column, label_needed)
     stamp = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     key = hashlib.sha256(repr((READER_VERSION, stamp, names)).encode()).hexdigest()[:32]
     try:
@@ -72,6 +81,21 @@ def read_files(files: list[Path], columns: list[str]) -> "Dataset":
         raise unreadable(files, error) from None
 
 
+def wanted_columns(
+    files: list[Path], held: Sequence[str], text_columns: Sequence[str], label_column: str, label_needed: bool
+) -> list[str]:
+    """The wanted columns that there are; UserError where one is missing that is needed."""
+    if not held:
+        raise UserError(f"{files[0]} is empty")
+    for column in (*text_columns, label_column):
+        if column not in held and (label_needed or column != label_column):
+            raise UserError(
+                f"{files[0]} has no column {column!r}; it has: {', '.join(held)}. For other names: --text-columns, "
+                "--label-column"
+            )
+    return [column for column in (*text_columns, label_column) if column in held]
+
+
 def unreadable(files: list[Path], error: BaseException) -> UserError:
     """A message from the innermost cause of a loader's error."""
     while error.__cause__ is not None:
@@ -81,10 +105,13 @@ def unreadable(files: list[Path], error: BaseException) -> UserError:
 
 
 def rows_of_all(files: Sequence[Path], names: Sequence[str]) -> Iterator[dict[str, str | None]]:
-    """The named columns of every row of every file."""
+    """The named columns of every row of every file, of which there must be one."""
+    row = None
     for path in files:
         for row in rows(path):
             yield {name: row.get(name) for name in names}
+    if row is None:
+        raise UserError(f"{files[0]} has no rows")
 
 
 def rows(path: Path) -> Iterator[dict[str, str | None]]:
@@ -95,15 +122,26 @@ def rows(path: Path) -> Iterator[dict[str, str | None]]:
             for row in json_rows(file) if path.suffix in (".json", ".jsonl") else table_rows(file, path.suffix):
                 number += 1
                 yield row
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise UserError(f"{path} is not UTF-8 text (byte 0x{byte:02x} after row {number}): save it as UTF-8") from None
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
     except (csv.Error, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path}, row {number + 1}: {error}") from None
     except OSError as error:
         raise UserError(f"can't read {path}: {error.strerror}") from None
+
+
+def not_utf8(path: Path) -> UserError:
+    """A message that names the line; a file is decoded in blocks, so the error itself doesn't know."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                byte = f"byte 0x{line[error.start]:02x}"
+                return UserError(f"{path}, line {number} is not UTF-8 text ({byte}): save the file as UTF-8")
+    return UserError(f"{path} is not UTF-8 text: save it as UTF-8")
 
 
 def header(path: Path) -> list[str]:
@@ -114,7 +152,7 @@ def header(path: Path) -> list[str]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return next(table_reader(file, path.suffix), [])
     except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+        raise not_utf8(path) from None
     except (csv.Error, OSError) as error:
         raise UserError(f"can't read {path}: {error}") from None
 

@@ -103,13 +103,13 @@ def settle(config: Config, given: dict[str, Any], glue_config: str | None) -> Co
     if not missing:
         return config
     why = "HF_HUB_OFFLINE is set" if forbidden else f"{endpoint()} can't be reached"
-    what = f"{' and '.join(missing)} not in the cache, and {why}"
+    what = f"{' and '.join(missing)}: no folder here, not in the cache, and {why}"
     if any(name in given for name in ASKED_FOR):
         raise UserError(
-            f"{what}: restore the connection, name a local folder, or use "
+            f"{what}. Restore the connection, name a local folder, or use "
             "--model builtin --data builtin, which need no Hub"
         )
     sys.stderr.write(
-        f"warning: {what}: training the builtin model on the builtin pairs instead (--model builtin --data builtin)\n"
+        f"warning: {what}. Training the builtin model on the builtin pairs instead (--model builtin --data builtin)\n"
     )
     return dataclasses.replace(config, model="builtin", data="builtin", fallback=True)

@@ -83,7 +83,7 @@ def predict(args: argparse.Namespace) -> None:
     else:
         if not columns:
             raise UserError(f"{args.model} doesn't say which columns it reads: name them with --text-columns")
-        rows = rows_of(Path(args.data).expanduser(), [*columns, label_column])
+        rows = rows_of(Path(args.data).expanduser(), columns, label_column)
         labelled = label_column in rows.column_names
         where = args.data
     check_rows(rows, where, columns, label_column, label_needed=False)
@@ -121,7 +121,7 @@ def one_row(row: dict[str, str]) -> "Dataset":
     return datasets.Dataset.from_dict({name: [text] for name, text in row.items()})
 
 
-def rows_of(path: Path, columns: list[str]) -> "Dataset":
+def rows_of(path: Path, text_columns: tuple[str, ...], label_column: str) -> "Dataset":
     """The wanted columns of a file. Raises UserError where there is no such file or its kind is unknown."""
     from pairft import files
 
@@ -129,7 +129,7 @@ def rows_of(path: Path, columns: list[str]) -> "Dataset":
         raise UserError(f"--data {path} {'is a folder' if path.is_dir() else 'does not exist'}: name a file")
     if path.suffix.lstrip(".") not in files.SUFFIXES:
         raise UserError(f"--data {path}: its name should end in one of .{', .'.join(files.SUFFIXES)}")
-    return files.read_files([path], columns)
+    return files.read_files([path], text_columns, label_column, label_needed=False)
 
 
 def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None) -> dict[str, list[Any]]:

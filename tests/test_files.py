@@ -1,0 +1,327 @@
+"""Rows of local files, with every value asserted: what is in the file is what comes out, or an error that names it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from pairft import files
+from pairft.errors import UserError
+
+COLUMNS = ["sentence1", "sentence2", "label"]
+PLAIN = [
+    ["NA", "null", "007"],
+    ["nan", "1998", "1"],
+    ["None", "true", "0"],
+    ["1e5", "1,5", "-1"],
+    [" a ", "2026-01-31", "+1"],
+]
+UNICODE = [
+    "👩‍👩‍👧 ok",
+    "e\u0301 is not \u00e9",
+    "שלום (world) \u200fabc",
+    "ไทย\u00a0中文",
+    "a\u2028b\x85c",
+    "\ufeffkept",
+]
+
+
+def read(*paths: Path, texts: Sequence[str] = ("sentence1", "sentence2")) -> list[list[Any]]:
+    """Sentences and label of each row."""
+    rows = files.read_files(list(paths), texts, "label", label_needed=False)
+    return [[row.get(name) for name in (*texts, "label")] for row in rows.to_list()]
+
+
+def read_one(*paths: Path) -> list[list[Any]]:
+    return read(*paths, texts=["sentence1"])
+
+
+def put(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+    return path
+
+
+def message_of(call: Any, *arguments: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+def objects(rows: list[list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+
+
+def as_table(rows: list[list[str]], between: str) -> str:
+    def field(value: str) -> str:
+        return f'"{value}"' if between == "," and "," in value else value
+
+    return "".join(between.join(map(field, row)) + "\n" for row in [COLUMNS, *rows])
+
+
+FORMATS = {
+    "csv": lambda rows: as_table(rows, ","),
+    "tsv": lambda rows: as_table(rows, "\t"),
+    "jsonl": lambda rows: "".join(json.dumps(row) + "\n" for row in objects(rows)),
+    "json": lambda rows: json.dumps(objects(rows)),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_text_stays_what_it_says(kind, tmp_path):
+    rows = PLAIN + [[text, text, "1"] for text in UNICODE]
+    assert read(put(tmp_path / f"train.{kind}", FORMATS[kind](rows))) == rows
+
+
+def test_parquet_stays_what_it_says(tmp_path):
+    rows = [[first, second, number] for number, (first, second, _) in enumerate(PLAIN)]
+    table = pyarrow.Table.from_pylist([{**row, "other": [1]} for row in objects(rows)])
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    found = files.read_files([tmp_path / "train.parquet"], COLUMNS[:2], "label")
+    assert found.column_names == COLUMNS
+    assert found.to_list() == objects(rows)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_mark_of_utf8_and_the_line_ends_of_windows_are_no_text(kind, tmp_path):
+    content = "\ufeff" + FORMATS[kind](PLAIN).replace("\n", "\r\n")
+    assert read(put(tmp_path / f"train.{kind}", content)) == PLAIN
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+def test_blank_lines_and_a_missing_last_line_end_change_nothing(kind, tmp_path):
+    content = FORMATS[kind](PLAIN).replace("\n", "\n\n").rstrip("\n")
+    assert read(put(tmp_path / f"train.{kind}", content)) == PLAIN
+
+
+def test_columns_are_found_by_name_and_others_left_out(tmp_path):
+    path = put(tmp_path / "train.csv", "idx,label,sentence2,sentence1\n7,1,b,a\n")
+    assert read(path) == [["a", "b", "1"]]
+    assert files.read_files([path], COLUMNS[:2], "label").column_names == COLUMNS
+    assert files.read_files([path], ["sentence2"], "idx").to_list() == [{"sentence2": "b", "idx": "7"}]
+    assert files.read_files([path], ["sentence2"], "score", label_needed=False).to_list() == [{"sentence2": "b"}]
+    message = message_of(files.read_files, [path], ["sentence2"], "score")
+    assert "train.csv" in message and "'score'" in message and "idx, label, sentence2, sentence1" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("a.csv", 'sentence1,sentence2,label\n"one\ntwo, three","he said ""no""",1\n', [["one\ntwo, three", 'he said "no"', "1"]]),
+        ("a.csv", 'sentence1,sentence2,label\n"one\r\n\r\ntwo",,\n', [["one\r\n\r\ntwo", "", ""]]),
+        ("a.csv", 'sentence1,sentence2,label\nsay "no" now,5\'9",1\n', [['say "no" now', "5'9\"", "1"]]),
+        ("a.csv", '"sentence1","sentence2","label"\n"",", ","0"\n', [["", ", ", "0"]]),
+        ("a.csv", "sentence1,sentence2,label\ra,b,1\rc,d,0\r", [["a", "b", "1"], ["c", "d", "0"]]),
+        ("a.tsv", 'sentence1\tsentence2\tlabel\n"a\tb"c\t1\n""\td"\t0\n', [['"a', 'b"c', "1"], ['""', 'd"', "0"]]),
+        ("a.tsv", "sentence1\tsentence2\tlabel\na, b\tc\\n\t\n", [["a, b", "c\\n", ""]]),
+        ("a.jsonl", '{"sentence1": "a\\n\\t\\u00e9 \\ud83d\\ude00", "sentence2": null, "label": 1}\n', [["a\n\té 😀", None, "1"]]),
+    ],
+)  # fmt: skip
+def test_quotes_and_line_ends_within_fields(name, content, rows, tmp_path):
+    assert read(put(tmp_path / name, content)) == rows
+
+
+@pytest.mark.parametrize(
+    ("literal", "text"),
+    [
+        ("null", None),
+        ("1", "1"),
+        ("-1", "-1"),
+        ("0.5", "0.5"),
+        ("1.0", "1.0"),
+        ("true", "true"),
+        ('"1"', "1"),
+        ('""', ""),
+    ],
+)
+@pytest.mark.parametrize("form", ['{"sentence1": "a", "label": %s}\n', '[{"sentence1": "a", "label": %s}]'])
+def test_json_values_become_text(form, literal, text, tmp_path):
+    assert read_one(put(tmp_path / "train.json", form % literal)) == [["a", text]]
+
+
+def test_a_key_that_the_first_json_object_lacks_is_read_all_the_same(tmp_path):
+    path = put(tmp_path / "test.jsonl", '{"sentence1": "a"}\n{"sentence1": "b", "label": 1}\n')
+    assert read_one(path) == [["a", None], ["b", "1"]]
+
+
+@pytest.mark.parametrize("gap", ["", " ", "\n", "\r\n  "])
+def test_a_json_list_is_read_over_the_borders_of_its_pieces(gap, tmp_path):
+    """Pieces are a mebibyte: rows of odd sizes, one of them larger than a piece, so that borders fall anywhere."""
+    sizes = [300_001, 1, 1_500_000, 40_000, 0, 700_003, 2]
+    rows = [[f'{number} [{{" é', '\\"],{\n' * (size // 8), str(number)] for number, size in enumerate(sizes)]
+    items = f",{gap}".join(json.dumps(row, ensure_ascii=False) for row in objects(rows))
+    assert read(put(tmp_path / "train.json", f"{gap}[{gap}{items}{gap}]{gap}")) == rows
+
+
+@pytest.mark.parametrize("between", [" ", ",,"])
+def test_a_json_list_whose_punctuation_lies_at_the_border_of_two_pieces(between, tmp_path):
+    item = json.dumps({"sentence1": "x" * ((1 << 20) - len('[{"sentence1": ""}'))})
+    right = put(tmp_path / "right.json", f'[{item},{{"sentence1": "b"}}]')
+    assert [row[0][:1] for row in read_one(right)] == ["x", "b"]
+    wrong = put(tmp_path / "wrong.json", f'[{item}{between}{{"sentence1": "b"}}]')
+    assert "wrong.json, row 2" in message_of(read_one, wrong)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"sentence1": "a"} {"sentence1": "b"}]',
+        '[{"sentence1": "a"},, {"sentence1": "b"}]',
+        '[, {"sentence1": "a"}]',
+        '[{"sentence1": "a"}] {"sentence1": "b"}',
+        '[{"sentence1": "a"}]\n[{"sentence1": "b"}]',
+        '[[{"sentence1": "a"}]]',
+        '[{"sentence1": "a"}, {"sentence1": "b"}',
+        '[{"sentence1": "a"},',
+        '[{"sentence1": "a"}, {"sent',
+        '[{"sentence1": "a"}, {\'sentence1\': "b"}]',
+        '[{"sentence1": "a"}, 3]',
+        '[{"sentence1": "a"}, null]',
+        '{"sentence1": "a"}\n{"sentence1": "b"',
+        '{"sentence1": "a"}\n{"sentence1": "b"} x',
+        '{"sentence1": "a"}\n["b"]',
+        '{\n"sentence1": "a"\n}',
+        "sentence1,sentence2\na,b\n",
+    ],
+)
+def test_what_is_no_json_is_an_error_and_no_row_is_dropped(content, tmp_path):
+    message = message_of(read_one, put(tmp_path / "train.json", content))
+    assert "train.json, row " in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", "sentence1,sentence2,label\na,b,1\nc,d\n", ["row 2", "2 fields", "3"]),
+        ("a.csv", "sentence1,sentence2,label\na,b,1\n\nc,d,1,e\n", ["row 2", "4 fields", "3"]),
+        ("a.tsv", "sentence1\tsentence2\tlabel\na\tb\n", ["row 1", "2 fields", "3"]),
+        ("a.tsv", "sentence1\tsentence2\tlabel\na\tb\tc\td\n", ["row 1", "4 fields", "3"]),
+        ("a.csv", 'sentence1,sentence2,label\na,b,1\n"c,d,1\ne,f,0\n', ["row 2"]),
+        ("a.csv", 'sentence1,sentence2,label\n"a"b,c,1\n', ["row 1"]),
+        ("a.csv", "sentence1,sentence2,sentence1\na,b,c\n", ["twice", "sentence1"]),
+        ("a.tsv", "label\tsentence1\tlabel\n1\tb\tc\n", ["twice", "label"]),
+        ("a.csv", "first,second\na,b\n", ["sentence1", "first, second"]),
+        ("a.jsonl", '{"first": "a"}\n', ["sentence1", "first"]),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_named(name, content, words, tmp_path):
+    message = message_of(read, put(tmp_path / name, content))
+    assert all(word in message for word in [name, *words]), message
+
+
+def test_half_a_pair_of_surrogates_is_named_with_its_row(tmp_path):
+    content = '{"sentence1": "\\ud83d\\ude00"}\n{"sentence1": "\\ud83d"}\n'
+    message = message_of(read_one, put(tmp_path / "train.jsonl", content))
+    assert "train.jsonl, row 2" in message
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("content", ["", "\n \n", "\ufeff"])
+def test_an_empty_file_says_so(kind, content, tmp_path):
+    message = message_of(read, put(tmp_path / f"train.{kind}", content))
+    assert f"train.{kind}" in message and "empty" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "sentence1,sentence2,label\n"),
+        ("a.tsv", "sentence1\tsentence2\tlabel"),
+        ("a.json", "[]"),
+        ("a.json", " [ ] "),
+    ],
+)
+def test_a_file_without_rows_says_so(name, content, tmp_path):
+    message = message_of(read, put(tmp_path / name, content))
+    assert name in message and "empty" in message
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("coding", ["latin-1", "utf-16"])
+def test_another_coding_than_utf8_is_named(kind, coding, tmp_path):
+    content = FORMATS[kind](PLAIN).replace("1998", "größe")
+    content = content.replace("gr\\u00f6\\u00dfe", "größe")  # json.dumps writes ASCII
+    message = message_of(read, put(tmp_path / f"train.{kind}", content.encode(coding)))
+    assert f"train.{kind}" in message and "UTF-8" in message
+
+
+def test_a_byte_that_is_not_utf8_is_named_with_its_line(tmp_path):
+    """Far behind the first block that the decoder reads, and not at a block's begin."""
+    lines = ["sentence1,sentence2,label", *[f"sentence {number},b,1" for number in range(2000)]]
+    content = "\n".join(lines).encode("utf-8").replace(b"sentence 1500,", b"sentence \xe9,")
+    message = message_of(read, put(tmp_path / "train.csv", content))
+    assert "0xe9" in message and "line 1502" in message
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_parquet_file_cut_short_is_named(keep, tmp_path, capfd):
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(objects(PLAIN)), tmp_path / "whole.parquet")
+    path = put(tmp_path / "train.parquet", (tmp_path / "whole.parquet").read_bytes()[:keep])
+    assert "train.parquet" in message_of(read, path)
+    assert capfd.readouterr().err == ""  # the message is said by whoever catches it, and only once
+
+
+def test_a_parquet_file_without_rows_or_columns_says_so(tmp_path):
+    table = pyarrow.Table.from_pylist(objects(PLAIN))
+    pyarrow.parquet.write_table(table.slice(0, 0), tmp_path / "none.parquet")
+    assert "empty" in message_of(read, tmp_path / "none.parquet")
+    pyarrow.parquet.write_table(table.rename_columns(["first", "second", "third"]), tmp_path / "other.parquet")
+    message = message_of(read, tmp_path / "other.parquet")
+    assert "sentence1" in message and "first, second, third" in message
+
+
+def test_a_changed_file_is_read_again(tmp_path):
+    path = tmp_path / "train.csv"
+    for text in ("one", "two", "three"):
+        assert read(put(path, f"sentence1,sentence2,label\n{text},b,1\n")) == [[text, "b", "1"]]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_shards_are_read_in_their_order(kind, tmp_path):
+    for number in range(3):
+        path = tmp_path / f"train-{number:05d}-of-00003.{kind}"
+        rows = [[f"s{number}", "b", "1"]]
+        if kind == "parquet":
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(objects(rows)), path)
+        else:
+            put(path, FORMATS[kind](rows))
+    found = files.split_files(tmp_path, "train")
+    assert [path.name for path in found] == [f"train-{number:05d}-of-00003.{kind}" for number in range(3)]
+    assert [row[0] for row in read(*found)] == ["s0", "s1", "s2"]
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["train.csv", "train.txt", "training.csv", "my-train.csv", "train.csv.gz"], ["train.csv"]),
+        (["train-00000-of-00001.parquet"], ["train-00000-of-00001.parquet"]),
+        (["train-0.jsonl", "train-1.jsonl"], ["train-0.jsonl", "train-1.jsonl"]),
+        (["test.csv", "validation.csv"], []),
+    ],
+)
+def test_the_files_of_a_split_are_found_by_name(names, found, tmp_path):
+    for name in names:
+        put(tmp_path / name, "x")
+    (tmp_path / "train.json").mkdir()  # a folder is no file
+    assert [path.name for path in files.split_files(tmp_path, "train")] == found
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["train.csv", "train.jsonl"], "more than once"),
+        (["train.csv", "train-00000-of-00001.csv"], "more than once"),
+        (["train-00000-of-00003.csv", "train-00002-of-00003.csv"], "2 of the 3"),
+        (["train-00001-of-00002.parquet"], "1 of the 2"),
+        (["train-00000-of-00002.csv", "train-00001-of-00003.csv"], "train"),
+    ],
+)
+def test_a_split_given_twice_or_in_part_is_named(names, words, tmp_path):
+    for name in names:
+        put(tmp_path / name, "x")
+    message = message_of(files.split_files, tmp_path, "train")
+    assert words in message and str(tmp_path) in message
