@@ -145,9 +145,9 @@ def not_utf8(path: Path) -> UserError:
 
 
 def header(path: Path) -> list[str]:
-    """The columns of a file: a table's header line, or the keys of the first JSON object."""
+    """The columns of a file: a table's header line, or the keys of all its JSON objects."""
     if path.suffix in (".json", ".jsonl"):
-        return list(next(rows(path), {}))
+        return list(dict.fromkeys(name for row in rows(path) for name in row))  # any row may lack any key
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return next(table_reader(file, path.suffix), [])

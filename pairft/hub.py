@@ -2,7 +2,9 @@
 these read HF_HUB_OFFLINE once and otherwise spend minutes on retries."""
 
 import dataclasses
+import http.client
 import os
+import ssl
 import sys
 import threading
 import urllib.error
@@ -49,13 +51,14 @@ def reachable(seconds: float = PROBE_SECONDS) -> bool:
         try:
             urllib.request.urlopen(urllib.request.Request(endpoint(), method="HEAD"), timeout=seconds).close()
             answered.set()
-        except urllib.error.HTTPError:
-            answered.set()
-        except (ConnectionResetError, BrokenPipeError):  # it closed the connection: there, but in trouble
-            answered.set()
-        except (OSError, ValueError):
-            pass
-        finished.set()
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            cause = error.reason if type(error) is urllib.error.URLError else error
+            # An error status, no HTTP, a connection closed at once: something is there, but in trouble.
+            troubles = (urllib.error.HTTPError, http.client.HTTPException, ConnectionResetError, BrokenPipeError)
+            if isinstance(cause, (*troubles, ssl.SSLError)):
+                answered.set()
+        finally:
+            finished.set()
 
     threading.Thread(target=probe, daemon=True).start()
     finished.wait(seconds)
@@ -78,7 +81,8 @@ def data_is_cached(data: str, glue_config: str | None) -> bool:
     hub_home = Path(os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"))
     cache = Path(os.environ.get("HF_DATASETS_CACHE", hub_home / "datasets")).expanduser()
     name = canonical_data(data).replace("/", "___")
-    return any((cache / name).glob(f"{glue_config or '*'}/*/*/*.arrow"))
+    found = (cache / name).glob(f"{glue_config or '*'}/*/*/*.arrow")
+    return any(path.parent.suffix != ".incomplete" for path in found)  # left by an interrupted download
 
 
 def canonical_data(data: str) -> str:
@@ -94,12 +98,12 @@ def settle(config: Config, given: dict[str, Any], glue_config: str | None) -> Co
     forbidden = offline()
     if not on_hub or reachable():
         return config
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before the first client is imported: the cache answers, or nothing does
     missing = [
         f"{flag} {name}"
         for flag, name in on_hub.items()
         if not (model_is_cached(name) if flag == "--model" else data_is_cached(name, glue_config))
     ]
-    os.environ["HF_HUB_OFFLINE"] = "1"  # the cache answers, or nothing does: no retries
     if not missing:
         return config
     why = "HF_HUB_OFFLINE is set" if forbidden else f"{endpoint()} can't be reached"

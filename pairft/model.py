@@ -34,6 +34,8 @@ def source_of(name: str) -> str:
 
 
 def load_error(name: str, what: str, error: Exception) -> UserError:
+    if "not a valid model identifier" in str(error):
+        return UserError(f"{hub.endpoint()} has no --model {name}: check its spelling, or name a local folder")
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return UserError(f"can't load the {what} of --model {name}: {lines[0]}")
 

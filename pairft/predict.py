@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pairft.config import Config, closest, parse_value
 from pairft.errors import EXIT_USER, UserError
@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 OUTPUTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help lists the flags")
+
+
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python -m pairft.predict", description=__doc__, allow_abbrev=False)
+    made = _Parser(prog="python -m pairft.predict", description=__doc__, allow_abbrev=False)
     made.add_argument("--model", required=True, help="a run's best/ or last/, or any folder of a sequence classifier")
     made.add_argument(
         "--data", metavar="FILE", help="pairs to judge: parquet, csv, tsv, json (rows or a list) or jsonl"
@@ -39,8 +44,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     made = parser()
-    args, unknown = made.parse_known_args(argv)
     try:
+        args, unknown = made.parse_known_args(argv)
         if unknown:
             flags = list(made._option_string_actions)
             raise UserError(f"unknown argument {unknown[0]}{closest(unknown[0], flags)}")
@@ -71,6 +76,8 @@ def predict(args: argparse.Namespace) -> None:
     names = tuple(config.id2label[index] for index in range(config.num_labels)) if config.num_labels > 1 else None
     max_length = about.get("max_length") or tokens.length_limit(tokenizer, config)
     columns = parse_value("text_columns", args.text_columns) or tuple(about.get("text_columns", ()))
+    if len(columns) > 2 or not all(columns):
+        raise UserError(f"--text-columns is {args.text_columns!r}, but should name one or two columns")
     label_column = args.label_column or about.get("label_column", "label")
 
     if args.text is not None:
@@ -155,11 +162,14 @@ def write(answers: dict[str, list[Any]], path: Path) -> None:
         if path.suffix == ".parquet":
             table.to_parquet(part)
         elif path.suffix in (".json", ".jsonl"):
-            table.to_json(part, lines=path.suffix == ".jsonl", force_ascii=False)
+            # In one batch: a list of rows can't be written in several.
+            table.to_json(part, lines=path.suffix == ".jsonl", batch_size=len(table), force_ascii=False)
         else:
             table.to_csv(part, sep="\t" if path.suffix == ".tsv" else ",")
         os.replace(part, path)
     except OSError as error:
+        if part.parent.is_dir():
+            part.unlink(missing_ok=True)
         raise UserError(f"can't write --output {path}: {error.strerror}") from None
 
 
