@@ -7,6 +7,7 @@ pairft/loop.py; one update of the weights is `update` in pairft/step.py.
 import functools
 import gc
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from pairft import config as settings
 from pairft import hub, run
 from pairft.config import Config
-from pairft.errors import EXIT_STOPPED, EXIT_USER, UserError
+from pairft.errors import EXIT_STOPPED, EXIT_USER, USER_ERRNOS, UserError
 from pairft.tasks import TASKS, metrics_of
 
 
@@ -28,6 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_USER
+    except OSError as error:
+        if error.errno not in USER_ERRNOS:
+            raise
+        sys.stderr.write(f"error: {error.filename or 'writing'}: {error.strerror}; make room or choose another place\n")
+        return EXIT_USER
+    except KeyboardInterrupt:  # before the training: there is nothing to save
+        return EXIT_STOPPED[signal.SIGINT]
     finally:
         gc.enable()
 
@@ -43,7 +51,9 @@ def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         if (folder / "results.json").exists():
             sys.stderr.write(f"{folder} is finished: nothing to do\n")
             return None, folder
-        given = {**settings.read_file(folder / "config.yaml"), **given, "run_name": folder.name}
+        recorded = settings.read_file(folder / "config.yaml")
+        run.check_resumed(recorded, given, folder)
+        given = {**recorded, **given, "run_name": folder.name}
     config = settings.resolve(given)
     if folder is None:
         run.check_new(config)
@@ -72,12 +82,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     tokenizer, model_config = model.load_tokenizer(config.model)
     max_length = tokens.checked_length(config.max_length, tokenizer, model_config)
     splits = tokens.tokenise(pairs, tokenizer, max_length)
-    collate = functools.partial(
-        batches.collate,
-        pad_token_id=tokenizer.pad_token_id,
-        pad_token_type_id=tokenizer.pad_token_type_id,
-        multiple=8 if where.type == "cuda" else 1,  # tensor cores work on multiples of 8
-    )
+    collate = batches.collate_for(tokenizer, where)
 
     # ---- the model, its optimizer, and the state of the training that they are part of -------------------------------
     device.seed_everything(config.seed)
@@ -100,6 +105,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     total_steps = config.max_steps or config.epochs * batches.steps_per_epoch(
         num_rows, config.batch_size, config.accumulate
     )
+    if state.step > total_steps:
+        raise UserError(f"{folder} is at step {state.step} already: --max-steps or --epochs should not end before it")
     schedule = Schedule(total_steps, config.log_every, config.eval_every, config.save_every)
     warmup = optim.warmup_steps(total_steps, config.warmup_ratio)
     as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
@@ -107,10 +114,14 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
 
     # ---- the run's folder --------------------------------------------------------------------------------------------
     resumed = folder is not None
-    if folder is None:
-        folder = run.create(config, run.manifest(argv, {name: rows._fingerprint for name, rows in splits.items()}))
     written = settings.to_yaml(config)
-    record = Record(folder, total_steps, num_rows, written, first_step=state.step)
+    if folder is None:
+        columns = (*pairs.text_columns, pairs.label_column)
+        prints = {name: data.fingerprint(rows, columns) for name, rows in pairs.splits.items()}
+        folder = run.create(config, run.manifest(argv, prints))
+    else:
+        run.write_text(folder / "config.yaml", written)  # its length may have changed
+    record = Record(folder, total_steps, num_rows, written, first_step=state.step, resumed=resumed)
     start = f"from step {state.step}" + (", there is no whole checkpoint" if resumed and not saved else "")
     record.say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where}, {start}\n{what_is_new}")
 
@@ -158,7 +169,10 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
                 stop_asked=stop.asked,
             )
     if stop.signal is not None and state.step < total_steps:
-        record.say(f"stopped after step {state.step}; go on with: python train.py --resume --run-name {folder.name}")
+        place = f" --runs-dir {config.runs_dir}" if config.runs_dir != "runs" else ""
+        record.say(
+            f"stopped after step {state.step}; go on with: python train.py --resume --run-name {folder.name}{place}"
+        )
         record.close()
         return EXIT_STOPPED[stop.signal]
 

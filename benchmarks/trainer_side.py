@@ -64,6 +64,8 @@ trainer = Trainer(
         per_device_train_batch_size=args.batch_size,
         seed=args.seed,
         eval_strategy="epoch",
+        save_strategy="no",  # its seconds would count the saving; pairft's don't
+        use_cpu=True,
         disable_tqdm=True,
     ),
     train_dataset=tokenised["train"],

@@ -1,5 +1,6 @@
 """Which examples make a step, in which order, and how they become tensors."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
 
 
 class Batch(NamedTuple):
@@ -72,6 +74,16 @@ def collate(rows: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id
         token_type_ids=None if types is None else padded(types, pad_token_type_id),
         labels=torch.tensor(rows["label"]),  # floats as float32
         num_tokens=int(lengths.sum()),
+    )
+
+
+def collate_for(tokenizer: "PreTrainedTokenizerFast", device: torch.device) -> Collate:
+    """`collate` with the tokenizer's padding; on CUDA to a multiple of 8, which its tensor cores work on."""
+    return functools.partial(
+        collate,
+        pad_token_id=int(tokenizer.pad_token_id),
+        pad_token_type_id=tokenizer.pad_token_type_id,
+        multiple=8 if device.type == "cuda" else 1,
     )
 
 

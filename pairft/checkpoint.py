@@ -14,7 +14,6 @@ import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy
 import torch
@@ -49,7 +48,7 @@ def save(checkpoints: Path, state: TrainState) -> Path:
     part.mkdir(parents=True)
     save_file(tensors_of(state.model), part / "model.safetensors")
     save_file(optimizer_tensors(state.model, state.optimizer), part / "optimizer.safetensors")
-    save_file(random_states(), part / "random-0.safetensors")
+    save_file(random_states(state.window.loss_sum.device.type), part / "random-0.safetensors")
     content = {
         "layout": LAYOUT,
         "step": state.step,
@@ -83,13 +82,17 @@ def load(folder: Path, state: TrainState) -> None:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"can't read the checkpoint {folder}: {error}; remove it to go on from an older one") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"can't read the checkpoint {folder} ({reason}): move it away to go on from the one before"
+        ) from error
     state.step = content["step"]
     state.position = Position(**content["position"])
     state.examples = content["examples"]
     state.seconds = content["seconds"]
     state.best = content["best"]
-    state.scaler.load_state_dict(content["scaler"])
+    if content["scaler"]:  # empty where there is none, as on a CPU
+        state.scaler.load_state_dict(content["scaler"])
     window = dict(content["window"])
     state.window.loss_sum.fill_(window.pop("loss_sum"))
     for name, value in window.items():
@@ -98,8 +101,13 @@ def load(folder: Path, state: TrainState) -> None:
 
 
 def tensors_of(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Weights and buffers by name; those that share memory each under their own name, as safetensors wants it."""
-    return {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}
+    """Weights and buffers by name. Of those that share memory, which safetensors refuses, all but the first copied."""
+    tensors: dict[str, Tensor] = {}
+    seen = set()
+    for name, tensor in model.state_dict().items():
+        tensors[name] = tensor.clone() if tensor.data_ptr() in seen else tensor.contiguous()
+        seen.add(tensor.data_ptr())
+    return tensors
 
 
 def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -126,8 +134,8 @@ def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, ten
     optimizer.load_state_dict(plain)
 
 
-def random_states() -> dict[str, Tensor]:
-    """The states of torch's, numpy's and Python's generators as tensors."""
+def random_states(device: str = "cpu") -> dict[str, Tensor]:
+    """The states of torch's, numpy's and Python's generators as tensors; of the device's, too."""
     kind, keys, *rest = numpy.random.get_state(legacy=True)
     assert kind == "MT19937", kind
     version, words, gauss = random.getstate()
@@ -138,8 +146,10 @@ def random_states() -> dict[str, Tensor]:
         "python_words": torch.tensor(words, dtype=torch.int64),
         "python_rest": torch.tensor([version, gauss is not None, gauss or 0.0], dtype=torch.float64),
     }
-    if torch.cuda.is_available():
+    if device == "cuda":
         states["cuda"] = torch.cuda.get_rng_state()
+    elif device == "mps":
+        states["mps"] = torch.mps.get_rng_state()
     return states
 
 
@@ -153,7 +163,5 @@ def restore_random_states(states: dict[str, Tensor]) -> None:
     random.setstate((int(version), tuple(states["python_words"].tolist()), following if has_next else None))
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
-
-
-def describe(state: TrainState, num_rows: int) -> dict[str, Any]:
-    return {"step": state.step, "epoch": state.epoch(num_rows)}
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])

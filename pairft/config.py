@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import difflib
 import math
+import re
 import textwrap
 import types
 import typing
@@ -74,7 +75,10 @@ class Config:
     fallback: bool = setting(False, "the Hub was out of reach: builtin model and pairs instead", flag=False)
 
 
-PRESETS: dict[str, dict[str, Any]] = {"trainer": {"warmup_ratio": 0.0, "weight_decay": 0.0}}
+PRESETS: dict[str, dict[str, Any]] = {"trainer": {"warmup_ratio": 0.0, "weight_decay": 0.0, "precision": "fp32"}}
+
+# With --resume. All else would make it another run.
+MAY_CHANGE = ("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "runs_dir")
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
 TYPES = typing.get_type_hints(Config)
@@ -164,6 +168,7 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
+    parser._negative_number_matcher = re.compile(r"-\.?\d")  # -5e-5 is a value, too, if a wrong one
     for flag, default, text in flag_rows():
         name = flag[2:].replace("-", "_")
         help_text = f"{text} (default: {default})".replace("%", "%%")
@@ -191,7 +196,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
         raise UserError(f"can't read the config file {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise UserError(f"the config file {path} is not UTF-8 text: save it as UTF-8") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"the config file {path} is not YAML{where}: write one 'key: value' a line") from None
@@ -264,9 +269,8 @@ def check(config: Config) -> None:
         problems.append(f"--text-columns names {config.text_columns[0]!r} twice")
     if config.task == "custom" and config.text_columns is None:
         problems.append("--task custom needs --text-columns, for example --text-columns question,answer")
-    run = config.run_name
-    if run is not None and (not run or run.startswith(".") or set(run) & set('/\\:*?"<>|\0') or run != run.strip()):
-        problems.append(f"--run-name is {run!r}, but should be a plain folder name; --runs-dir says where it goes")
+    if config.run_name is not None:
+        problems += run_name_problems(config.run_name)
     for name in ("model", "data", "runs_dir"):
         if not getattr(config, name).strip():
             problems.append(f"{flag_of(name)} is empty")
@@ -277,6 +281,14 @@ def check(config: Config) -> None:
 def values(config: Config) -> dict[str, Any]:
     """The settings that make a run what it is: all but those that say where it is kept."""
     return {name: getattr(config, name) for name, f in FIELDS.items() if f.metadata["kept"]}
+
+
+def run_name_problems(name: str) -> list[str]:
+    """What is wrong with a --run-name, if anything."""
+    plain = name and not name.startswith(".") and not set(name) & set('/\\:*?"<>|\0') and name == name.strip()
+    if plain and len(name.encode()) <= 200:  # of the 255 bytes of most file systems: room for a suffix
+        return []
+    return [f"--run-name is {name!r}, but should be a plain folder name; --runs-dir says where it goes"]
 
 
 def to_yaml(config: Config) -> str:

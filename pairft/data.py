@@ -4,7 +4,9 @@ Rows stay in Arrow files on disk throughout: checks are Arrow's own column opera
 become Python objects.
 """
 
+import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +89,10 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
         raise UserError(f"--task {config.task} needs --data: a Hub id, or a local folder with train.* and validation.*")
     try:
         loaded = datasets.load_dataset(name, glue_config)
-    except (datasets.exceptions.DatasetNotFoundError, ValueError, OSError, RuntimeError) as error:
+    except (
+        datasets.exceptions.DatasetsError, datasets.exceptions.DatasetBuildError,
+        ValueError, OSError, RuntimeError, *hub.client_errors(),
+    ) as error:  # fmt: skip
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"can't load --data {config.data} from {hub.endpoint()}: {cause}") from error
     for split in ("train", "validation"):
@@ -117,10 +122,22 @@ def check_rows(
         kind = getattr(rows.features[column], "dtype", "nested values")
         if kind not in ("string", "large_string"):
             raise UserError(f"the column {column!r} of {where} holds {kind}, not text")
-        blank = pc.equal(pc.utf8_trim_whitespace(rows.data.column(column)), "")
-        row = pc.index(pc.fill_null(blank, True), pyarrow.scalar(True)).as_py()
-        if row >= 0:
-            raise UserError(f"{where}, row {row + 1}: {column!r} is empty; fill it in or remove the row")
+        first = 1
+        for chunk in rows.data.column(column).chunks:  # one after another: the trimmed text is in memory
+            blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk), ""), True)
+            row = pc.index(blank, pyarrow.scalar(True)).as_py()
+            if row >= 0:
+                raise UserError(f"{where}, row {first + row}: {column!r} is empty; fill it in or remove the row")
+            first += len(chunk)
+
+
+def fingerprint(rows: "Dataset", columns: Sequence[str]) -> str:
+    """A digest of the columns' content; the same for the same rows wherever they are kept."""
+    digest = hashlib.sha256()
+    held = [column for column in columns if column in rows.column_names]
+    for some in rows.select_columns(held).with_format("arrow").iter(batch_size=10_000):
+        digest.update(repr([some.column(column).to_pylist() for column in held]).encode())
+    return digest.hexdigest()
 
 
 def label_texts(values: "pyarrow.ChunkedArray") -> "pyarrow.ChunkedArray":

@@ -20,7 +20,9 @@ def choose(config: Config) -> tuple[torch.device, torch.dtype | None]:
         raise UserError(f"--device {kind}: this machine, or this build of torch, has none; leave it out or use cpu")
     precision = config.precision
     if precision == "auto":
-        precision = "fp32" if kind != "cuda" else "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        precision = (
+            "fp32" if kind != "cuda" else "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        )
     if precision == "fp16" and kind == "cpu":
         raise UserError("--precision fp16 needs a GPU: on the CPU use fp32 or bf16")
     torch.backends.cuda.matmul.allow_tf32 = config.tf32

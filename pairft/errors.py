@@ -1,8 +1,11 @@
 """The one kind of error that is the user's to mend, and the exit codes."""
 
+import errno
 import signal
 
 EXIT_USER = 2
+# What a file system says that the user can mend: no space, no permission, a name too long.
+USER_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 

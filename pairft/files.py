@@ -32,7 +32,7 @@ def split_files(folder: Path, split: str) -> list[Path]:
         names = ", ".join(path.name for path in files)
         raise UserError(f"{folder} holds the {split} part more than once ({names}): keep one")
     totals = {found.group(1) for path in files if (found := re.search(r"-of-(\d+)\.", path.name))}
-    if totals and totals != {f"{len(files):05d}"} and {int(total) for total in totals} != {len(files)}:
+    if totals and {int(total) for total in totals} != {len(files)}:
         raise UserError(f"{folder} holds {len(files)} of the {max(map(int, totals))} files of the {split} part")
     return files
 

@@ -90,9 +90,16 @@ def canonical_data(data: str) -> str:
     return "nyu-mll/glue" if data == "glue" else data
 
 
+def client_errors() -> tuple[type[Exception], ...]:
+    """What the HTTP library below the Hub's client raises for a connection in trouble; it has had two names."""
+    return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)
+
+
 def settle(config: Config, given: dict[str, Any], glue_config: str | None) -> Config:
     """The config to train with: unchanged, or the builtin model and pairs where the Hub is out of reach and nothing
     else was asked for. Raises UserError where something that is needed can't be had."""
+    if config.fallback and (config.model, config.data) != ("builtin", "builtin"):  # a file of a run that fell back
+        config = dataclasses.replace(config, fallback=False)
     wanted = {"--model": config.model, "--data": config.data}
     on_hub = {flag: name for flag, name in wanted.items() if is_hub_id(name)}
     forbidden = offline()

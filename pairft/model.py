@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 SIDECAR = "pairft.json"  # in a model folder: what predict needs beyond what transformers keeps
 
 
+# What transformers raises for files that are missing, broken or of an architecture that it doesn't know.
+LOAD_ERRORS: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, KeyError, ImportError)
+
+
 def source_of(name: str) -> str:
     """What the client libraries take for a --model: a folder's path, or a Hub id."""
     if name == "builtin":
@@ -48,7 +52,7 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except LOAD_ERRORS + hub.client_errors() as error:
         raise load_error(name, "config or tokenizer", error) from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise UserError(f"--model {name} has no fast tokenizer with a padding token: choose another encoder")
@@ -63,6 +67,7 @@ def load_model(name: str, label_names: Sequence[str] | None, trained: bool = Fal
     `label_names` by id; None for a regression with one output. New weights are drawn from the global random state;
     `trained`: they are an error instead.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, logging
 
     names = list(label_names) if label_names is not None else ["score"]
@@ -81,9 +86,9 @@ def load_model(name: str, label_names: Sequence[str] | None, trained: bool = Fal
             output_loading_info=True,
             trust_remote_code=False,
         )
-    except UserError:
-        raise
-    except Exception as error:  # the loaders of weights raise errors of many kinds, some of their own
+    except LOAD_ERRORS + (SafetensorError,) + hub.client_errors() as error:  # noqa: RUF005  (mypy follows no *)
+        if isinstance(error, UserError):
+            raise
         raise load_error(name, "weights", error) from error
     finally:
         logging.set_verbosity(verbosity)
@@ -123,6 +128,8 @@ def save_model(
     """Write a model folder: weights as safetensors, tokenizer, card and sidecar; under another name first, so that it
     replaces an older one whole. `about`: the sidecar and the evaluation; `settings`: the config as YAML."""
     part, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():  # stopped between the two renames below
+        os.replace(old, folder)
     for leftover in (part, old):
         shutil.rmtree(leftover, ignore_errors=True)
     model.save_pretrained(part)

@@ -1,7 +1,6 @@
 """python -m pairft.predict: what a trained model says of a file of pairs, or of one pair."""
 
 import argparse
-import functools
 import json
 import os
 import sys
@@ -71,13 +70,21 @@ def predict(args: argparse.Namespace) -> None:
 
     datasets.disable_progress_bars()
     about_file = Path(args.model).expanduser() / model.SIDECAR
-    about = json.loads(about_file.read_text(encoding="utf-8")) if about_file.is_file() else {}
+    try:
+        about = json.loads(about_file.read_text(encoding="utf-8")) if about_file.is_file() else {}
+    except ValueError:
+        raise UserError(
+            f"{about_file} is not JSON: save the model again, or remove it and use --text-columns"
+        ) from None
     tokenizer, config = model.load_tokenizer(args.model)
     names = tuple(config.id2label[index] for index in range(config.num_labels)) if config.num_labels > 1 else None
     max_length = about.get("max_length") or tokens.length_limit(tokenizer, config)
     columns = parse_value("text_columns", args.text_columns) or tuple(about.get("text_columns", ()))
     if len(columns) > 2 or not all(columns):
         raise UserError(f"--text-columns is {args.text_columns!r}, but should name one or two columns")
+    if len(columns) != len(about.get("text_columns", columns)):
+        wanted = len(about["text_columns"])
+        raise UserError(f"--text-columns names {len(columns)} column(s), but {args.model} was trained on {wanted}")
     label_column = args.label_column or about.get("label_column", "label")
 
     if args.text is not None:
@@ -103,12 +110,7 @@ def predict(args: argparse.Namespace) -> None:
     where_to, amp_dtype = device.choose(Config(device=args.device, precision=args.precision))
     classifier, _ = model.load_model(args.model, names, trained=True)
     classifier.to(where_to)
-    collate = functools.partial(
-        batches.collate,
-        pad_token_id=tokenizer.pad_token_id,
-        pad_token_type_id=tokenizer.pad_token_type_id,
-        multiple=8 if where_to.type == "cuda" else 1,
-    )
+    collate = batches.collate_for(tokenizer, where_to)
     outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
     answers = answers_of(outcome.logits, names)
     if args.text is not None:

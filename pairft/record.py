@@ -27,6 +27,7 @@ class Record:
     num_rows: int  # of the training part
     settings: str  # the config as YAML
     first_step: int = 0  # steps already done by the run that this one goes on with
+    resumed: bool = False
     bar: "tqdm[Any] | None" = None
     _writer: "SummaryWriter | None" = field(default=None, repr=False)
 
@@ -56,18 +57,18 @@ class Record:
 
     def training(self, state: TrainState, lr: float, grad_norm: Tensor) -> None:
         """The line of the steps since the last one; a new window begins."""
-        window, epoch = state.window, state.epoch(self.num_rows)
+        window, epoch, norm = state.window, state.epoch(self.num_rows), float(grad_norm)
         loss, speed = float(window.loss_sum) / window.examples, window.examples / window.seconds
         line = {
             "split": "train", "step": state.step, "epoch": epoch, "loss": loss, "lr": lr,
-            "grad_norm": float(grad_norm), "examples_per_second": speed,
+            "grad_norm": norm, "examples_per_second": speed,
         }  # fmt: skip
         self.write(
             line,
             {
                 "train/loss": loss,
                 "train/lr": lr,
-                "train/grad_norm": float(grad_norm),
+                "train/grad_norm": norm,
                 "train/epoch": epoch,
                 "speed/examples_per_second": speed,
                 "speed/tokens_per_second": window.tokens / window.seconds,
@@ -107,7 +108,7 @@ class Record:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            purge = self.first_step + 1 if self.first_step else None
+            purge = self.first_step + 1 if self.resumed else None
             self._writer = SummaryWriter(str(self.folder), purge_step=purge)
             self._writer.add_text("config", "```yaml\n" + self.settings + "```")
         return self._writer

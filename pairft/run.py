@@ -1,5 +1,6 @@
 """A run's folder: found, made whole, and what is written down of how it came about."""
 
+import errno
 import json
 import os
 import platform
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pairft.config import Config, to_yaml
+from pairft.config import FIELDS, MAY_CHANGE, Config, flag_of, run_name_problems, to_yaml
 from pairft.errors import UserError
 
 
@@ -33,7 +34,7 @@ def create(config: Config, manifest: dict[str, Any]) -> Path:
     """Make the run's folder with config.yaml and manifest.json in it, all at once."""
     runs = Path(config.runs_dir).expanduser()
     model = config.model.rstrip("/").rsplit("/", 1)[-1]
-    stem = config.run_name or time.strftime(f"{model}-{config.task}-%Y%m%d-%H%M%S")
+    stem = config.run_name or f"{model}-{config.task}-{time.strftime('%Y%m%d-%H%M%S')}"
     part = runs / f".{stem}-{os.getpid()}.part"
     part.mkdir()
     (part / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
@@ -45,7 +46,9 @@ def create(config: Config, manifest: dict[str, Any]) -> Path:
         try:
             os.rename(part, folder)  # fails where a folder that holds something has the name
             return folder
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
             if config.run_name:
                 break
     shutil.rmtree(part)
@@ -55,14 +58,26 @@ def create(config: Config, manifest: dict[str, Any]) -> Path:
 def find(runs: Path, name: str | None) -> Path:
     """The folder of the run to go on with: the named one, or the newest without results. Raises UserError."""
     if name is not None:
+        for problem in run_name_problems(name):
+            raise UserError(problem)
         if not (runs / name / "config.yaml").is_file():
             raise UserError(f"there is no run {runs / name} to resume: leave out --resume to begin it")
         return runs / name
-    begun = list(runs.glob("*/config.yaml"))
+    begun = [path for path in runs.glob("*/config.yaml") if not path.parent.name.startswith(".")]
     unfinished = [path for path in begun if not (path.parent / "results.json").exists()]
     if not unfinished:
         raise UserError(f"{runs} holds no unfinished run to resume; name one with --run-name, or leave out --resume")
     return max(unfinished, key=lambda path: path.stat().st_mtime).parent
+
+
+def check_resumed(recorded: dict[str, Any], given: dict[str, Any], where: Path) -> None:
+    """Raise UserError where a setting given with --resume differs from the run's own and may not."""
+    for name, value in given.items():
+        if FIELDS[name].metadata["kept"] and name not in MAY_CHANGE and value != recorded.get(name, value):
+            raise UserError(
+                f"{flag_of(name)} is {value!r}, but the run in {where} was begun with {recorded[name]!r}: leave it "
+                f"out, or begin a new run; what may change is {', '.join(map(flag_of, MAY_CHANGE))}"
+            )
 
 
 def manifest(argv: Sequence[str], data_fingerprint: dict[str, str]) -> dict[str, Any]:
@@ -90,6 +105,11 @@ def manifest(argv: Sequence[str], data_fingerprint: dict[str, str]) -> dict[str,
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     os.replace(part, path)

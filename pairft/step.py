@@ -34,7 +34,7 @@ def update(
     max_grad_norm: float,
 ) -> tuple[Tensor, Tensor]:
     """One optimizer step. Returns, on the device, the sum of the examples' losses and the gradients' norm before
-    clipping; nothing here waits for the device.
+    clipping; nothing here reads a value back from it.
 
     `num_examples`: of the whole step, over all micro-batches and processes. The gradient is the mean over them, however
     they are split: each micro-batch adds the sum of its losses over that number.

@@ -55,8 +55,17 @@ def tokenise(data: Data, tokenizer: "PreTrainedTokenizerFast", max_length: int) 
     A pair longer than `max_length` tokens loses them from the end of its longer sentence. A second call with the same
     rows, tokenizer and length reads the first one's result.
     """
-    made = identity(tokenizer)
-    what = (TOKENS_VERSION, made, max_length, data.text_columns, data.label_column, data.label_names, data.label_ids)
+    made, wanted = identity(tokenizer), "token_type_ids" in tokenizer.model_input_names
+    what = (
+        TOKENS_VERSION,
+        made,
+        wanted,
+        max_length,
+        data.text_columns,
+        data.label_column,
+        data.label_names,
+        data.label_ids,
+    )
     key = repr(what).encode()
     splits = {}
     for split, rows in data.splits.items():

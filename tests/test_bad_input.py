@@ -67,6 +67,9 @@ def spoil(path: Path, row: int, **values: Any) -> None:
         (("--run-name", ".x"), ("'.x'",)),
         (("--resume",), ("no unfinished run", "leave out --resume")),
         (("--resume", "--run-name", "never"), ("no run", "never", "leave out --resume")),
+        (("--resume", "--run-name", "../x"), ("'../x'", "--runs-dir")),
+        (("--run-name", "x" * 300), ("--run-name is 'xxx", "--runs-dir")),
+        (("--lr", "-5e-5"), ("--lr is -5e-05", "above 0")),
         (("--task", "mrcp"), ("'mrcp'", "did you mean mrpc?")),
         (("--task", "custom"), ("--text-columns",)),
         (("--task", "custom", "--text-columns", "a,a"), ("'a' twice",)),
@@ -104,6 +107,7 @@ def test_every_problem_is_named_at_once(refused, tmp_path):
         (b"lrr: 1\n", "unknown key 'lrr' in"),
         (b"epochs: many\n", "--epochs is 'many'"),
         (b"deterministic: 3\n", "true or false"),
+        (b"run_name: 2024-13-45\n", "not YAML"),
     ],
 )
 def test_config_files(refused, tmp_path, content, part):

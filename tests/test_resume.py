@@ -88,6 +88,32 @@ def test_a_checkpoint_holds_the_optimizer_under_parameter_names_and_its_layout(g
     assert go("--resume", "--run-name", "a") == 2
 
 
+def test_what_defines_a_run_may_not_change_on_resume_but_its_length_may(go, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    assert go(*FLAGS, "--run-name", "a") == 0
+    (runs / "a" / "results.json").unlink()
+    capsys.readouterr()
+    for flags in (("--seed", 7), ("--lr", "2e-3"), ("--batch-size", 4), ("--preset", "trainer")):
+        assert go("--resume", "--run-name", "a", *flags) == 2
+        message = capsys.readouterr().err
+        assert f"{flags[0]} is" in message and "was begun with" in message and "--epochs, --max-steps" in message
+    assert go("--resume", "--run-name", "a", "--max-steps", 12) == 2
+    assert "is at step 16 already" in capsys.readouterr().err
+    assert go("--resume", "--run-name", "a", "--epochs", 3) == 0
+    assert json.loads((runs / "a" / "results.json").read_text())["train"]["steps"] == 24
+    assert "epochs: 3" in (runs / "a" / "config.yaml").read_text()
+
+
+def test_a_checkpoint_of_another_machine_or_cut_short_is_named(go, tmp_path, capsys):
+    assert go(*FLAGS, "--run-name", "a") == 0
+    (tmp_path / "runs" / "a" / "results.json").unlink()
+    folder = checkpoint.whole_checkpoints(tmp_path / "runs" / "a" / "checkpoints")[-1]
+    os.truncate(folder / "model.safetensors", 1000)
+    assert go("--resume", "--run-name", "a") == 2
+    message = capsys.readouterr().err
+    assert str(folder) in message and "Traceback" not in message
+
+
 def test_random_states_come_back():
     import random
 
