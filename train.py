@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pairft import config as settings
-from pairft import hub, run
+from pairft import flags, hub, run
 from pairft.config import Config
 from pairft.errors import EXIT_STOPPED, EXIT_USER, USER_ERRNOS, UserError
 from pairft.tasks import TASKS, metrics_of
@@ -42,16 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
     """The settings, and the folder of the run to go on with. No settings where that run is finished."""
-    given = settings.read_flags(argv)
+    given = flags.read_flags(argv)
     if "config" in given:
-        given = {**settings.read_file(given["config"]), **given}
+        given = {**flags.read_file(given["config"]), **given}
     folder = None
     if given.get("resume"):
         folder = run.find(Path(given.get("runs_dir", "runs")).expanduser(), given.get("run_name"))
         if (folder / "results.json").exists():
             sys.stderr.write(f"{folder} is finished: nothing to do\n")
             return None, folder
-        recorded = settings.read_file(folder / "config.yaml")
+        recorded = flags.read_file(folder / "config.yaml")
         run.check_resumed(recorded, given, folder)
         given = {**recorded, **given, "run_name": folder.name}
     config = settings.resolve(given)

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from pairft.config import flag_rows  # noqa: E402
+from pairft.flags import flag_rows  # noqa: E402
 
 
 def source_of(path: str, function: str) -> str:

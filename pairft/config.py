@@ -1,20 +1,16 @@
-"""Every setting of a run, its default and its meaning; read from the command line and from YAML.
+"""Every setting of a run, its default and its meaning, and what values it may have.
 
-The flags, the keys of the file, the checks of their values and the table in the README all come from `Config`.
+The flags, the keys of the file (flags.py) and the table in the README all come from `Config`.
 """
 
-import argparse
 import dataclasses
 import difflib
 import math
-import re
-import textwrap
 import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pairft.errors import UserError
 from pairft.tasks import TASKS
@@ -135,85 +131,6 @@ def closest(name: str, names: Sequence[str]) -> str:
     """'; did you mean …?', or nothing where no name is near."""
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else ""
-
-
-class _Formatter(argparse.HelpFormatter):
-    def _split_lines(self, text: str, width: int) -> list[str]:
-        return textwrap.wrap(text, width, break_on_hyphens=False)  # a name such as google-bert stays whole
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; python {self.prog} --help lists the flags")
-
-
-def flag_rows() -> list[tuple[str, str, str]]:
-    """(flag, default, meaning) of each flag, for the help and for the README's table."""
-    rows = []
-    for name, f in FIELDS.items():
-        if f.metadata["flag"]:
-            default = "off" if f.default is False else "none" if f.default is None else str(f.default)
-            choices = " [" + ", ".join(f.metadata["choices"]) + "]" if f.metadata["choices"] else ""
-            rows.append((flag_of(name), default, f.metadata["help"] + choices))
-    return rows
-
-
-def read_flags(argv: Sequence[str]) -> dict[str, Any]:
-    """The settings that the command line gives, parsed. Exits after --help; raises UserError for anything unknown."""
-    parser = _Parser(
-        prog="train.py",
-        usage="python train.py [flags]",
-        formatter_class=_Formatter,
-        description="Fine-tune an encoder on pairs of sentences.",
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
-    parser._negative_number_matcher = re.compile(r"-\.?\d")  # -5e-5 is a value, too, if a wrong one
-    for flag, default, text in flag_rows():
-        name = flag[2:].replace("-", "_")
-        help_text = f"{text} (default: {default})".replace("%", "%%")
-        if TYPES[name] is bool:
-            parser.add_argument(flag, action="store_true", help=help_text)
-        else:
-            parser.add_argument(flag, metavar=name.split("_")[-1].upper(), help=help_text)
-    given, unknown = parser.parse_known_args(argv)
-    if unknown:
-        what = unknown[0].split("=")[0]
-        if not what.startswith("-"):
-            raise UserError(f"unexpected argument {what!r}: settings are given as flags, for example --epochs 3")
-        flags = [flag for flag, _, _ in flag_rows()]
-        raise UserError(f"unknown flag {what}{closest(what, flags)} (python train.py --help lists them)")
-    return {name: parse_value(name, value) for name, value in vars(given).items()}
-
-
-def read_file(path: str | Path) -> dict[str, Any]:
-    """The settings of a YAML file, parsed. Keys may be spelled batch_size or batch-size."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"can't read the config file {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"the config file {path} is not UTF-8 text: save it as UTF-8") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"the config file {path} is not YAML{where}: write one 'key: value' a line") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UserError(f"the config file {path} holds no settings: write one 'key: value' a line")
-    values = {}
-    for key, value in content.items():
-        name = str(key).replace("-", "_")
-        if name not in FIELDS or name == "config":
-            raise UserError(f"unknown key {key!r} in {path}{closest(name, list(FIELDS))}")
-        try:
-            values[name] = parse_value(name, value)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
-    return values
 
 
 def resolve(given: dict[str, Any]) -> Config:

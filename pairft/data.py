@@ -44,11 +44,13 @@ def load(config: Config) -> Data:
     splits = read_splits(config, text_columns, label_column)
     for split, rows in splits.items():
         check_rows(rows, f"the {split} part of {config.data}", text_columns, label_column, label_needed=split != "test")
+    # A number stands for a class where the task or the source numbers them, not where the order is the alphabet's.
+    by_number = task.label_names is not None or hasattr(splits["train"].features[label_column], "names")
     names = label_names(splits["train"], f"the train part of {config.data}", label_column, task.label_names)
     ids: dict[str, float] = {}
     for split, rows in splits.items():
         found = read_labels(
-            rows, f"the {split} part of {config.data}", label_column, names, label_needed=split != "test"
+            rows, f"the {split} part of {config.data}", label_column, names, by_number, label_needed=split != "test"
         )
         if split == "train" and len(set(found.values())) < 2:
             only = next(iter(found))
@@ -183,22 +185,31 @@ def label_names(rows: "Dataset", where: str, column: str, known: tuple[str, ...]
 
 
 def read_labels(
-    rows: "Dataset", where: str, column: str, names: tuple[str, ...] | None, label_needed: bool
+    rows: "Dataset", where: str, column: str, names: tuple[str, ...] | None, by_number: bool, label_needed: bool
 ) -> dict[str, float]:
     """The id (regression: the value) of each text that the label column holds. Raises UserError for a label that is
-    unknown or, where labels are needed, missing."""
+    unknown or, where labels are needed, missing: none, or -1 where that is no class."""
     import pyarrow
     import pyarrow.compute as pc
 
     if column not in rows.column_names:  # check_rows has seen whether it may be so
         return {}
+    own = getattr(rows.features[column], "names", None)
+    if own is not None and names is not None and own not in (list(names), [str(index) for index in range(len(names))]):
+        raise UserError(
+            f"the label column {column!r} of {where} numbers its classes as {', '.join(own)}, but they should be "
+            f"{', '.join(names)}, in this order"
+        )
     texts = label_texts(rows.data.column(column))
     ids = {}
     for text in pc.unique(texts).to_pylist():
-        value = label_id(text, names)
+        value = label_id(text, names, by_number)
+        unlabelled = text is None or (as_number(text) == -1 and (names is None or value is None))
+        if unlabelled and not label_needed:
+            continue
         if value is not None:
             ids[text] = value
-        elif label_needed or (text is not None and as_number(text) != -1):
+        else:
             alike = pc.is_null(texts) if text is None else pc.fill_null(pc.equal(texts, text), False)
             row = pc.index(alike, pyarrow.scalar(True)).as_py() + 1
             what = "has no label" if text is None else f"has the label {text!r}"
@@ -207,8 +218,8 @@ def read_labels(
     return ids
 
 
-def label_id(text: str | None, names: tuple[str, ...] | None) -> float | None:
-    """The id of a label given by name or by number; regression: its value. None if it is neither."""
+def label_id(text: str | None, names: tuple[str, ...] | None, by_number: bool) -> float | None:
+    """The id of a label given by name or, with `by_number`, by id; regression: its value. None if it is neither."""
     if text is None:
         return None
     number = as_number(text)
@@ -220,4 +231,4 @@ def label_id(text: str | None, names: tuple[str, ...] | None) -> float | None:
         return None
     if str(int(number)) in names:  # 1.0 for 1
         return names.index(str(int(number)))
-    return int(number) if 0 <= number < len(names) and not any(as_number(name) is not None for name in names) else None
+    return int(number) if by_number and 0 <= number < len(names) and not any(map(as_number, names)) else None

@@ -55,7 +55,7 @@ def read_files(
         datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it would log what the message below says
         try:
             if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
-                raise UserError(f"{files[0]} has no rows")
+                raise UserError(f"{files[0]} is empty: it has no rows")
             paths = [str(path) for path in files]
             loaded = datasets.load_dataset("parquet", data_files={"rows": paths}, split="rows")
         except (pyarrow.ArrowException, OSError, datasets.exceptions.DatasetGenerationError) as error:
@@ -65,11 +65,14 @@ def read_files(
         return loaded.select_columns(
             wanted_columns(files, loaded.column_names, text_columns, label_column, label_needed)
         )
-    names = wanted_columns(files, header(files[0]), text_columns, label_column, label_needed)
+    is_json = files[0].suffix in (".json", ".jsonl")
+    names = [*text_columns, label_column]
+    if not is_json:  # a table says its columns on top; in JSON any row may lack any key
+        names = wanted_columns(files, header(files[0]), text_columns, label_column, label_needed)
     stamp = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     key = hashlib.sha256(repr((READER_VERSION, stamp, names)).encode()).hexdigest()[:32]
     try:
-        return datasets.Dataset.from_generator(
+        loaded = datasets.Dataset.from_generator(
             rows_of_all,
             gen_kwargs={"files": tuple(files), "names": tuple(names)},  # lists would be taken for shards
             features=datasets.Features({name: datasets.Value("string") for name in names}),
@@ -79,6 +82,9 @@ def read_files(
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise unreadable(files, error) from None
+    if is_json and any(loaded.data.column(name).null_count == len(loaded) for name in names):
+        names = wanted_columns(files, header(files[0]), text_columns, label_column, label_needed)
+    return loaded.select_columns(names)
 
 
 def wanted_columns(
@@ -111,7 +117,7 @@ def rows_of_all(files: Sequence[Path], names: Sequence[str]) -> Iterator[dict[st
         for row in rows(path):
             yield {name: row.get(name) for name in names}
     if row is None:
-        raise UserError(f"{files[0]} has no rows")
+        raise UserError(f"{files[0]} is empty: it has no rows")
 
 
 def rows(path: Path) -> Iterator[dict[str, str | None]]:
@@ -193,21 +199,36 @@ def json_rows(file: IO[str]) -> Iterator[dict[str, str | None]]:
 def list_items(file: IO[str]) -> Iterator[Any]:
     """The items of one JSON list, decoded as the file is read."""
     decoder = json.JSONDecoder()
-    text, at = "", 0
-    gap = re.compile(r"[\s,\[]*")  # before the first item, and between items
+    blank = re.compile(r"[ \t\r\n]*")
+    text, at, wanted = "", 0, "open"  # then: "first" (or the end), "comma" (or the end), "value", "nothing"
     while chunk := file.read(1 << 20):
         text, at = text[at:] + chunk, 0
         while True:
-            start = found.end() if (found := gap.match(text, at)) else at
-            if text.startswith("]", start):
-                return
-            try:
-                value, at = decoder.raw_decode(text, start)
-            except ValueError:
-                break  # cut off by the end of the piece, or wrong: known at the end
-            yield value
-    raise ValueError(f"not JSON, or cut short: {text[at:].strip(', ')[:40]!r}")
+            at = found.end() if (found := blank.match(text, at)) else at
+            if at == len(text):
+                break
+            if wanted == "open":
+                at, wanted = at + 1, "first"  # json_rows has seen the bracket
+            elif text[at] == "]" and wanted in ("first", "comma"):
+                at, wanted = at + 1, "nothing"
+            elif text[at] == "," and wanted == "comma":
+                at, wanted = at + 1, "value"
+            elif wanted in ("first", "value"):
+                try:
+                    value, at = decoder.raw_decode(text, at)
+                except ValueError:
+                    break  # cut off by the end of the piece, or wrong: known at the end
+                wanted = "comma"
+                yield value
+            else:
+                raise ValueError(f"not JSON: {text[at : at + 40]!r}")
+    if wanted != "nothing":
+        raise ValueError(f"not JSON, or cut short: {text[at : at + 40]!r}")
 
 
 def as_text(value: Any) -> str | None:
-    return value if isinstance(value, str) or value is None else json.dumps(value)
+    """Text as it is, anything else as JSON writes it. Raises ValueError for half a pair of surrogates."""
+    text = value if isinstance(value, str) or value is None else json.dumps(value)
+    if text is not None and not text.isascii():
+        text.encode()
+    return text

@@ -68,9 +68,13 @@ def reachable(seconds: float = PROBE_SECONDS) -> bool:
 def model_is_cached(model: str) -> bool:
     """Whether config, weights and tokenizer of a Hub model lie in the local cache."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     def cached(*names: str) -> bool:
-        return any(isinstance(try_to_load_from_cache(model, name), str) for name in names)
+        try:
+            return any(isinstance(try_to_load_from_cache(model, name), str) for name in names)
+        except HFValidationError:  # no name that a repository can have
+            return False
 
     weights = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
     return cached("config.json") and cached(*weights) and cached("tokenizer.json", "vocab.txt", "vocab.json")

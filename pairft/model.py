@@ -99,6 +99,8 @@ def load_model(name: str, label_names: Sequence[str] | None, trained: bool = Fal
             f"({', '.join(names[:8])}) need {list(wanted)}; take a model with as many labels, or one without a head"
         )
     new = sorted(report["missing_keys"])
+    if any("word_embeddings" in name or "embed_tokens" in name for name in new):
+        raise UserError(f"--model {name}: its file lacks the encoder's weights ({new[0]} and others); save it again")
     if new and trained:
         raise UserError(f"--model {name} is no trained classifier: it lacks {new[0]}; name a run's best or last folder")
     shown = ", ".join(new[:4]) + (f" and {len(new) - 4} more" if len(new) > 4 else "")

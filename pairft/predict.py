@@ -101,7 +101,8 @@ def predict(args: argparse.Namespace) -> None:
         labelled = label_column in rows.column_names
         where = args.data
     check_rows(rows, where, columns, label_column, label_needed=False)
-    ids = read_labels(rows, where, label_column, names, label_needed=False)
+    by_number = "task" not in about or TASKS[about["task"]].label_names is not None
+    ids = read_labels(rows, where, label_column, names, by_number, label_needed=False)
     if not ids and args.data is not None and args.output is None:
         raise UserError(f"{args.data} has no labels to score: say with --output where the answers should go")
 

@@ -104,7 +104,7 @@ def test_every_problem_is_named_at_once(refused, tmp_path):
         (b"lr: [1, 2", "not YAML, line"),
         (b"- 1\n- 2\n", "no settings"),
         (b"\xff\xfe\xfa", "not UTF-8"),
-        (b"lrr: 1\n", "unknown key 'lrr' in"),
+        (b"lrr: 1\n", "unknown key 'lrr'; did you mean lr?"),
         (b"epochs: many\n", "--epochs is 'many'"),
         (b"deterministic: 3\n", "true or false"),
         (b"run_name: 2024-13-45\n", "not YAML"),

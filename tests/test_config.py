@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 
 from pairft import config as settings
+from pairft import flags as reader
 from pairft.config import Config
 from pairft.errors import UserError
 
 
 def from_flags(*flags: str) -> Config:
-    return settings.resolve(settings.read_flags(flags))
+    return settings.resolve(reader.read_flags(flags))
 
 
 def from_yaml(tmp_path: Path, text: str | bytes) -> dict[str, Any]:
     path = tmp_path / "settings.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
-    return settings.read_file(path)
+    return reader.read_file(path)
 
 
 def message_of(call: Any, *arguments: Any) -> str:
@@ -108,25 +109,25 @@ def test_a_file_may_set_nothing(text, tmp_path):
     ],
 )
 def test_an_unknown_flag_names_the_closest(flag, closest):
-    message = message_of(settings.read_flags, [flag, "3"])
+    message = message_of(reader.read_flags, [flag, "3"])
     assert flag.split("=")[0] in message and f"did you mean {closest}?" in message
 
 
 def test_an_unknown_flag_like_none_names_none():
-    message = message_of(settings.read_flags, ["--xyzzy"])
+    message = message_of(reader.read_flags, ["--xyzzy"])
     assert "--xyzzy" in message and "did you mean" not in message and "--help" in message
 
 
 def test_fallback_is_no_flag():
-    assert "--fallback" in message_of(settings.read_flags, ["--fallback"])
+    assert "--fallback" in message_of(reader.read_flags, ["--fallback"])
 
 
 def test_an_argument_without_a_flag_is_named():
-    assert "'3'" in message_of(settings.read_flags, ["3"])
+    assert "'3'" in message_of(reader.read_flags, ["3"])
 
 
 def test_a_flag_without_its_value_is_named():
-    assert "--epochs" in message_of(settings.read_flags, ["--epochs"])
+    assert "--epochs" in message_of(reader.read_flags, ["--epochs"])
 
 
 @pytest.mark.parametrize(("value", "shown"), [("-5e-5", "-5e-05"), ("-inf", "-inf"), ("-1", "-1")])
@@ -197,8 +198,8 @@ def test_a_file_that_holds_no_settings_says_so(content, words, tmp_path):
 
 
 def test_a_file_that_is_not_there_says_so(tmp_path):
-    assert str(tmp_path / "no.yaml") in message_of(settings.read_file, tmp_path / "no.yaml")
-    assert str(tmp_path) in message_of(settings.read_file, tmp_path)
+    assert str(tmp_path / "no.yaml") in message_of(reader.read_file, tmp_path / "no.yaml")
+    assert str(tmp_path) in message_of(reader.read_file, tmp_path)
 
 
 def test_a_flag_beats_the_file_beats_the_preset_beats_the_default(go, tmp_path):
@@ -206,7 +207,7 @@ def test_a_flag_beats_the_file_beats_the_preset_beats_the_default(go, tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text("preset: trainer\nwarmup_ratio: 0.25\nlr: 1e-3\nmax-steps: 1\nlog-every: 7\n", encoding="utf-8")
     assert go("--config", path, "--lr", "2e-3", "--run-name", "a") == 0
-    found = settings.read_file(tmp_path / "runs" / "a" / "config.yaml")
+    found = reader.read_file(tmp_path / "runs" / "a" / "config.yaml")
     assert found["lr"] == 2e-3  # flag, file
     assert found["warmup_ratio"] == 0.25  # file, preset
     assert found["weight_decay"] == 0.0  # preset, default

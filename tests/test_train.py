@@ -13,7 +13,7 @@ import torch
 import yaml
 from conftest import ROOT, read_lines, some_pairs, write_rows
 
-from pairft import config as settings
+from pairft import flags
 
 
 def test_a_run_leaves_what_the_readme_promises(go, tmp_path):
@@ -119,7 +119,7 @@ def test_tensorboard_holds_the_same_values_in_groups(go, tmp_path):
 
 def test_the_preset_changes_hyperparameters_and_a_flag_beats_it(go, tmp_path):
     assert go("--max-steps", 2, "--preset", "trainer", "--weight-decay", "0.5", "--run-name", "a") == 0
-    values = settings.read_file(tmp_path / "runs" / "a" / "config.yaml")
+    values = flags.read_file(tmp_path / "runs" / "a" / "config.yaml")
     assert (values["warmup_ratio"], values["weight_decay"], values["preset"]) == (0.0, 0.5, "trainer")
 
 
@@ -149,6 +149,6 @@ def test_help_needs_no_torch_and_names_every_flag():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert time.perf_counter() - began < 30
     assert result.stdout.strip().endswith("False")
-    for flag, default, _ in settings.flag_rows():
+    for flag, default, _ in flags.flag_rows():
         assert flag in result.stdout
         assert default in result.stdout

@@ -1,0 +1,99 @@
+"""The settings that a person gives: on the command line, and in a YAML file."""
+
+import argparse
+import re
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pairft.config import FIELDS, TYPES, closest, flag_of, parse_value
+from pairft.errors import UserError
+
+
+class _Formatter(argparse.HelpFormatter):
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)  # a name such as google-bert stays whole
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; python {self.prog} --help lists the flags")
+
+
+def flag_rows() -> list[tuple[str, str, str]]:
+    """(flag, default, meaning) of each flag, for the help and for the README's table."""
+    rows = []
+    for name, f in FIELDS.items():
+        if f.metadata["flag"]:
+            default = "off" if f.default is False else "none" if f.default is None else str(f.default)
+            choices = " [" + ", ".join(f.metadata["choices"]) + "]" if f.metadata["choices"] else ""
+            rows.append((flag_of(name), default, f.metadata["help"] + choices))
+    return rows
+
+
+def read_flags(argv: Sequence[str]) -> dict[str, Any]:
+    """The settings that the command line gives, parsed. Exits after --help; raises UserError for anything unknown."""
+    parser = _Parser(
+        prog="train.py",
+        usage="python train.py [flags]",
+        formatter_class=_Formatter,
+        description="Fine-tune an encoder on pairs of sentences.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser._negative_number_matcher = re.compile(r"-(\.?\d|inf|nan)")  # -5e-5 is a value, if a wrong one
+    for flag, default, text in flag_rows():
+        name = flag[2:].replace("-", "_")
+        help_text = f"{text} (default: {default})".replace("%", "%%")
+        if TYPES[name] is bool:
+            parser.add_argument(flag, action="store_true", help=help_text)
+        else:
+            parser.add_argument(flag, metavar=name.split("_")[-1].upper(), help=help_text)
+    given, unknown = parser.parse_known_args(argv)
+    if unknown and not unknown[0].startswith("-"):
+        raise UserError(f"unexpected argument {unknown[0]!r}: settings are given as flags, for example --epochs 3")
+    flags = [flag for flag, _, _ in flag_rows()]
+    names = [text.split("=")[0] for text in unknown if text.startswith("-")]
+    problems = [f"unknown flag {name}{closest(name, flags)} (python train.py --help lists them)" for name in names]
+    return parse_all(vars(given), problems)
+
+
+def parse_all(given: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The parsed values. Raises one UserError with the problems and what else can't be read."""
+    values = {}
+    for name, value in given.items():
+        try:
+            values[name] = parse_value(name, value)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n  ".join(problems))
+    return values
+
+
+def read_file(path: str | Path) -> dict[str, Any]:
+    """The settings of a YAML file, parsed. Keys may be spelled batch_size or batch-size."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"can't read the config file {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"the config file {path} is not UTF-8 text: save it as UTF-8") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"the config file {path} is not YAML{where}: write one 'key: value' a line") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"the config file {path} holds no settings: write one 'key: value' a line")
+    names = [name for name in FIELDS if name != "config"]
+    spelled = {str(key).replace("-", "_"): key for key in content}
+    unknown = [f"unknown key {key!r}{closest(name, names)}" for name, key in spelled.items() if name not in names]
+    try:
+        return parse_all({name: content[key] for name, key in spelled.items() if name in names}, unknown)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
