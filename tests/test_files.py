@@ -241,7 +241,7 @@ def test_a_parquet_file_cut_short_is_named(keep, tmp_path, capfd):
 def test_a_parquet_file_without_rows_or_columns_says_so(tmp_path):
     table = pyarrow.Table.from_pylist(objects(PLAIN))
     pyarrow.parquet.write_table(table.slice(0, 0), tmp_path / "none.parquet")
-    assert "none.parquet has no rows" in message_of(read, tmp_path / "none.parquet")
+    assert "none.parquet is empty: it has no rows" in message_of(read, tmp_path / "none.parquet")
     pyarrow.parquet.write_table(table.rename_columns(["first", "second", "third"]), tmp_path / "other.parquet")
     message = message_of(read, tmp_path / "other.parquet")
     assert "sentence1" in message and "first, second, third" in message
