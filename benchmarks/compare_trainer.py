@@ -86,23 +86,38 @@ def main() -> None:
                 if number >= 0:
                     measured.append(found)
                     print(f"{side} {number + 1}/{args.repeats}: {found['whole']:.1f} s", file=sys.stderr, flush=True)
-    steps = sides["pairft"][0]["steps"]
-    print(f"\n| batch {args.batch_size}, {steps} steps | Trainer | pairft | ratio |\n|---|---|---|---|")
-    for key, name, shape in ROWS:
-        theirs, ours = ([found[key] for found in sides[side]] for side in ("Trainer", "pairft"))
-        ratio = statistics.median(b / a for a, b in zip(theirs, ours, strict=True))
-        values = (shape.format(statistics.median(side)) for side in (theirs, ours))
-        print(f"| {name} | {' | '.join(values)} | {ratio:.2f} |")
     machine = {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "transformers", "datasets", "accelerate")},
     }
-    print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
+    job = {
+        "data": args.data.name if args.data else "builtin",
+        "batch_size": args.batch_size,
+        "epochs": args.epochs,
+        "max_steps": None if args.epochs else args.max_steps,
+        "repeats": args.repeats,
+    }
+    content = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "job": job, "sides": sides}
+    print(table(content))
     if args.json:
-        content = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "job": vars(args), "sides": sides}
-        args.json.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def table(content: dict[str, Any]) -> str:
+    """The figures for people, as Markdown: medians, and the median of the ratios of the runs made one after the other."""
+    job, sides = content["job"], content["sides"]
+    title = f"{job['data']}, batch {job['batch_size']}, {sides['pairft'][0]['steps']} steps"
+    lines = [f"| {title} | Trainer | pairft | ratio |", "|---|---|---|---|"]
+    for key, name, shape in ROWS:
+        theirs, ours = ([found[key] for found in sides[side]] for side in ("Trainer", "pairft"))
+        ratio = statistics.median(b / a for a, b in zip(theirs, ours, strict=True))
+        values = (shape.format(statistics.median(side)) for side in (theirs, ours))
+        lines.append(f"| {name} | {' | '.join(values)} | {ratio:.2f} |")
+    machine = ", ".join(f"{name} {value}" for name, value in content["machine"].items())
+    times = "once" if job["repeats"] == 1 else f"{job['repeats']} times in turn"
+    return "\n".join([*lines, "", f"Each side {times}, {content['date']}: {machine}.", ""])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """Writes the parts of the README that come from the code: python docs/generate.py. A test keeps them current."""
 
 import ast
+import json
 import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+
+from compare_trainer import table  # noqa: E402
 
 from pairft.flags import flag_rows  # noqa: E402
 
@@ -31,6 +34,10 @@ def current(readme: str) -> str:
         "update": source_of("pairft/step.py", "update"),
         "flags": flag_table(),
     }
+    for name in ("mrpc", "short"):
+        parts[name] = table(
+            json.loads((ROOT / "benchmarks" / "results" / f"cpu-{name}.json").read_text(encoding="utf-8"))
+        )
     for name, content in parts.items():
         pattern = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
         readme, count = pattern.subn(lambda found, content=content: found[1] + content + found[2], readme)  # type: ignore[misc]
