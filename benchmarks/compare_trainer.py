@@ -92,21 +92,21 @@ def main() -> None:
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "transformers", "datasets", "accelerate")},
     }
-    job = {
+    described = {
         "data": args.data.name if args.data else "builtin",
         "batch_size": args.batch_size,
         "epochs": args.epochs,
         "max_steps": None if args.epochs else args.max_steps,
         "repeats": args.repeats,
     }
-    content = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "job": job, "sides": sides}
+    content = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "job": described, "sides": sides}
     print(table(content))
     if args.json:
         args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def table(content: dict[str, Any]) -> str:
-    """The figures for people, as Markdown: medians, and the median of the ratios of the runs made one after the other."""
+    """The figures for people, as Markdown: medians, and the median of the ratios of runs made in turn."""
     job, sides = content["job"], content["sides"]
     title = f"{job['data']}, batch {job['batch_size']}, {sides['pairft'][0]['steps']} steps"
     lines = [f"| {title} | Trainer | pairft | ratio |", "|---|---|---|---|"]
