@@ -25,9 +25,24 @@ from pairft import builtin  # noqa: E402
 torch.set_num_threads(1)  # for tensors as tiny as these, a second one only gets in the way
 
 
-def write_tiny_model(folder: Path, **changes: Any) -> Path:
-    """A 2-layer BERT of width 32 with random weights, whose vocabulary is the words of the builtin pairs."""
-    from transformers import BertConfig, BertModel, BertTokenizer
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+# What differs from a BERT, in the config's own names. RoBERTa and MPNet count positions from behind the padding's id.
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "roberta": {"type_vocab_size": 1, "max_position_embeddings": 66},
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
+    "electra": {"embedding_size": 16},
+    "albert": {"embedding_size": 16, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
+    "mpnet": {"max_position_embeddings": 66},
+    "modernbert": {"num_hidden_layers": 3, "global_attn_every_n_layers": 2, "local_attention": 16},
+}
+PADDING_SECOND = ("roberta", "mpnet")  # its id is 1
+
+
+def write_tiny_model(folder: Path, architecture: str = "bert", **changes: Any) -> Path:
+    """An encoder of 2 layers (ModernBERT: 3) and width 32 with random weights, whose vocabulary is the words of the
+    builtin pairs."""
+    from transformers import AutoConfig, AutoModel, BertTokenizer
 
     words = {
         word
@@ -35,22 +50,29 @@ def write_tiny_model(folder: Path, **changes: Any) -> Path:
         for key in ("sentence1", "sentence2")
         for word in str(row[key]).lower().replace(".", " .").replace(",", " ,").replace("-", " - ").split()
     }
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(words), *"abcdefghijklmnopqrstuvwxyz0123456789"]
-    vocabulary = list(dict.fromkeys(vocabulary))
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    if architecture in PADDING_SECOND:
+        special[:2] = ["[UNK]", "[PAD]"]
+    vocabulary = list(dict.fromkeys([*special, *sorted(words), *"abcdefghijklmnopqrstuvwxyz0123456789"]))
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64)
     tokenizer.save_pretrained(folder)
-    sizes = {
-        "vocab_size": len(vocabulary),
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-        "max_position_embeddings": 64,
+    if architecture not in ("bert", "electra", "albert"):  # save_pretrained keeps the names of the class
+        about = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        about["model_input_names"] = ["input_ids", "attention_mask"]
+        (folder / "tokenizer_config.json").write_text(json.dumps(about), encoding="utf-8")
+    special_ids = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.cls_token_id,
+        "cls_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
     }
+    settings = {"vocab_size": len(vocabulary), "max_position_embeddings": 64, **SIZES, **special_ids}
     torch.manual_seed(0)
-    BertModel(BertConfig(**{**sizes, **changes})).save_pretrained(folder)
+    config = AutoConfig.for_model(architecture, **{**settings, **ARCHITECTURES[architecture], **changes})
+    AutoModel.from_config(config).save_pretrained(folder)
     return folder
 
 

@@ -1,0 +1,105 @@
+"""HF Trainer with its defaults on a folder of pairs, every number written down: what `--preset trainer` is held against.
+
+OUTPUT gets numbers.json (loss, gradient norm and learning rate of each step; each evaluation) and tensors.safetensors
+(the final weights, and the logits that they give on the validation part).
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import load_dataset
+from safetensors.torch import save_file
+from sklearn.metrics import accuracy_score, f1_score
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
+
+
+class Recorder(Trainer):  # type: ignore[misc]
+    """Trainer, with the unrounded loss of each step kept."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self.losses = [*getattr(self, "losses", []), loss.item()]
+        return loss
+
+
+def scores(predicted: Any) -> dict[str, float]:
+    labels = np.argmax(predicted.predictions, axis=-1)
+    return {"accuracy": accuracy_score(predicted.label_ids, labels), "f1": f1_score(predicted.label_ids, labels)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--max-steps", type=int, default=-1)
+    parser.add_argument("--eval-every", default="epoch")
+    parser.add_argument("--seed", type=int, default=42)
+    args = parser.parse_args()
+
+    files = {split: str(next(args.data.glob(f"{split}*"))) for split in ("train", "validation")}
+    kind = Path(files["train"]).suffix.lstrip(".").replace("jsonl", "json")
+    raw = load_dataset(kind, data_files=files, cache_dir=str(args.output / "cache"))
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    tokenised = raw.map(lambda rows: tokenizer(rows["sentence1"], rows["sentence2"], truncation=True), batched=True)
+    set_seed(args.seed)  # the new head is drawn here
+    model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=2, dtype=torch.float32)
+    strategy = {"epoch": "epoch", "never": "no"}.get(args.eval_every, "steps")
+    trainer = Recorder(
+        model=model,
+        args=TrainingArguments(
+            str(args.output / "trainer"),
+            num_train_epochs=args.epochs,
+            max_steps=args.max_steps,
+            seed=args.seed,
+            eval_strategy=strategy,
+            eval_steps=int(args.eval_every) if strategy == "steps" else None,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=True,
+        ),
+        train_dataset=tokenised["train"],
+        eval_dataset=tokenised["validation"],
+        data_collator=DataCollatorWithPadding(tokenizer),
+        processing_class=tokenizer,
+        compute_metrics=scores,
+    )
+    trainer.train()
+    final = trainer.predict(tokenised["validation"])
+    steps = [line for line in trainer.state.log_history if "loss" in line]
+    evaluations = [line for line in trainer.state.log_history if "eval_loss" in line]
+    numbers = {
+        "steps": [
+            {"step": line["step"], "loss": loss, "grad_norm": line["grad_norm"], "lr": line["learning_rate"]}
+            for line, loss in zip(steps, trainer.losses, strict=True)
+        ],
+        "evaluations": [
+            {"step": line["step"], **{name: line[f"eval_{name}"] for name in ("loss", "accuracy", "f1")}}
+            for line in evaluations
+        ],
+        "final": {
+            "step": steps[-1]["step"],
+            **{name: final.metrics[f"test_{name}"] for name in ("loss", "accuracy", "f1")},
+        },
+    }
+    (args.output / "numbers.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+    tensors = {f"model/{name}": tensor.clone().contiguous() for name, tensor in model.state_dict().items()}
+    save_file({**tensors, "logits": torch.from_numpy(final.predictions)}, args.output / "tensors.safetensors")
+
+
+if __name__ == "__main__":
+    main()
