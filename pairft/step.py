@@ -41,17 +41,17 @@ def update(
     """
     for group in optimizer.param_groups:
         group["lr"] = lr
-    loss_sum = torch.zeros((), device=device)
+    losses = []
     for batch in micro_batches:
         batch = batch.to(device)
         with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
             logits = model(**batch.inputs()).logits
         loss = loss_of(logits, batch.labels, "sum")
         scaler.scale(loss / num_examples).backward()
-        loss_sum += loss.detach()
+        losses.append(loss.detach())
     scaler.unscale_(optimizer)  # so that the norm is that of the gradients themselves
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
     scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad()
-    return loss_sum, grad_norm
+    return torch.stack(losses).sum(), grad_norm

@@ -10,9 +10,9 @@ from conftest import ROOT, write_tiny_model
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from parity import TRAIN_ROWS, VALIDATION_ROWS, Comparison, compare, write_pairs  # noqa: E402
+from parity import TRAIN_ROWS, VALIDATION_ROWS, Comparison, compare, write_pairs
 
-from pairft import builtin  # noqa: E402
+from pairft import builtin
 
 STEPS_PER_EPOCH = -(-TRAIN_ROWS // 8)
 
@@ -39,9 +39,7 @@ def assert_equal(found: Comparison, steps: int, evaluated_after: list[int]) -> N
 )
 def test_evaluation_at_any_interval(tiny_model, pairs, tmp_path, eval_every, evaluated_after):
     assert TRAIN_ROWS % 8 == 4 and VALIDATION_ROWS % 8 == 4  # short last batches, in training and in evaluation
-    found = compare(
-        str(tiny_model), pairs, tmp_path / "both", ["--epochs", "2", "--eval-every", eval_every], threads=1
-    )
+    found = compare(str(tiny_model), pairs, tmp_path / "both", ["--epochs", "2", "--eval-every", eval_every], threads=1)
     assert_equal(found, 2 * STEPS_PER_EPOCH, evaluated_after)
 
 
