@@ -7,6 +7,7 @@ pairft/loop.py; one update of the weights is `update` in pairft/step.py.
 import functools
 import gc
 import os
+import shutil
 import signal
 import sys
 import time
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pairft import config as settings
-from pairft import flags, hub, run
+from pairft import flags, hub, run, seeds
 from pairft.config import Config
 from pairft.errors import EXIT_STOPPED, EXIT_USER, USER_ERRNOS, UserError
 from pairft.tasks import TASKS, metrics_of
@@ -25,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         config, folder = understand(argv)
-        return 0 if config is None else train(config, folder, argv)
+        if config is None:
+            return 0
+        return train(config, folder, argv) if config.seeds is None else train_seeds(config, folder, argv)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_USER
@@ -48,7 +51,7 @@ def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
     folder = None
     if given.get("resume"):
         folder = run.find(Path(given.get("runs_dir", "runs")).expanduser(), given.get("run_name"))
-        if (folder / "results.json").exists():
+        if run.is_finished(folder):
             sys.stderr.write(f"{folder} is finished: nothing to do\n")
             return None, folder
         recorded = flags.read_file(folder / "config.yaml")
@@ -60,6 +63,31 @@ def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
     return hub.settle(config, given, TASKS[config.task].glue_config), folder
 
 
+def train_seeds(config: Config, group: Path | None, argv: Sequence[str]) -> int:
+    """One training per seed, one after the other, and their summary.json; what is finished in `group` stays."""
+    assert config.seeds is not None
+    begun = group is not None
+    group = group or run.create(config, run.manifest(argv, {}))
+    for seed in config.seeds:
+        one = seeds.one_seed(config, group, seed)
+        folder = group / f"seed-{seed}"
+        if run.is_finished(folder):
+            continue
+        try:
+            code = train(one, folder if folder.exists() else None, argv)
+        except UserError:
+            if not begun and not any(group.glob("seed-*")):  # a mistake found before anything was trained
+                shutil.rmtree(group)
+            raise
+        if code:
+            sys.stderr.write(f"go on with all seeds: {run.resume_command(group)}\n")
+            return code
+    summary = seeds.summarise(group, config.seeds)
+    run.write_json(group / "summary.json", summary)
+    print(seeds.table(summary))
+    return 0
+
+
 def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     """One training, from sentences to results.json; in a new folder, or on from the checkpoint in `folder`."""
     # The heavy imports begin here, so that --help and a mistyped flag answer at once. While modules load there is no
@@ -69,7 +97,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     import torch
 
     from pairft import batches, checkpoint, data, device, model, optim, tokens
-    from pairft.evaluation import run_model, score
+    from pairft.evaluation import predictions_of, run_model, score
     from pairft.loop import Schedule, fit
     from pairft.record import Record, scores_of, table
     from pairft.signals import StopRequest
@@ -132,6 +160,9 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         scores = score(outcome, metrics, as_trainer)
         here = {"step": state.step, "epoch": state.epoch(num_rows), "validation": scores}
         record.validation(here, time.perf_counter() - began)
+        here["collapsed"] = len(set(predictions_of(outcome.logits).tolist())) == 1
+        if here["collapsed"]:
+            record.say("warning: the model predicts the same for every row of the validation part")
         best = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
         state.best = here if best else state.best
         sidecar = {**model.sidecar(config, pairs, max_length), **here}
@@ -169,20 +200,16 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
                 stop_asked=stop.asked,
             )
     if stop.signal is not None and state.step < total_steps:
-        place = f" --runs-dir {config.runs_dir}" if config.runs_dir != "runs" else ""
-        record.say(
-            f"stopped after step {state.step}; go on with: python train.py --resume --run-name {folder.name}{place}"
-        )
+        record.say(f"stopped after step {state.step}; go on with: {run.resume_command(folder)}")
         record.close()
         return EXIT_STOPPED[stop.signal]
 
     # ---- what came of it ---------------------------------------------------------------------------------------------
     assert state.best is not None, state.step  # after the last step it evaluates
     evaluations = [line for line in record.lines() if line["split"] == "validation"]
-    last = {"step": state.step, "epoch": state.epoch(num_rows), "validation": scores_of(evaluations[-1])}
     results = {
         "best": state.best,
-        "last": last,
+        "last": model.evaluation_of(folder / "last"),
         "train": {
             "steps": state.step,
             "seconds": state.seconds,  # without evaluating and saving

@@ -56,10 +56,10 @@ def compare(encoder: str, data: Path, scratch: Path, flags: Sequence[str], threa
     theirs, ours = scratch / "theirs", scratch / "ours"
     theirs.mkdir(parents=True)
     common = ["--model", encoder, "--data", str(data), *flags]
+    own = ["--log-every", "1", "--save-every", "never", "--runs-dir", str(ours), "--run-name", "run"]
     commands = [
         [str(ROOT / "benchmarks" / "trainer_reference.py"), *common, "--output", str(theirs)],
-        [str(ROOT / "train.py"), *common, "--preset", "trainer", "--device", "cpu", "--log-every", "1"]
-        + ["--save-every", "never", "--runs-dir", str(ours), "--run-name", "run"],
+        [str(ROOT / "train.py"), *common, "--preset", "trainer", "--device", "cpu", *own],
     ]
     environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
     started = [

@@ -63,6 +63,9 @@ class Config:
     save_every: Interval = setting("epoch", "steps between checkpoints, 'epoch' or 'never'; always after the last step")
     log_every: int = setting(10, "steps between lines of the log")
     seed: int = setting(42, "of the new weights, the order of examples and dropout")
+    seeds: tuple[int, ...] | None = setting(
+        None, "comma-separated: one run per seed, in seed-… folders of the run, and summary.json; beats --seed"
+    )
     runs_dir: str = setting("runs", "folder of the runs")
     run_name: str | None = setting(None, "folder of this run in it; default: generated", kept=False)
     resume: bool = setting(
@@ -104,6 +107,11 @@ def parse_value(name: str, value: Any) -> Any:
         if isinstance(columns, (list, tuple)) and all(isinstance(column, str) for column in columns):
             return tuple(column.strip() for column in columns)
         wanted = "column names, comma-separated"
+    elif name == "seeds":
+        try:
+            return tuple(int(part) for part in (text.split(",") if isinstance(text, str) else [*value]))
+        except (ValueError, TypeError):
+            wanted = "whole numbers, comma-separated, for example 1,2,3"
     elif kind == Interval and text in ("epoch", "never"):
         return text
     elif int in kinds:
@@ -178,8 +186,12 @@ def check(config: Config) -> None:
             problems.append(
                 f"{flag_of(name)} is {value}, but should be {above} to {high:g}".replace(" to inf", ", finite")
             )
-    if not 0 <= config.seed < 2**32:
-        problems.append(f"--seed is {config.seed}, but should be from 0 to {2**32 - 1}")
+    for name, seeds in (("seed", (config.seed,)), ("seeds", config.seeds or ())):
+        problems += [
+            f"{flag_of(name)} is {seed}, but should be from 0 to {2**32 - 1}" for seed in seeds if not 0 <= seed < 2**32
+        ]
+    if config.seeds is not None and len(set(config.seeds)) < max(1, len(config.seeds)):
+        problems.append(f"--seeds is {','.join(map(str, config.seeds))!r}, but should name each seed once")
     if config.text_columns is not None and (len(config.text_columns) not in (1, 2) or not all(config.text_columns)):
         problems.append(f"--text-columns is {','.join(config.text_columns)!r}, but should name one or two columns")
     if config.text_columns is not None and len(set(config.text_columns)) < len(config.text_columns):

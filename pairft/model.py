@@ -120,6 +120,12 @@ def sidecar(config: Config, pairs: Data, max_length: int) -> dict[str, Any]:
     }
 
 
+def evaluation_of(folder: Path) -> dict[str, Any]:
+    """What was found of a model as it was saved: {"step", "epoch", "validation": {"loss": …, metrics}, "collapsed"}."""
+    about = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
+    return {name: about[name] for name in ("step", "epoch", "validation", "collapsed")}
+
+
 def save_model(
     folder: Path,
     model: "PreTrainedModel",

@@ -64,19 +64,31 @@ def find(runs: Path, name: str | None) -> Path:
             raise UserError(f"there is no run {runs / name} to resume: leave out --resume to begin it")
         return runs / name
     begun = [path for path in runs.glob("*/config.yaml") if not path.parent.name.startswith(".")]
-    unfinished = [path for path in begun if not (path.parent / "results.json").exists()]
+    unfinished = [path for path in begun if not is_finished(path.parent)]
     if not unfinished:
         raise UserError(f"{runs} holds no unfinished run to resume; name one with --run-name, or leave out --resume")
     return max(unfinished, key=lambda path: path.stat().st_mtime).parent
 
 
+def resume_command(folder: Path) -> str:
+    place = f" --runs-dir {folder.parent}" if str(folder.parent) != "runs" else ""
+    return f"python train.py --resume --run-name {folder.name}{place}"
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run, or the runs of several seeds, came to their end."""
+    return (folder / "results.json").exists() or (folder / "summary.json").exists()
+
+
 def check_resumed(recorded: dict[str, Any], given: dict[str, Any], where: Path) -> None:
-    """Raise UserError where a setting given with --resume differs from the run's own and may not."""
+    """Raise UserError where a setting given with --resume differs from the run's own and may not. The runs of several
+    seeds keep their length, too: some of them may be finished."""
+    may_change = [n for n in MAY_CHANGE if not (recorded.get("seeds") and n in ("epochs", "max_steps"))]
     for name, value in given.items():
-        if FIELDS[name].metadata["kept"] and name not in MAY_CHANGE and value != recorded.get(name, value):
+        if FIELDS[name].metadata["kept"] and name not in may_change and value != recorded.get(name, value):
             raise UserError(
                 f"{flag_of(name)} is {value!r}, but the run in {where} was begun with {recorded[name]!r}: leave it "
-                f"out, or begin a new run; what may change is {', '.join(map(flag_of, MAY_CHANGE))}"
+                f"out, or begin a new run; what may change is {', '.join(map(flag_of, may_change))}"
             )
 
 

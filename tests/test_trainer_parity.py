@@ -1,5 +1,5 @@
-"""`--preset trainer` against HF Trainer itself, each in its own process, dropout on, in fp32 on the CPU: every number that
-either of them has, bit for bit."""
+"""`--preset trainer` against HF Trainer itself, each in its own process, dropout on, in fp32 on the CPU: every number
+that either of them has, bit for bit."""
 
 import importlib.util
 import sys

@@ -1,0 +1,119 @@
+"""--seeds: each run equals the one that --seed alone makes, and the summary says what they say together."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import load_file
+
+from pairft import predict, seeds
+
+FLAGS = ("--max-steps", 12, "--lr", "1e-3", "--eval-every", 6)
+
+
+def test_the_spread_of_some_values():
+    found = seeds.spread([0.8, 0.9, 0.85, 0.95])
+    assert found["mean"] == pytest.approx(0.875)
+    assert found["sd"] == pytest.approx((((0.075**2) * 2 + (0.025**2) * 2) / 3) ** 0.5)
+    assert (found["min"], found["max"]) == (0.8, 0.95)
+    low, high = found["interval"]
+    # Of the 4^4 resamples, 5 (2.0 %) have a mean of at most 0.8125 and 15 (5.9 %) of at most 0.825, which therefore is
+    # the percentile of 2.5 %; the upper end is its mirror image.
+    assert (low, high) == (pytest.approx(0.825), pytest.approx(0.925))
+    assert seeds.spread([0.8, 0.9, 0.85, 0.95]) == found  # drawn from a fixed seed
+    assert seeds.spread([0.5]) == {"mean": 0.5, "sd": None, "min": 0.5, "max": 0.5, "interval": None}
+    assert seeds.spread([0.5, 0.5])["interval"] == [0.5, 0.5]
+
+
+def test_runs_of_seeds_equal_runs_of_one_seed(go, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    assert go(*FLAGS, "--seeds", "3,11", "--run-name", "several") == 0
+    printed = capsys.readouterr().out
+    summary = json.loads((runs / "several" / "summary.json").read_text())
+    for seed in (3, 11):
+        assert go(*FLAGS, "--seed", seed, "--run-name", f"alone-{seed}") == 0
+        alone, one = runs / f"alone-{seed}", runs / "several" / f"seed-{seed}"
+        weights, again = (load_file(run / "last" / "model.safetensors") for run in (alone, one))
+        assert all(torch.equal(weights[name], again[name]) for name in weights)
+        results = json.loads((alone / "results.json").read_text())
+        assert summary["runs"][str(seed)] == {"last": results["last"], "best": results["best"]}
+        assert results["seed"] == seed
+    f1 = [summary["runs"][seed]["last"]["validation"]["f1"] for seed in ("3", "11")]
+    assert summary["last"]["f1"]["mean"] == pytest.approx(sum(f1) / 2)
+    assert (summary["last"]["f1"]["min"], summary["last"]["f1"]["max"]) == (min(f1), max(f1))
+    assert f"{summary['last']['f1']['mean']:.4f}" in printed
+    assert go("--resume", "--run-name", "several") == 0
+    assert "is finished" in capsys.readouterr().err
+
+
+def test_a_collapsed_run_is_named(go, tmp_path, capsys, tiny_model, pairs_folder):
+    assert go("--seeds", "1,2,3", "--max-steps", 1, "--lr", "1e-9", "--run-name", "a") == 0
+    shown, group = capsys.readouterr(), tmp_path / "runs" / "a"
+    one_class = []
+    for seed in (1, 2, 3):
+        output = tmp_path / f"{seed}.jsonl"
+        data = pairs_folder / "validation.jsonl"
+        last = group / f"seed-{seed}" / "last"
+        assert predict.main(["--model", str(last), "--data", str(data), "--output", str(output)]) == 0
+        if len({json.loads(line)["label"] for line in output.read_text().splitlines()}) == 1:
+            one_class.append(seed)
+    assert one_class  # an untrained head says the same to all, for one of these seeds at least
+    assert json.loads((group / "summary.json").read_text())["collapsed"] == one_class
+    assert f"one class: {one_class}" in shown.out
+    assert shown.err.count("predicts the same for every row") == len(one_class)
+
+
+def test_stopped_seeds_go_on(go, tmp_path, tiny_model, pairs_folder, capsys):
+    runs = tmp_path / "runs"
+    flags = ["--max-steps", "300", "--lr", "1e-3", "--eval-every", "never"]
+    command = [sys.executable, str(ROOT / "train.py"), "--model", str(tiny_model), "--data", str(pairs_folder)]
+    command += ["--runs-dir", str(runs), "--device", "cpu", *flags, "--seeds", "5,6", "--run-name", "killed"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (runs / "killed" / "seed-6" / "metrics.jsonl").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    message = process.communicate(timeout=60)[1]
+    assert process.returncode == 143, message
+    assert f"--resume --run-name killed --runs-dir {runs}" in message
+    assert not (runs / "killed" / "summary.json").exists()
+    first = (runs / "killed" / "seed-5" / "results.json").stat().st_mtime_ns
+    assert go("--resume", "--run-name", "killed", "--epochs", 9) == 2  # the first is finished as it is
+    assert "--epochs" in capsys.readouterr().err
+    assert go("--resume", "--run-name", "killed") == 0
+    assert (runs / "killed" / "seed-5" / "results.json").stat().st_mtime_ns == first
+    assert go(*flags, "--seeds", "5,6", "--run-name", "whole") == 0
+    whole, killed = (json.loads((runs / name / "summary.json").read_text()) for name in ("whole", "killed"))
+    assert whole == killed
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("1,1", "each seed once"),
+        ("1,x", "comma-separated"),
+        ("", "comma-separated"),
+        ("1,-2", "from 0"),
+        ("1.5", "1,2,3"),
+    ],
+)
+def test_seeds_that_make_no_sense(go, tmp_path, capsys, value, said):
+    assert go(f"--seeds={value}") == 2
+    message = capsys.readouterr().err
+    assert "--seeds" in message and said in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_mistake_in_the_data_leaves_nothing_behind(go, tmp_path, capsys, pairs_folder):
+    shutil.copytree(pairs_folder, tmp_path / "pairs")
+    (tmp_path / "pairs" / "validation.jsonl").write_text("")
+    assert go("--data", tmp_path / "pairs", "--seeds", "1,2", "--run-name", "a") == 2
+    assert "validation.jsonl" in capsys.readouterr().err
+    assert list(Path(tmp_path / "runs").iterdir()) == []
