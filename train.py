@@ -96,7 +96,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     import torch
 
-    from pairft import batches, checkpoint, data, device, model, optim, tokens
+    from pairft import batches, checkpoint, data, device, dropout, model, optim, tokens, unpad, vocabulary
     from pairft.evaluation import predictions_of, run_model, score
     from pairft.loop import Schedule, fit
     from pairft.record import Record, scores_of, table
@@ -111,6 +111,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     max_length = tokens.checked_length(config.max_length, tokenizer, model_config)
     splits = tokens.tokenise(pairs, tokenizer, max_length)
     collate = batches.collate_for(tokenizer, where)
+    as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
 
     # ---- the model, its optimizer, and the state of the training that they are part of -------------------------------
     device.seed_everything(config.seed)
@@ -118,11 +119,19 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     device.seed_everything(config.seed)  # again, as Trainer does: the draws for the new head must not shift dropout's
     gc.enable()
     classifier.to(where)
+    how = "with padding"
+    if config.unpad == "auto":
+        first = tokens.first_position(model_config)
+        collate, how = unpad.prepare(classifier, collate, splits["train"][:4], first)
+    if not as_trainer:
+        dropout.replace_dropout(classifier)
+    rows = None if as_trainer else vocabulary.train_used_rows(classifier, splits["train"])
     state = TrainState(
         model=classifier,
-        optimizer=optim.build_optimizer(classifier, config.weight_decay),
+        optimizer=optim.build_optimizer(classifier, config.weight_decay, rows),
         scaler=torch.amp.GradScaler(where.type, enabled=amp_dtype == torch.float16),
         window=Window(torch.zeros((), device=where)),
+        rows=rows,
     )
     saved = checkpoint.whole_checkpoints(folder / "checkpoints") if folder is not None else []
     if saved:
@@ -137,7 +146,6 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         raise UserError(f"{folder} is at step {state.step} already: --max-steps or --epochs should not end before it")
     schedule = Schedule(total_steps, config.log_every, config.eval_every, config.save_every)
     warmup = optim.warmup_steps(total_steps, config.warmup_ratio)
-    as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
     metrics, main_metric = metrics_of(TASKS[config.task], pairs.label_names)
 
     # ---- the run's folder --------------------------------------------------------------------------------------------
@@ -151,7 +159,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         run.write_text(folder / "config.yaml", written)  # its length may have changed
     record = Record(folder, total_steps, num_rows, written, first_step=state.step, resumed=resumed)
     start = f"from step {state.step}" + (", there is no whole checkpoint" if resumed and not saved else "")
-    record.say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where}, {start}\n{what_is_new}")
+    record.say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, {start}\n{what_is_new}")
 
     def evaluate(state: TrainState) -> None:
         """Score the validation part; keep the model if it is the best so far, and the last one."""

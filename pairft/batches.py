@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+EVALUATION_TOKENS = 2048  # in a batch; 1,024 to 4,096 are alike on 2 CPU cores, and smaller ones slower
+
+
 class Batch(NamedTuple):
     """Examples padded to the longest of them."""
 
@@ -36,6 +39,52 @@ class Batch(NamedTuple):
         return inputs if self.token_type_ids is None else {**inputs, "token_type_ids": self.token_type_ids}
 
 
+class Packed(NamedTuple):
+    """The same examples without padding: all their tokens in one row, one example after the other."""
+
+    input_ids: Tensor  # int64 [1, tokens]
+    position_ids: Tensor  # int64 [1, tokens]
+    token_type_ids: Tensor | None  # int64 [1, tokens]
+    labels: Tensor  # [examples], as a Batch's
+    num_tokens: int
+    lengths: tuple[int, ...]  # tokens of each example
+    first: Tensor  # int64 [examples]: where each begins
+    attention_mask: Tensor  # int64 [examples, length]: of the Batch that this was
+    slots: Tensor  # int64 [tokens]: the place of each in that Batch, row after row
+
+    def to(self, device: torch.device) -> "Packed":
+        moved = (part.to(device, non_blocking=True) if isinstance(part, Tensor) else part for part in self)
+        return Packed(*moved)  # type: ignore[arg-type]
+
+    def inputs(self) -> dict[str, Any]:
+        """What a forward that unpad.py has prepared takes."""
+        inputs = {
+            "input_ids": self.input_ids,
+            "position_ids": self.position_ids,
+            "attention_mask": self.attention_mask,
+            "packing": self,
+        }
+        return inputs if self.token_type_ids is None else {**inputs, "token_type_ids": self.token_type_ids}
+
+
+def pack(batch: Batch, first_position: int) -> Packed:
+    """A Batch without its padding; positions count from `first_position`."""
+    mask = batch.attention_mask.bool()
+    lengths = batch.attention_mask.sum(1)
+    positions = torch.arange(first_position, first_position + mask.shape[1]).expand(mask.shape)
+    return Packed(
+        input_ids=batch.input_ids[mask][None],
+        position_ids=positions[mask][None],
+        token_type_ids=None if batch.token_type_ids is None else batch.token_type_ids[mask][None],
+        labels=batch.labels,
+        num_tokens=batch.num_tokens,
+        lengths=tuple(lengths.tolist()),
+        first=lengths.cumsum(0) - lengths,
+        attention_mask=batch.attention_mask,
+        slots=mask.flatten().nonzero().flatten(),
+    )
+
+
 class Position(NamedTuple):
     """How far a training has come: `consumed` examples, by all processes, of the order of epoch `epoch`."""
 
@@ -47,12 +96,12 @@ class Position(NamedTuple):
 class StepData:
     """The examples of one optimizer step."""
 
-    micro_batches: list[Batch]
+    micro_batches: list[Batch | Packed]
     num_examples: int
     after: Position  # the position once this step is done
 
 
-Collate = Callable[[dict[str, Sequence[Any]]], Batch]
+Collate = Callable[[dict[str, Sequence[Any]]], Batch | Packed]
 
 
 def collate(rows: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id: int, multiple: int) -> Batch:
@@ -128,14 +177,18 @@ def training_steps(
 
 
 def evaluation_batches(
-    dataset: "Dataset", collate: Collate, batch_size: int, by_length: bool
-) -> Iterator[tuple[numpy.ndarray, Batch]]:
-    """Every row once, with the rows' indices. `by_length`: the longest first, so that batches hold little padding and
-    what is too large for the memory fails at once."""
-    order = numpy.arange(len(dataset))
-    if by_length:
+    dataset: "Dataset", collate: Collate, batch_size: int | None
+) -> Iterator[tuple[numpy.ndarray, Batch | Packed]]:
+    """Every row once, with the rows' indices: `batch_size` at a time in their order; or, where it is None, the longest
+    first and as many as fill EVALUATION_TOKENS, so that there is little padding and what is too large for the memory
+    fails at once."""
+    order, sizes = numpy.arange(len(dataset)), numpy.full(len(dataset), batch_size)
+    if batch_size is None:
         lengths = dataset.with_format("numpy")["length"][:]
         order = numpy.argsort(-lengths, kind="stable")
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+        sizes = numpy.maximum(1, EVALUATION_TOKENS // lengths[order])
+    start = 0
+    while start < len(order):
+        rows = order[start : start + int(sizes[start])]
         yield rows, collate(dataset[rows.tolist()])
+        start += len(rows)

@@ -58,6 +58,7 @@ def save(checkpoints: Path, state: TrainState) -> Path:
         "best": state.best,
         "window": {**asdict(state.window), "loss_sum": float(state.window.loss_sum)},
         "scaler": state.scaler.state_dict(),
+        "remaining": state.rows.remaining if state.rows is not None else None,
     }
     (part / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
@@ -93,6 +94,8 @@ def load(folder: Path, state: TrainState) -> None:
     state.best = content["best"]
     if content["scaler"]:  # empty where there is none, as on a CPU
         state.scaler.load_state_dict(content["scaler"])
+    if state.rows is not None:
+        state.rows.remaining = content["remaining"]
     window = dict(content["window"])
     state.window.loss_sum.fill_(window.pop("loss_sum"))
     for name, value in window.items():

@@ -57,6 +57,9 @@ class Config:
         None, "'trainer': hyperparameters and random draws as HF Trainer's defaults", choices=("trainer",)
     )
     device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
+    unpad: str = setting(
+        "auto", "auto: compute on real tokens alone where the architecture allows it", choices=("auto", "never")
+    )
     deterministic: bool = setting(False, "bit-reproducible kernels on CUDA")
     tf32: bool = setting(False, "TF32 products in fp32 on CUDA")
     eval_every: Interval = setting("epoch", "steps between evaluations, 'epoch' or 'never'; always after the last step")
@@ -74,7 +77,9 @@ class Config:
     fallback: bool = setting(False, "the Hub was out of reach: builtin model and pairs instead", flag=False)
 
 
-PRESETS: dict[str, dict[str, Any]] = {"trainer": {"warmup_ratio": 0.0, "weight_decay": 0.0, "precision": "fp32"}}
+PRESETS: dict[str, dict[str, Any]] = {
+    "trainer": {"warmup_ratio": 0.0, "weight_decay": 0.0, "precision": "fp32", "unpad": "never"}
+}
 
 # With --resume. All else would make it another run.
 MAY_CHANGE = ("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "runs_dir")

@@ -13,7 +13,6 @@ from pairft.step import loss_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
-BATCH_SIZE = 32
 TRAINER_BATCH_SIZE = 8
 
 
@@ -47,9 +46,9 @@ def run_model(
     if as_trainer:
         torch.empty((), dtype=torch.int64).random_()
     parts, order = [], []
-    size = TRAINER_BATCH_SIZE if as_trainer else BATCH_SIZE
+    size = TRAINER_BATCH_SIZE if as_trainer else None
     with torch.inference_mode():
-        for rows, batch in evaluation_batches(dataset, collate, size, by_length=not as_trainer):
+        for rows, batch in evaluation_batches(dataset, collate, size):
             batch = batch.to(device)
             with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
                 logits = model(**batch.inputs()).logits

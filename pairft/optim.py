@@ -1,21 +1,33 @@
 """AdamW with its two parameter groups, and the learning rate."""
 
 import math
+from typing import Any
 
 import torch
 
+from pairft.vocabulary import UsedRows
 
-def build_optimizer(model: torch.nn.Module, weight_decay: float) -> torch.optim.AdamW:
+
+def build_optimizer(model: torch.nn.Module, weight_decay: float, rows: UsedRows | None = None) -> torch.optim.AdamW:
     """Fused AdamW (Loshchilov and Hutter 2019) with Trainer's betas and eps; its learning rate is set at each step.
 
     No decay on parameters of one dimension: in an encoder these are the biases and the weights of the norms.
+    `rows`: the model's token embedding; at each step, those of its rows that aren't trained decay like the others.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    if rows is not None:
+
+        def decay(*_: Any) -> None:
+            decayed = optimizer.param_groups[0]  # load_state_dict makes new groups
+            rows.remaining *= 1 - decayed["lr"] * decayed["weight_decay"]
+
+        optimizer.register_step_post_hook(decay)
+    return optimizer
 
 
 def warmup_steps(total_steps: int, warmup_ratio: float) -> int:

@@ -64,7 +64,7 @@ def predict(args: argparse.Namespace) -> None:
 
     import datasets
 
-    from pairft import batches, device, model, tokens
+    from pairft import batches, device, model, tokens, unpad
     from pairft.data import Data, check_rows, read_labels
     from pairft.evaluation import run_model, score
 
@@ -112,6 +112,8 @@ def predict(args: argparse.Namespace) -> None:
     classifier, _ = model.load_model(args.model, names, trained=True)
     classifier.to(where_to)
     collate = batches.collate_for(tokenizer, where_to)
+    if args.data is not None:  # a pair alone has no padding
+        collate, _ = unpad.prepare(classifier, collate, dataset[:4], tokens.first_position(config))
     outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
     answers = answers_of(outcome.logits, names)
     if args.text is not None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pairft.batches import Position, StepData
+from pairft.vocabulary import UsedRows
 
 
 @dataclass
@@ -38,6 +39,7 @@ class TrainState:
     position: Position = field(default_factory=Position)
     examples: int = 0  # seen in all
     seconds: float = 0.0  # of training, without evaluating and saving
+    rows: UsedRows | None = None  # of the token embedding, where not all of them are trained
     best: dict[str, Any] | None = None  # the evaluation that the main metric calls best
 
     def epoch(self, num_rows: int) -> float:

@@ -19,12 +19,15 @@ UNLABELLED = -100  # class id of a row without a label, as cross entropy has it;
 OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod")
 
 
+def first_position(config: "PretrainedConfig") -> int:
+    """The position id of a row's first token."""
+    return (config.pad_token_id or 0) + 1 if config.model_type in OFFSET_POSITIONS else 0
+
+
 def length_limit(tokenizer: "PreTrainedTokenizerFast", config: "PretrainedConfig") -> int:
     """Tokens that the model takes at most."""
     positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    if config.model_type in OFFSET_POSITIONS:
-        positions -= (config.pad_token_id or 0) + 1
-    return min(int(tokenizer.model_max_length), int(positions))
+    return min(int(tokenizer.model_max_length), int(positions) - first_position(config))
 
 
 def checked_length(asked: int | None, tokenizer: "PreTrainedTokenizerFast", config: "PretrainedConfig") -> int:

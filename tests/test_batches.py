@@ -8,6 +8,7 @@ import numpy
 import torch
 from torch.utils.data import RandomSampler
 
+from pairft import batches
 from pairft.batches import Position, collate, epoch_order, evaluation_batches, steps_per_epoch, training_steps
 
 PAD = partial(collate, pad_token_id=9, pad_token_type_id=3, multiple=1)
@@ -87,16 +88,18 @@ def test_the_loader_draw_is_one_number_an_epoch_and_none_within_it():
     assert torch.equal(torch.get_rng_state(), drawn)
 
 
-def test_evaluation_batches_hold_every_row_once_the_longest_first():
+def test_evaluation_batches_hold_every_row_once_the_longest_first(monkeypatch):
     dataset = rows_of(11)
-    found = list(evaluation_batches(dataset, PAD, 4, by_length=True))
+    monkeypatch.setattr(batches, "EVALUATION_TOKENS", 20)  # four rows of the longest, 5 tokens
+    found = list(evaluation_batches(dataset, PAD, None))
     rows = numpy.concatenate([rows for rows, _ in found])
     assert sorted(rows.tolist()) == list(range(11))
     lengths = [batch.input_ids.shape[1] for _, batch in found]
     assert lengths == [5, 3, 1]
+    assert [len(rows) for rows, _ in found] == [4, 6, 1]
     for rows, batch in found:
         assert batch.input_ids[:, 0].tolist() == rows.tolist()
-    assert [rows.tolist() for rows, _ in evaluation_batches(dataset, PAD, 8, by_length=False)] == [
+    assert [rows.tolist() for rows, _ in evaluation_batches(dataset, PAD, 8)] == [
         list(range(8)),
         [8, 9, 10],
     ]
