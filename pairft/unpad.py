@@ -5,12 +5,12 @@ transformers' own model code does it, given one long row with position ids. Two 
 for attention functions, and forward hooks on the submodules that the table below names. CPU only.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from pairft.batches import Batch, Collate, Packed, pack
 from pairft.dropout import keep_mask
@@ -171,15 +171,17 @@ def prepare(
     before = model.config._attn_implementation
     with torch.inference_mode():
         wanted = model(**padded.inputs()).logits
-        undo = install(model)
+        hooks: list[RemovableHandle] = []
         try:
+            install(model, hooks)
             got = model(**pack(padded, first_position).inputs()).logits
             error = (got - wanted).abs().max().item() if got.shape == wanted.shape else float("inf")
             trouble = "" if error <= TOLERANCE * wanted.abs().max().item() else f"the logits differ by {error:.1e}"
         except Exception as raised:  # whatever another version of transformers makes of it
             trouble = f"{type(raised).__name__}: {raised}"
     if trouble:
-        undo()
+        for hook in hooks:
+            hook.remove()
         model.set_attn_implementation(before)
         return collate, f"with padding: without it, {trouble}"
 
@@ -191,8 +193,8 @@ def prepare(
     return collate_packed, "on real tokens alone"
 
 
-def install(model: "PreTrainedModel") -> Callable[[], None]:
-    """Register the attention and the hooks; returns what removes the hooks."""
+def install(model: "PreTrainedModel", hooks: list[RemovableHandle]) -> None:
+    """Set the attention and register the hooks, which are added to `hooks`."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(ATTENTION, attend)
@@ -224,16 +226,11 @@ def install(model: "PreTrainedModel") -> Callable[[], None]:
         return (grid.view(pairs, length, -1),)
 
     base = model.base_model
-    handles = [model.register_forward_pre_hook(begin, with_kwargs=True)]
-
-    def undo() -> None:
-        for handle in handles:
-            handle.remove()
-
+    hooks.append(model.register_forward_pre_hook(begin, with_kwargs=True))
     if reads_all:
-        handles.append(submodule(base, row.narrow).register_forward_pre_hook(pad))
-        return undo
-    handles.append(submodule(base, row.narrow).register_forward_pre_hook(narrow))
+        hooks.append(submodule(base, row.narrow).register_forward_pre_hook(pad))
+        return
+    hooks.append(submodule(base, row.narrow).register_forward_pre_hook(narrow))
     for path, when in ((row.query, layers - 1), *((path, layers) for path in row.alone)):
         if path is not None:
             part = submodule(base, path)
@@ -244,8 +241,7 @@ def install(model: "PreTrainedModel") -> Callable[[], None]:
             def after(_: nn.Module, args: Any, out: Tensor, when: int = when) -> Any:
                 return put_firsts(out) if now.attended == when else None
 
-            handles += [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
-    return undo
+            hooks += [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
 
 
 def submodule(module: nn.Module, path: str) -> nn.Module:

@@ -1,0 +1,198 @@
+"""Computing on real tokens alone against computing with padding: logits, losses, gradients, for each architecture."""
+
+import functools
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import some_pairs, write_tiny_model
+from torch.nn import functional as F
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from pairft import evaluation, unpad
+from pairft.batches import Batch, Packed, collate, pack
+from pairft.tokens import first_position
+from pairft.unpad import PairAttention
+
+CPU = torch.device("cpu")
+ARCHITECTURES = ["bert", "roberta", "distilbert", "electra", "albert", "modernbert", "modernbert mean"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    @functools.cache
+    def folder(name):
+        architecture, _, pooling = name.partition(" ")
+        changes = {"classifier_pooling": pooling} if pooling else {}
+        if architecture == "albert":
+            changes |= {"num_hidden_layers": 3, "inner_group_num": 2}  # six times through two layers
+        return write_tiny_model(tmp_path_factory.mktemp("models") / name, architecture, **changes)
+
+    return folder
+
+
+def classifier(folder, dtype=torch.float32, dropout=False):
+    torch.manual_seed(3)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype).train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout) and not dropout:
+            module.p = 0.0
+    return model
+
+
+def batch_for(folder, number=7):
+    """Rows of the tokenised data, and the collate that pads them."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    pairs = some_pairs("train", number)
+    rows = dict(tokenizer([row["sentence1"] for row in pairs], [row["sentence2"] for row in pairs]))
+    del rows["attention_mask"]
+    rows["label"] = [row["label"] for row in pairs]
+    pads = {"pad_token_id": tokenizer.pad_token_id, "pad_token_type_id": tokenizer.pad_token_type_id}
+    return rows, functools.partial(collate, **pads, multiple=1)
+
+
+def loss_and_gradients(model, batch):
+    logits = model(**batch.inputs()).logits
+    loss = F.cross_entropy(logits, batch.labels)
+    model.zero_grad()
+    loss.backward()
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return logits.detach(), loss.item(), found
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_logits_losses_and_gradients_equal_the_padded_ones(models, name, dtype, bound):
+    model = classifier(models(name), dtype)
+    rows, padded = batch_for(models(name))
+    assert len({len(ids) for ids in rows["input_ids"]}) > 3  # lengths differ
+    logits, loss, wanted = loss_and_gradients(model, padded(rows))
+    packed, how = unpad.prepare(model, padded, rows, first_position(model.config))
+    assert how == "on real tokens alone"
+    batch = packed(rows)
+    assert isinstance(batch, Packed) and batch.input_ids.shape == (1, batch.num_tokens)
+    got_logits, got_loss, got = loss_and_gradients(model.train(), batch)
+    assert (got_logits - logits).norm() <= bound * logits.norm()
+    assert got_loss == pytest.approx(loss, rel=bound)
+    assert got.keys() == wanted.keys()
+    whole = torch.stack([gradient.norm() for gradient in wanted.values()]).norm()
+    for key, gradient in wanted.items():
+        # What softmax ignores, a bias of the keys, has a gradient of rounding alone.
+        scale = whole if key.endswith(("key.bias", "k_lin.bias")) else gradient.norm()
+        assert (got[key] - gradient).norm() <= bound * scale, key
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+def test_a_pair_is_not_seen_by_the_others(models, name):
+    model = classifier(models(name))
+    rows, padded = batch_for(models(name))
+    packed, _ = unpad.prepare(model, padded, rows, first_position(model.config))
+    before = model(**packed(rows).inputs()).logits
+    rows["input_ids"][2] = [7] * len(rows["input_ids"][2])
+    after = model(**packed(rows).inputs()).logits
+    same = (before == after).all(dim=1).tolist()
+    assert same == [True, True, False, True, True, True, True]
+
+
+def test_the_last_layer_computes_first_tokens_alone(models):
+    model = classifier(models("bert"))
+    rows, padded = batch_for(models("bert"))
+    packed, _ = unpad.prepare(model, padded, rows, 0)
+    batch = packed(rows)
+    seen = {}
+    for name in ("0.intermediate", "1.intermediate", "1.attention.self.query", "1.attention.self.key"):
+        unpad.submodule(model.bert.encoder.layer, name).register_forward_hook(
+            lambda _, args, __, name=name: seen.update({name: args[0].shape[:2].numel()})
+        )
+    model(**batch.inputs())
+    assert seen == {
+        "0.intermediate": batch.num_tokens,
+        "1.intermediate": 7,
+        "1.attention.self.query": 7,
+        "1.attention.self.key": batch.num_tokens,
+    }
+
+
+def test_a_model_that_differs_stays_padded_and_says_so(models, monkeypatch):
+    model = classifier(models("bert")).eval()
+    rows, padded = batch_for(models("bert"))
+    wanted = model(**padded(rows).inputs()).logits
+    same, how = unpad.prepare(model, padded, rows, 3)  # positions are off by three
+    assert same is padded and "logits differ" in how
+    for broken in (replace(unpad.BERT, narrow="encoder.layer.-1.gone"), replace(unpad.BERT, narrow="encoder.layer.-2")):
+        monkeypatch.setitem(unpad.LAST_LAYERS, "bert", broken)
+        same, how = unpad.prepare(model, padded, rows, 0)
+        assert same is padded and how.startswith("with padding: without it, ")
+    assert torch.equal(model(**padded(rows).inputs()).logits, wanted)
+
+
+def test_an_architecture_without_a_row_trains_with_padding(go, tmp_path, capsys):
+    encoder = write_tiny_model(tmp_path / "mpnet", "mpnet")
+    assert go("--model", encoder, "--max-steps", 2, "--run-name", "a") == 0
+    assert "with padding: for mpnet" in capsys.readouterr().err
+    assert go("--max-steps", 2, "--run-name", "b") == 0
+    assert "on real tokens alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("firsts", [False, True])
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_the_gradient_of_attention_is_that_of_its_numbers(firsts, window, rate):
+    lengths = (5, 2, 4)
+
+    def attention(query, key, value):
+        torch.manual_seed(1)  # the same mask each time
+        return PairAttention.apply(query, key, value, lengths, 0.6, rate, firsts, window)
+
+    parts = [torch.randn(11, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert torch.autograd.gradcheck(attention, parts)
+
+
+def test_attention_drops_at_its_rate():
+    ones = torch.ones(900, 4, 8)
+    out = PairAttention.apply(torch.zeros(900, 4, 8), ones, ones, (300, 300, 300), 1.0, 0.1, False, None)
+    # Each number is a mean of 300 kept or dropped ones over 0.9: of mean 1, sd sqrt(0.1 / 0.9 / 300).
+    assert out[..., 0].mean().item() == pytest.approx(1, abs=4 * (0.1 / 0.9 / 300 / 3600) ** 0.5)
+    assert out[..., 0].std().item() == pytest.approx((0.1 / 0.9 / 300) ** 0.5, rel=0.1)
+
+
+def test_evaluation_equals_the_padded_one_in_the_rows_order(models):
+    from datasets import Dataset
+
+    rows, padded = batch_for(models("bert"), 40)
+    dataset = Dataset.from_dict({**rows, "length": [len(ids) for ids in rows["input_ids"]]})
+    model = classifier(models("bert"))
+    wanted = evaluation.run_model(model, dataset, padded, CPU, None)
+    packed, _ = unpad.prepare(model, padded, rows, 0)
+    got = evaluation.run_model(model, dataset, packed, CPU, None)
+    assert got.logits == pytest.approx(wanted.logits, rel=1e-4, abs=1e-7)
+    assert got.losses == pytest.approx(wanted.losses, rel=1e-5)
+    assert got.labels.tolist() == rows["label"]
+
+
+def test_bf16_autocast_computes_without_padding(models):
+    model = classifier(models("bert"))
+    rows, padded = batch_for(models("bert"))
+    whole, _, _ = loss_and_gradients(model, padded(rows))
+    packed, _ = unpad.prepare(model, padded, rows, 0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model.train()(**packed(rows).inputs()).logits
+    assert logits.dtype == torch.bfloat16
+    logits.float().sum().backward()
+    assert torch.allclose(logits.detach().float(), whole, atol=0.02)
+    assert all(p.grad.dtype == torch.float32 for p in model.parameters() if p.grad is not None)
+
+
+def test_pack_takes_the_padding_out():
+    batch = Batch(
+        input_ids=torch.tensor([[5, 6, 9], [7, 9, 9]]),
+        attention_mask=torch.tensor([[1, 1, 0], [1, 0, 0]]),
+        token_type_ids=torch.tensor([[0, 1, 0], [1, 0, 0]]),
+        labels=torch.tensor([1, 0]),
+        num_tokens=3,
+    )
+    packed = pack(batch, first_position=2)
+    assert packed.input_ids.tolist() == [[5, 6, 7]]
+    assert packed.position_ids.tolist() == [[2, 3, 2]]
+    assert packed.token_type_ids is not None and packed.token_type_ids.tolist() == [[0, 1, 1]]
+    assert packed.lengths == (2, 1) and packed.first.tolist() == [0, 2] and packed.slots.tolist() == [0, 1, 3]
