@@ -1,10 +1,9 @@
-"""HF Trainer and pairft on the same job, each in its own process, in turn; medians, and the ratio pair by pair.
+"""HF Trainer and pairft on the same jobs, each in its own process, in turn; medians, ratios run by run, and the floor.
 
-    python benchmarks/compare_trainer.py                               # 60 steps on builtin pairs, 3 times
-    python benchmarks/compare_trainer.py --data FOLDER --epochs 3 --repeats 1
-
-FOLDER holds train-00000-of-00001.parquet and validation-00000-of-00001.parquet with sentence1, sentence2 and label.
-Without it, the builtin pairs are written to such files first. The machine should be idle.
+Trainer runs with its defaults, and once more with its grouping by length. The jobs: the packaged encoder in batches of
+8 and of 32, and an encoder of bert-base's shape with random weights. DATA holds train-00000-of-00001.parquet and
+validation-00000-of-00001.parquet with sentence1, sentence2 and label; without it, the builtin pairs are written to such
+files. The machine should be idle.
 """
 
 import argparse
@@ -16,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,30 @@ sys.path.insert(0, str(HERE.parent))
 
 from pairft import builtin  # noqa: E402
 
+SIDES = ("Trainer", "Trainer, by length", "pairft")
 ROWS = (
     ("whole", "whole time, s", "{:.1f}"),
     ("start_up", "command to the end of the first step, s", "{:.2f}"),
     ("train_examples_per_second", "training, examples/s", "{:.2f}"),
+    ("step_ms", "a step, ms", "{:.0f}"),
     ("eval_examples_per_second", "evaluation, examples/s", "{:.1f}"),
+    ("padding", "of the computed tokens, padding", "{:.3f}"),
     ("peak_mib", "peak memory, MiB", "{:.0f}"),
     ("accuracy", "validation accuracy at the end", "{:.4f}"),
     ("f1", "validation F1 at the end", "{:.4f}"),
 )
+
+
+@dataclass(frozen=True)
+class Job:
+    """What both sides are to do; `encoder`: minilm, the packaged one, or bert-base, its shape with random weights."""
+
+    encoder: str
+    batch_size: int
+    max_steps: int
+
+
+JOBS = (Job("minilm", 8, 60), Job("minilm", 32, 20), Job("bert-base", 8, 8))
 
 
 def measure(command: list[str], output: Path, log: Path) -> dict[str, Any]:
@@ -50,74 +65,133 @@ def measure(command: list[str], output: Path, log: Path) -> dict[str, Any]:
     return dict(measured)
 
 
+def matrix_rate() -> float:
+    """Operations a second of large float32 matrix products, all cores: the best of some."""
+    import torch
+
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    seconds = []
+    for _ in range(8):
+        began = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - began)
+    return 2 * 2048**3 / min(seconds)
+
+
+def operations(model: str, data: Path, batch_size: int) -> float:
+    """Of the matrix products that a step needs on average, forward and backward (6 for each weight and token that it
+    meets): every layer for all tokens, but in the last one only keys and values; the rest of it for first tokens."""
+    from pairft import data as pairs_of
+    from pairft import tokens
+    from pairft.config import Config
+    from pairft.model import load_tokenizer
+
+    tokenizer, config = load_tokenizer(model)
+    pairs = pairs_of.load(Config(model=model, data=str(data)))
+    rows = tokens.tokenise(pairs, tokenizer, tokens.length_limit(tokenizer, config))["train"]
+    lengths = rows.with_format("numpy")["length"][:].astype(float)
+    width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    linear = 4 * width * width + 2 * width * inner  # weights of a layer
+    keys = 2 * width * width
+    token = 6 * ((layers - 1) * linear + keys)
+    attention = 12 * width * (layers - 1)  # for each pair of tokens of an example
+    example = token * lengths.mean() + attention * (lengths**2).mean() + 12 * width * lengths.mean()
+    return float(batch_size * (example + 6 * (linear - keys + width * width)))
+
+
+def write_encoder(folder: Path) -> Path:
+    """bert-base's shape with random weights, and the packaged encoder's tokenizer."""
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    BertModel(BertConfig()).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(builtin.model_folder()).save_pretrained(folder)
+    return folder
+
+
+def run_job(job: Job, amount: list[str], model: Path, data: Path, scratch: Path, repeats: int) -> dict[str, Any]:
+    """Every side `repeats` times, in turn."""
+    sides: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    common = ["--model", str(model), "--data", str(data), "--batch-size", str(job.batch_size)]
+    # The first round fills the caches of the tokenised data and of the disk; it is not counted.
+    for number in range(-1, repeats):
+        for side, measured in sides.items():
+            stem = f"{job.encoder}-{job.batch_size}-{side.replace(', ', '-').replace(' ', '-')}-{number}"
+            output, runs = scratch / f"{stem}.json", scratch / stem
+            flags = [*common, *(amount if number >= 0 else ["--max-steps", "2"])]
+            if side == "pairft":
+                command = [str(HERE / "pairft_side.py"), str(output), *flags]
+                command += ["--runs-dir", str(runs), "--run-name", "run", "--device", "cpu"]
+            else:
+                command = [str(HERE / "trainer_side.py"), *flags, "--folder", str(runs), "--output", str(output)]
+                command += ["--group-by-length"] * (side != "Trainer")
+            found = measure([sys.executable, *command], output, scratch / f"{stem}.log")
+            found["step_ms"] = 1000 * job.batch_size / found["train_examples_per_second"]
+            if number >= 0:
+                measured.append(found)
+                print(f"{stem}: {found['whole']:.1f} s", file=sys.stderr, flush=True)
+    floor = {"operations": operations(str(model), data, job.batch_size), "rate": matrix_rate()}
+    return {"job": {**asdict(job), "data": data.name}, "floor": floor, "sides": sides}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of parquet files; default: the builtin pairs")
-    parser.add_argument("--epochs", type=int, help="whole epochs instead of --max-steps")
-    parser.add_argument("--max-steps", type=int, default=60)
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--epochs", type=int, help="of the first job alone, whole epochs instead of some steps")
+    parser.add_argument("--job", type=int, help="one job alone, counted from 1")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="where the figures go, too")
     args = parser.parse_args()
 
-    model = str(builtin.model_folder())
-    sides: dict[str, list[dict[str, Any]]] = {"Trainer": [], "pairft": []}
+    jobs = JOBS[:1] if args.epochs else JOBS if args.job is None else JOBS[args.job - 1 : args.job]
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         data = args.data
         if data is None:
-            data = scratch / "data"
+            data = scratch / "builtin"
             data.mkdir()
             for split in ("train", "validation"):
                 builtin.pairs(split).to_parquet(data / f"{split}-00000-of-00001.parquet")
-        amount = ["--epochs", str(args.epochs)] if args.epochs else ["--max-steps", str(args.max_steps)]
-        common = ["--model", model, "--data", str(data), "--batch-size", str(args.batch_size), *amount]
-        # The first round fills the caches of the tokenised data and of the disk; it is not counted.
-        for number in range(-1, args.repeats):
-            for side, measured in sides.items():
-                output, runs = scratch / f"{side}-{number}.json", scratch / f"{side}-{number}"
-                job = common if number >= 0 else [*common[:-2], "--max-steps", "2"]
-                if side == "Trainer":
-                    command = [str(HERE / "trainer_side.py"), *job, "--folder", str(runs), "--output", str(output)]
-                else:
-                    command = [str(HERE / "pairft_side.py"), str(output), *job]
-                    command += ["--runs-dir", str(runs), "--run-name", "run", "--device", "cpu"]
-                found = measure([sys.executable, *command], output, scratch / f"{side}-{number}.log")
-                if number >= 0:
-                    measured.append(found)
-                    print(f"{side} {number + 1}/{args.repeats}: {found['whole']:.1f} s", file=sys.stderr, flush=True)
+        done = []
+        for job in jobs:
+            model = builtin.model_folder() if job.encoder == "minilm" else write_encoder(scratch / job.encoder)
+            amount = ["--epochs", str(args.epochs)] if args.epochs else ["--max-steps", str(job.max_steps)]
+            done.append(run_job(job, amount, model, data, scratch, args.repeats))
     machine = {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "transformers", "datasets", "accelerate")},
     }
-    described = {
-        "data": args.data.name if args.data else "builtin",
-        "batch_size": args.batch_size,
-        "epochs": args.epochs,
-        "max_steps": None if args.epochs else args.max_steps,
-        "repeats": args.repeats,
-    }
-    content = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "job": described, "sides": sides}
+    content = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "repeats": args.repeats, "jobs": done}
     print(table(content))
     if args.json:
-        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def table(content: dict[str, Any]) -> str:
-    """The figures for people, as Markdown: medians, and the median of the ratios of runs made in turn."""
-    job, sides = content["job"], content["sides"]
-    title = f"{job['data']}, batch {job['batch_size']}, {sides['pairft'][0]['steps']} steps"
-    lines = [f"| {title} | Trainer | pairft | ratio |", "|---|---|---|---|"]
-    for key, name, shape in ROWS:
-        theirs, ours = ([found[key] for found in sides[side]] for side in ("Trainer", "pairft"))
-        ratio = statistics.median(b / a for a, b in zip(theirs, ours, strict=True))
-        values = (shape.format(statistics.median(side)) for side in (theirs, ours))
-        lines.append(f"| {name} | {' | '.join(values)} | {ratio:.2f} |")
+    """The figures for people, as Markdown: medians; ratios are medians over runs made in turn, against Trainer."""
+    lines = []
+    for done in content["jobs"]:
+        job, sides, floor = done["job"], done["sides"], done["floor"]
+        title = f"{job['encoder']}, {job['data']}, batch {job['batch_size']}, {sides['pairft'][0]['steps']} steps"
+        lines += [f"| {title} | {' | '.join(SIDES)} | pairft to Trainer |", "|---|---|---|---|---|"]
+        for key, name, shape in ROWS:
+            values = {side: [found[key] for found in sides[side]] for side in SIDES}
+            cells = [shape.format(statistics.median(values[side])) for side in SIDES]
+            pairs = zip(values["Trainer"], values["pairft"], strict=True)
+            ratio = statistics.median(b / a if a else 1.0 for a, b in pairs)
+            lines.append(f"| {name} | {' | '.join(cells)} | {ratio:.2f} |")
+        least = 1000 * floor["operations"] / floor["rate"]
+        steps = {side: statistics.median(found["step_ms"] for found in sides[side]) for side in SIDES}
+        over = " | ".join(f"{steps[side] / least:.2f}" for side in SIDES)
+        lines += [
+            f"| a step over the floor, {least:.0f} ms: {floor['operations']:.3g} operations at "
+            f"{floor['rate'] / 1e9:.0f} GFLOP/s | {over} | |",
+            "",
+        ]
     machine = ", ".join(f"{name} {value}" for name, value in content["machine"].items())
-    times = "once" if job["repeats"] == 1 else f"{job['repeats']} times in turn"
-    return "\n".join([*lines, "", f"Each side {times}, {content['date']}: {machine}.", ""])
+    times = "once" if content["repeats"] == 1 else f"{content['repeats']} times in turn"
+    return "\n".join([*lines, f"Each side {times}, {content['date']}: {machine}.", ""])
 
 
 if __name__ == "__main__":

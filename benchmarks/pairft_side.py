@@ -41,11 +41,18 @@ def train_with_clock(*args):
 plain_train, train.train = train.train, train_with_clock
 code = train.main(flags)
 assert code == 0, code
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402  (after the clock)
+
 folder = Path(flags[flags.index("--runs-dir") + 1]) / flags[flags.index("--run-name") + 1]
+events = EventAccumulator(str(folder))
+events.Reload()
+padding = [scalar.value for scalar in events.Scalars("padding/share")]
 results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
 rows, seconds = map(sum, zip(*evaluations, strict=True))
 measured = {
     "first_step_ended": first_step_ended[0],
+    "padding": sum(padding) / len(padding),
     "steps": results["train"]["steps"],
     "train_seconds": results["train"]["seconds"],
     "train_examples_per_second": results["train"]["examples_per_second"],

@@ -29,6 +29,7 @@ parser.add_argument("--epochs", type=int, default=3)
 parser.add_argument("--max-steps", type=int, default=-1)
 parser.add_argument("--batch-size", type=int, default=8)
 parser.add_argument("--seed", type=int, default=42)
+parser.add_argument("--group-by-length", action="store_true")
 args = parser.parse_args()
 
 
@@ -54,7 +55,18 @@ raw = load_dataset("parquet", data_files=files)
 tokenizer = AutoTokenizer.from_pretrained(args.model)
 tokenised = raw.map(lambda rows: tokenizer(rows["sentence1"], rows["sentence2"], truncation=True), batched=True)
 model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=2)
-first = FirstStep()
+first, pad = FirstStep(), DataCollatorWithPadding(tokenizer)
+slots, real = [], []  # of each training batch: tokens with padding, and without
+
+
+def collate(rows):
+    batch = pad(rows)
+    if trainer.model.training:
+        slots.append(batch["attention_mask"].numel())
+        real.append(int(batch["attention_mask"].sum()))
+    return batch
+
+
 trainer = Trainer(
     model=model,
     args=TrainingArguments(
@@ -63,6 +75,7 @@ trainer = Trainer(
         max_steps=args.max_steps,
         per_device_train_batch_size=args.batch_size,
         seed=args.seed,
+        train_sampling_strategy="group_by_length" if args.group_by_length else "random",
         eval_strategy="epoch",
         save_strategy="no",  # its seconds would count the saving; pairft's don't
         use_cpu=True,
@@ -70,7 +83,7 @@ trainer = Trainer(
     ),
     train_dataset=tokenised["train"],
     eval_dataset=tokenised["validation"],
-    data_collator=DataCollatorWithPadding(tokenizer),
+    data_collator=collate,
     processing_class=tokenizer,
     compute_metrics=score,
     callbacks=[first],
@@ -88,6 +101,7 @@ with Path(args.output).open("w", encoding="utf-8") as file:
     json.dump(
         {
             "first_step_ended": first.ended,
+            "padding": 1 - sum(real) / sum(slots),
             "steps": trainer.state.global_step,
             "train_seconds": seconds,
             "train_examples_per_second": examples / seconds,

@@ -34,7 +34,7 @@ def current(readme: str) -> str:
         "update": source_of("pairft/step.py", "update"),
         "flags": flag_table(),
     }
-    for name in ("mrpc", "short"):
+    for name in ("mrpc", "speed"):
         parts[name] = table(
             json.loads((ROOT / "benchmarks" / "results" / f"cpu-{name}.json").read_text(encoding="utf-8"))
         )
