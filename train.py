@@ -148,6 +148,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         raise UserError(f"{folder} is at step {state.step} already: --max-steps or --epochs should not end before it")
     schedule = Schedule(total_steps, config.log_every, config.eval_every, config.save_every)
     warmup = optim.warmup_steps(total_steps, config.warmup_ratio)
+    lr = config.lr or optim.default_lr(model_config.hidden_size)
     metrics, main_metric = metrics_of(TASKS[config.task], pairs.label_names)
 
     # ---- the run's folder --------------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         run.write_text(folder / "config.yaml", written)  # its length may have changed
     record = Record(folder, total_steps, num_rows, written, first_step=state.step, resumed=resumed)
     start = f"from step {state.step}" + (", there is no whole checkpoint" if resumed and not saved else "")
-    record.say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, {start}\n{what_is_new}")
+    record.say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {lr:.2g}, {start}\n{what_is_new}")
 
     def evaluate(state: TrainState) -> None:
         """Score the validation part; keep the model if it is the best so far, and the last one."""
@@ -202,7 +203,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
                     amp_dtype=amp_dtype,
                     max_grad_norm=config.max_grad_norm,
                 ),
-                lambda step: optim.lr_at(step, total_steps, config.lr, warmup),
+                lambda step: optim.lr_at(step, total_steps, lr, warmup),
                 schedule,
                 log=record.training,
                 evaluate=evaluate,

@@ -108,9 +108,11 @@ def write_encoder(folder: Path) -> Path:
     return folder
 
 
-def run_job(job: Job, amount: list[str], model: Path, data: Path, scratch: Path, repeats: int) -> dict[str, Any]:
-    """Every side `repeats` times, in turn."""
-    sides: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+def run_job(
+    job: Job, amount: list[str], names: list[str], model: Path, data: Path, scratch: Path, repeats: int
+) -> dict[str, Any]:
+    """Every named side `repeats` times, in turn."""
+    sides: dict[str, list[dict[str, Any]]] = {side: [] for side in names}
     common = ["--model", str(model), "--data", str(data), "--batch-size", str(job.batch_size)]
     # The first round fills the caches of the tokenised data and of the disk; it is not counted.
     for number in range(-1, repeats):
@@ -120,7 +122,7 @@ def run_job(job: Job, amount: list[str], model: Path, data: Path, scratch: Path,
             flags = [*common, *(amount if number >= 0 else ["--max-steps", "2"])]
             if side == "pairft":
                 command = [str(HERE / "pairft_side.py"), str(output), *flags]
-                command += ["--runs-dir", str(runs), "--run-name", "run", "--device", "cpu"]
+                command += ["--runs-dir", str(runs), "--run-name", "run", "--device", "cpu", "--lr", "5e-5"]
             else:
                 command = [str(HERE / "trainer_side.py"), *flags, "--folder", str(runs), "--output", str(output)]
                 command += ["--group-by-length"] * (side != "Trainer")
@@ -138,6 +140,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of parquet files; default: the builtin pairs")
     parser.add_argument("--epochs", type=int, help="of the first job alone, whole epochs instead of some steps")
     parser.add_argument("--job", type=int, help="one job alone, counted from 1")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="Trainer and pairft among them")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, help="where the figures go, too")
     args = parser.parse_args()
@@ -155,7 +158,7 @@ def main() -> None:
         for job in jobs:
             model = builtin.model_folder() if job.encoder == "minilm" else write_encoder(scratch / job.encoder)
             amount = ["--epochs", str(args.epochs)] if args.epochs else ["--max-steps", str(job.max_steps)]
-            done.append(run_job(job, amount, model, data, scratch, args.repeats))
+            done.append(run_job(job, amount, args.sides, model, data, scratch, args.repeats))
     machine = {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
@@ -174,16 +177,16 @@ def table(content: dict[str, Any]) -> str:
     for done in content["jobs"]:
         job, sides, floor = done["job"], done["sides"], done["floor"]
         title = f"{job['encoder']}, {job['data']}, batch {job['batch_size']}, {sides['pairft'][0]['steps']} steps"
-        lines += [f"| {title} | {' | '.join(SIDES)} | pairft to Trainer |", "|---|---|---|---|---|"]
+        lines += [f"| {title} | {' | '.join(sides)} | pairft to Trainer |", "|---" * (2 + len(sides)) + "|"]
         for key, name, shape in ROWS:
-            values = {side: [found[key] for found in sides[side]] for side in SIDES}
-            cells = [shape.format(statistics.median(values[side])) for side in SIDES]
+            values = {side: [found[key] for found in sides[side]] for side in sides}
+            cells = [shape.format(statistics.median(values[side])) for side in sides]
             pairs = zip(values["Trainer"], values["pairft"], strict=True)
             ratio = statistics.median(b / a if a else 1.0 for a, b in pairs)
             lines.append(f"| {name} | {' | '.join(cells)} | {ratio:.2f} |")
         least = 1000 * floor["operations"] / floor["rate"]
-        steps = {side: statistics.median(found["step_ms"] for found in sides[side]) for side in SIDES}
-        over = " | ".join(f"{steps[side] / least:.2f}" for side in SIDES)
+        steps = {side: statistics.median(found["step_ms"] for found in sides[side]) for side in sides}
+        over = " | ".join(f"{steps[side] / least:.2f}" for side in sides)
         lines += [
             f"| a step over the floor, {least:.0f} ms: {floor['operations']:.3g} operations at "
             f"{floor['rate'] / 1e9:.0f} GFLOP/s | {over} | |",

@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from compare_trainer import table  # noqa: E402
+import compare_trainer  # noqa: E402
+import recipes  # noqa: E402
 
 from pairft.flags import flag_rows  # noqa: E402
 
@@ -34,10 +35,11 @@ def current(readme: str) -> str:
         "update": source_of("pairft/step.py", "update"),
         "flags": flag_table(),
     }
-    for name in ("mrpc", "speed"):
-        parts[name] = table(
-            json.loads((ROOT / "benchmarks" / "results" / f"cpu-{name}.json").read_text(encoding="utf-8"))
-        )
+    results = ROOT / "benchmarks" / "results"
+    tables = {"speed": compare_trainer.table, "mrpc": compare_trainer.table, "seeds": recipes.table}
+    files = {"speed": "cpu-speed.json", "mrpc": "cpu-mrpc.json", "seeds": "recipes.json"}
+    for name, file in files.items():
+        parts[name] = tables[name](json.loads((results / file).read_text(encoding="utf-8")))
     for name, content in parts.items():
         pattern = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
         readme, count = pattern.subn(lambda found, content=content: found[1] + content + found[2], readme)  # type: ignore[misc]

@@ -30,6 +30,12 @@ def build_optimizer(model: torch.nn.Module, weight_decay: float, rows: UsedRows 
     return optimizer
 
 
+def default_lr(width: int) -> float:
+    """5e-5, as usual for BERT, at its width of 768, and in inverse proportion to the width: what keeps AdamW's updates
+    of a layer's output alike (Yang et al. 2022, Tensor Programs V)."""
+    return 5e-5 * (768 / width)
+
+
 def warmup_steps(total_steps: int, warmup_ratio: float) -> int:
     """Steps in which the learning rate rises, rounded up as in transformers."""
     return math.ceil(total_steps * warmup_ratio)

@@ -105,6 +105,7 @@ def go(tiny_model: Path, pairs_folder: Path, tmp_path: Path) -> Callable[..., in
 
     def run(*flags: Any) -> int:
         defaults = ["--model", tiny_model, "--data", pairs_folder, "--runs-dir", tmp_path / "runs", "--device", "cpu"]
+        defaults += ["--batch-size", 8]
         return train.main([str(flag) for flag in [*defaults, *flags]])
 
     return run
