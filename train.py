@@ -173,7 +173,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         record.validation(here, time.perf_counter() - began)
         here["collapsed"] = len(set(predictions_of(outcome.logits).tolist())) == 1
         if here["collapsed"]:
-            record.say("warning: the model predicts the same for every row of the validation part")
+            record.say("careful: the model predicts the same for every row of the validation part")
         best = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
         state.best = here if best else state.best
         sidecar = {**model.sidecar(config, pairs, max_length), **here}

@@ -93,9 +93,9 @@ def test_flags(refused, flags, parts):
 
 
 def test_every_problem_is_named_at_once(refused, tmp_path):
-    (tmp_path / "c.yaml").write_text("lr: .inf\nbatch-size: 0\nseed: -1\n")
+    (tmp_path / "c.yaml").write_text("lr: .inf\naccumulate: 0\nseed: -1\n")
     message = refused("--config", tmp_path / "c.yaml")
-    assert "--lr is inf" in message and "--batch-size is 0" in message and "--seed is -1" in message
+    assert "--lr is inf" in message and "--accumulate is 0" in message and "--seed is -1" in message
 
 
 @pytest.mark.parametrize(
