@@ -124,7 +124,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     how = "with padding"
     if config.unpad == "auto":
         first = tokens.first_position(model_config)
-        collate, how = unpad.prepare(classifier, collate, splits["train"][:4], first)
+        collate, how = unpad.prepare(classifier, collate, splits["train"][:3], first)
     if not as_trainer:
         dropout.replace_dropout(classifier)
     rows = None if as_trainer else vocabulary.train_used_rows(classifier, splits["train"])
