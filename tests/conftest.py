@@ -1,6 +1,8 @@
 """What the tests share: a tiny BERT with a vocabulary of its own, a folder of pairs, and the real entry point.
 
-The cache is a fresh folder and the Hub is forbidden, so that no test reaches the network or a user's files.
+The cache is a fresh folder and the Hub is forbidden, so that no test reaches the network or a user's files. One thread,
+here and in the processes that tests start: for tensors as tiny as these a second only gets in the way, and the last
+bits of a sum depend on their number.
 """
 
 import json
@@ -13,6 +15,7 @@ from typing import Any
 
 CACHE = tempfile.TemporaryDirectory(prefix="pairft-tests-")
 os.environ.update(HF_HOME=CACHE.name, HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TQDM_DISABLE="1")
+os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # train.py is a script, not a module of the package
 
@@ -21,9 +24,6 @@ import torch  # noqa: E402
 
 import train  # noqa: E402
 from pairft import builtin  # noqa: E402
-
-torch.set_num_threads(1)  # for tensors as tiny as these, a second one only gets in the way
-
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 # What differs from a BERT, in the config's own names. RoBERTa and MPNet count positions from behind the padding's id.

@@ -74,19 +74,8 @@ def test_stopped_seeds_go_on(go, tmp_path, tiny_model, pairs_folder, capsys):
     runs = tmp_path / "runs"
     flags = ["--max-steps", "300", "--lr", "1e-3", "--eval-every", "never"]
     command = [sys.executable, str(ROOT / "train.py"), "--model", str(tiny_model), "--data", str(pairs_folder)]
-    command += [
-        "--runs-dir",
-        str(runs),
-        "--device",
-        "cpu",
-        "--batch-size",
-        "8",
-        *flags,
-        "--seeds",
-        "5,6",
-        "--run-name",
-        "killed",
-    ]
+    command += ["--runs-dir", str(runs), "--device", "cpu", "--batch-size", "8", *flags]
+    command += ["--seeds", "5,6", "--run-name", "killed"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not (runs / "killed" / "seed-6" / "metrics.jsonl").exists():
         assert process.poll() is None, process.stderr.read()
