@@ -13,11 +13,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pairft import config as settings
-from pairft import flags, hub, run, seeds
+from pairft import flags, folders, hub, run, seeds
 from pairft.config import Config
-from pairft.errors import EXIT_STOPPED, EXIT_USER, USER_ERRNOS, UserError
+from pairft.errors import EXIT_DIVERGED, EXIT_STOPPED, EXIT_USER, USER_ERRNOS, Diverged, UserError
 from pairft.tasks import TASKS, metrics_of
 
 
@@ -35,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in USER_ERRNOS:
             raise
-        sys.stderr.write(f"error: {error.filename or 'writing'}: {error.strerror}; make room or choose another place\n")
+        what = f"{error.filename or 'writing'}: {error.strerror}"
+        sys.stderr.write(f"error: {what}; make room, mend the place or choose another; --resume goes on with a run\n")
         return EXIT_USER
     except KeyboardInterrupt:  # before the training: there is nothing to save
         return EXIT_STOPPED[signal.SIGINT]
@@ -68,6 +70,7 @@ def train_seeds(config: Config, group: Path | None, argv: Sequence[str]) -> int:
     assert config.seeds is not None
     begun = group is not None
     group = group or run.create(config, run.manifest(argv, {}))
+    _lock = folders.lock(group)  # until this function ends
     for seed in config.seeds:
         one = seeds.one_seed(config, group, seed)
         folder = group / f"seed-{seed}"
@@ -94,15 +97,21 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     # garbage to collect, and looking for it takes a quarter of the start-up.
     gc.disable()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    import numpy
     import torch
 
-    from pairft import batches, checkpoint, data, device, dropout, model, optim, tokens, unpad, vocabulary
+    from pairft import batches, checkpoint, data, device, dropout, memory, model, optim, tokens, unpad, vocabulary
     from pairft.evaluation import predictions_of, run_model, score
     from pairft.loop import Schedule, fit
-    from pairft.record import Record, scores_of, table
+    from pairft.record import Record, table
+    from pairft.saving import Saver
     from pairft.signals import StopRequest
-    from pairft.state import TrainState, Window
+    from pairft.state import TrainState, new_window
     from pairft.step import update
+
+    resumed = folder is not None
+    if folder is not None:
+        _lock = folders.lock(folder)  # until this function ends
 
     # ---- from sentences to tokens ------------------------------------------------------------------------------------
     where, amp_dtype = device.choose(config)
@@ -132,12 +141,17 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         model=classifier,
         optimizer=optim.build_optimizer(classifier, config.weight_decay, rows),
         scaler=torch.amp.GradScaler(where.type, enabled=amp_dtype == torch.float16),
-        window=Window(torch.zeros((), device=where)),
+        window=new_window(where),
+        bad_steps=torch.zeros((), device=where),
         rows=rows,
     )
-    saved = checkpoint.whole_checkpoints(folder / "checkpoints") if folder is not None else []
-    if saved:
-        checkpoint.load(saved[-1], state)
+    columns = (*pairs.text_columns, pairs.label_column)
+    prints = {name: data.fingerprint(part, columns) for name, part in pairs.splits.items()}
+    changed, start = "", "from step 0"
+    if folder is not None:
+        changed = run.check_same(folder, prints, torch.get_num_threads())
+        found = checkpoint.restore(folder / "checkpoints", folder / "best", state, run.say)
+        start = f"from step {state.step}" + ("" if found else ", there is no whole checkpoint")
 
     # ---- how long, and when what is due ------------------------------------------------------------------------------
     num_rows = len(splits["train"])
@@ -148,79 +162,104 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         raise UserError(f"{folder} is at step {state.step} already: --max-steps or --epochs should not end before it")
     schedule = Schedule(total_steps, config.log_every, config.eval_every, config.save_every)
     warmup = optim.warmup_steps(total_steps, config.warmup_ratio)
-    lr = config.lr or optim.default_lr(model_config.hidden_size)
     metrics, main_metric = metrics_of(TASKS[config.task], pairs.label_names)
 
     # ---- the run's folder --------------------------------------------------------------------------------------------
-    resumed = folder is not None
     written = settings.to_yaml(config)
+    needed = checkpoint.bytes_needed(state)
     if folder is None:
-        columns = (*pairs.text_columns, pairs.label_column)
-        prints = {name: data.fingerprint(rows, columns) for name, rows in pairs.splits.items()}
-        folder = run.create(config, run.manifest(argv, prints))
+        folders.check_space(Path(config.runs_dir).expanduser(), needed)
+        folder = run.create(config, run.manifest(argv, prints, torch.get_num_threads()))
+        _lock = folders.lock(folder)
     else:
-        run.write_text(folder / "config.yaml", written)  # its length may have changed
-    record = Record(folder, total_steps, num_rows, written, first_step=state.step, resumed=resumed)
-    start = f"from step {state.step}" + (", there is no whole checkpoint" if resumed and not saved else "")
-    record.say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {lr:.2g}, {start}\n{what_is_new}")
+        folders.check_space(folder, needed, held=folders.bytes_in(folder))
+        folders.write_text(folder / "config.yaml", written)  # its length may have changed
+    record = Record(folder, total_steps, num_rows, written, state.step, state.lines, resumed)
+    record.say(
+        f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}"
+    )
+    if changed:
+        record.say(changed)
+    saver = Saver(folder / "checkpoints", record.say)
+
+    def keep_model(name: str, found: dict[str, Any]) -> None:
+        """Write the model folder `name`, with what an evaluation has found of the model."""
+        about = {**model.sidecar(config, pairs, max_length), **found}
+        model.save_model(folder / name, classifier, tokenizer, about, written)
 
     def evaluate(state: TrainState) -> None:
-        """Score the validation part; keep the model if it is the best so far, and the last one."""
+        """Score the validation part, and keep the model if it is the best so far."""
         began = time.perf_counter()
         outcome = run_model(classifier, splits["validation"], collate, where, amp_dtype, as_trainer)
+        if not numpy.isfinite(outcome.logits).all():
+            raise Diverged(state.step, "the model's answer to the validation part")
         scores = score(outcome, metrics, as_trainer)
         here = {"step": state.step, "epoch": state.epoch(num_rows), "validation": scores}
         record.validation(here, time.perf_counter() - began)
         here["collapsed"] = len(set(predictions_of(outcome.logits).tolist())) == 1
         if here["collapsed"]:
             record.say("careful: the model predicts the same for every row of the validation part")
-        best = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
-        state.best = here if best else state.best
-        sidecar = {**model.sidecar(config, pairs, max_length), **here}
-        for name in ["best"] * best + ["last"] * (state.step == total_steps):
-            model.save_model(folder / name, classifier, tokenizer, sidecar, written)
+        state.last = here
+        better = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
+        if better and saver.save_now(functools.partial(keep_model, "best", here)):
+            state.best = here  # where that failed, what best/ holds stays the best
+
+    def save(state: TrainState) -> None:
+        state.lines = record.written
+        saver.save(lambda: checkpoint.begin(folder / "checkpoints", folder / "best", record.files(), state))
 
     # ---- the training ------------------------------------------------------------------------------------------------
-    with StopRequest() as stop:
-        if state.step < total_steps:
-            fit(
-                state,
-                batches.training_steps(
-                    splits["train"],
-                    collate,
-                    config.seed,
-                    config.batch_size,
-                    config.accumulate,
-                    state.position,
-                    as_trainer,
-                ),
-                functools.partial(
-                    update,
-                    classifier,
-                    state.optimizer,
-                    state.scaler,
-                    device=where,
-                    amp_dtype=amp_dtype,
-                    max_grad_norm=config.max_grad_norm,
-                ),
-                lambda step: optim.lr_at(step, total_steps, lr, warmup),
-                schedule,
-                log=record.training,
-                evaluate=evaluate,
-                save=functools.partial(checkpoint.save, folder / "checkpoints"),
-                stop_asked=stop.asked,
-            )
-    if stop.signal is not None and state.step < total_steps:
-        record.say(f"stopped after step {state.step}; go on with: {run.resume_command(folder)}")
+    steps = batches.training_steps(
+        splits["train"], collate, config.seed, config.batch_size, config.accumulate, state.position, as_trainer
+    )
+    one_update = functools.partial(
+        update,
+        classifier,
+        state.optimizer,
+        state.scaler,
+        state.bad_steps,
+        device=where,
+        amp_dtype=amp_dtype,
+        max_grad_norm=config.max_grad_norm,
+    )
+    try:
+        with StopRequest() as stop, saver:
+            if state.step < total_steps:
+                fit(
+                    state,
+                    steps,
+                    memory.retry_smaller(one_update, state, record.say),
+                    lambda step: optim.lr_at(step, total_steps, config.lr, warmup),
+                    schedule,
+                    log=record.training,
+                    evaluate=evaluate,
+                    save=save,
+                    stop_asked=stop.asked,
+                )
+    except Diverged as error:
         record.close()
+        rows_of_it = batches.rows_of_step(num_rows, config.seed, config.batch_size * config.accumulate, error.step)
+        run.say(run.divergence(error, rows_of_it, checkpoint.whole_checkpoints(folder / "checkpoints")))
+        return EXIT_DIVERGED
+    if stop.signal is not None and state.step < total_steps:
+        record.close()
+        if saver.failures:
+            raise UserError(f"stopped after step {state.step}, which could not be saved; --resume goes on before it")
+        run.say(f"stopped after step {state.step}; go on with: {run.resume_command(folder)}")
         return EXIT_STOPPED[stop.signal]
 
     # ---- what came of it ---------------------------------------------------------------------------------------------
-    assert state.best is not None, state.step  # after the last step it evaluates
+    assert state.last is not None, state.step  # after the last step it evaluates
+    keep_model("last", state.last)
+    if state.best is None:  # it could not be written then
+        keep_model("best", state.last)
+        state.best = state.last
+    for name in ("best", "last"):
+        folders.flush_all(folder / name)
     evaluations = [line for line in record.lines() if line["split"] == "validation"]
     results = {
         "best": state.best,
-        "last": model.evaluation_of(folder / "last"),
+        "last": state.last,
         "train": {
             "steps": state.step,
             "seconds": state.seconds,  # without evaluating and saving
@@ -232,7 +271,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         "fallback": config.fallback,
         "seed": config.seed,
     }
-    record.hyperparameters(settings.values(config), scores_of(evaluations[-1]))
+    record.hyperparameters(settings.values(config), state.last["validation"])
     run.write_json(folder / "results.json", results)
     record.close()
     print(table(evaluations, state.best["step"]))

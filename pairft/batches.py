@@ -85,6 +85,37 @@ def pack(batch: Batch, first_position: int) -> Packed:
     )
 
 
+def halves(batch: Batch | Packed) -> list[Batch | Packed]:
+    """The first and the second half of the examples; a single one stays as it is."""
+    number = len(batch.labels)
+    if number == 1:
+        return [batch]
+    return [examples_of(batch, 0, number // 2), examples_of(batch, number // 2, number)]
+
+
+def examples_of(batch: Batch | Packed, start: int, stop: int) -> Batch | Packed:
+    """Some of the examples, padded to the same length as before."""
+    if isinstance(batch, Batch):
+        types = None if batch.token_type_ids is None else batch.token_type_ids[start:stop]
+        mask = batch.attention_mask[start:stop]
+        return Batch(batch.input_ids[start:stop], mask, types, batch.labels[start:stop], int(mask.sum()))
+    lengths = batch.lengths[start:stop]
+    first = sum(batch.lengths[:start])
+    tokens = slice(first, first + sum(lengths))
+    mask = batch.attention_mask[start:stop]
+    return Packed(
+        input_ids=batch.input_ids[:, tokens],
+        position_ids=batch.position_ids[:, tokens],
+        token_type_ids=None if batch.token_type_ids is None else batch.token_type_ids[:, tokens],
+        labels=batch.labels[start:stop],
+        num_tokens=sum(lengths),
+        lengths=lengths,
+        first=batch.first[start:stop] - first,
+        attention_mask=mask,
+        slots=mask.flatten().nonzero().flatten(),
+    )
+
+
 class Position(NamedTuple):
     """How far a training has come: `consumed` examples, by all processes, of the order of epoch `epoch`."""
 
@@ -147,6 +178,13 @@ def epoch_order(num_rows: int, seed: int, epoch: int) -> Tensor:
 def steps_per_epoch(num_rows: int, batch_size: int, accumulate: int) -> int:
     """Optimizer steps in an epoch; the last may have fewer examples."""
     return -(-num_rows // (batch_size * accumulate))
+
+
+def rows_of_step(num_rows: int, seed: int, step_size: int, step: int) -> list[int]:
+    """The rows that a step, counted from 1, is made of."""
+    epoch, number = divmod(step - 1, -(-num_rows // step_size))
+    rows: list[int] = epoch_order(num_rows, seed, epoch)[number * step_size : (number + 1) * step_size].tolist()
+    return rows
 
 
 def training_steps(

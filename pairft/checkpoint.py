@@ -1,10 +1,12 @@
 """Checkpoints: everything needed to go on, in a folder that is there whole or not at all.
 
 checkpoints/step-00000459/
-    state.json             layout, step, position, counters, best evaluation, gradient scaler
+    state.json             layout, step, position, counters, best and latest evaluation, gradient scaler
     model.safetensors      weights and buffers by name
     optimizer.safetensors  AdamW's state by parameter name: "exp_avg/<name>", "exp_avg_sq/<name>", "step/<name>"
     random-0.safetensors   the random states of process 0
+    best/                  the run's best model as it was then: hard links, which take no space
+    files.json             size and sha256 of each of these
 """
 
 import json
@@ -12,6 +14,7 @@ import os
 import random
 import re
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,12 +24,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pairft import folders
 from pairft.batches import Position
-from pairft.errors import UserError
+from pairft.errors import Diverged, UserError
 from pairft.state import TrainState
 
-LAYOUT = 1
+LAYOUT = 2
 KEPT = 2  # the newest
+COUNTERS = ("step", "examples", "seconds", "lines", "split", "best", "last")
 
 
 def folder_of(checkpoints: Path, step: int) -> Path:
@@ -40,66 +45,132 @@ def whole_checkpoints(checkpoints: Path) -> list[Path]:
     return sorted(path for path in checkpoints.iterdir() if re.fullmatch(r"step-\d{8,}", path.name))
 
 
-def save(checkpoints: Path, state: TrainState) -> Path:
-    """Write a checkpoint under another name, rename it, and drop all but the newest two."""
+def begin(checkpoints: Path, best: Path, logs: Sequence[Path], state: TrainState) -> Callable[[], None]:
+    """Take hold of the state as it is now; what is returned makes a whole checkpoint of it, and may run while the
+    training goes on: it flushes the `logs`, whose lines the state counts, and the checkpoint, gives it its name, and
+    drops all but the newest two. Raises Diverged where the weights or the optimizer's state aren't finite."""
+    checkpoints.mkdir(exist_ok=True)
     folder = folder_of(checkpoints, state.step)
     part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    save_file(tensors_of(state.model), part / "model.safetensors")
-    save_file(optimizer_tensors(state.model, state.optimizer), part / "optimizer.safetensors")
-    save_file(random_states(state.window.loss_sum.device.type), part / "random-0.safetensors")
+    device = state.window.loss_sum.device
+    tensors = {
+        "model": tensors_of(state.model),
+        "optimizer": optimizer_tensors(state.model, state.optimizer),
+        "random-0": random_states(device.type),
+    }
+    numbers = [*tensors["model"].values(), *tensors["optimizer"].values()]
+    if not torch.stack([tensor.isfinite().all() for tensor in numbers if tensor.device == device]).all():
+        raise Diverged(state.step, "a weight or its moment")
+    window = asdict(state.window)
     content = {
         "layout": LAYOUT,
-        "step": state.step,
         "position": state.position._asdict(),
-        "examples": state.examples,
-        "seconds": state.seconds,
-        "best": state.best,
-        "window": {**asdict(state.window), "loss_sum": float(state.window.loss_sum)},
+        **{name: getattr(state, name) for name in COUNTERS},
+        "bad_steps": float(state.bad_steps),
+        "window": {name: float(value) if isinstance(value, Tensor) else value for name, value in window.items()},
         "scaler": state.scaler.state_dict(),
-        "remaining": state.rows.remaining if state.rows is not None else None,
+        "remaining": float(state.rows.remaining) if state.rows is not None else None,
     }
-    (part / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(part, folder)
-    for old in whole_checkpoints(checkpoints)[:-KEPT]:
-        shutil.rmtree(old)
-    return folder
+
+    def write() -> None:
+        for name, some in tensors.items():
+            save_file(some, part / f"{name}.safetensors")
+
+    def finish() -> None:
+        with folders.gone_on_error(part):
+            if device.type != "cpu":
+                write()
+            (part / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            for log in logs:
+                folders.flush(log)
+            folders.seal(part)
+            shutil.rmtree(folder, ignore_errors=True)  # of the same step, left by a failed attempt to go on from it
+            os.rename(part, folder)
+        folders.flush(checkpoints)
+        for old in whole_checkpoints(checkpoints)[:-KEPT]:
+            shutil.rmtree(old)
+
+    with folders.gone_on_error(part):
+        part.mkdir()
+        if state.best is not None:
+            folders.link(best, part / "best")
+        if device.type == "cpu":
+            write()  # the tensors are the live ones; a copy of them in memory would take as long
+            tensors.clear()
+        else:
+            tensors = {key: {name: tensor.cpu() for name, tensor in some.items()} for key, some in tensors.items()}
+    return finish
+
+
+def bytes_needed(state: TrainState) -> int:
+    """What a run may need on the disk: the kept checkpoints, the one being written, the model folders that these and
+    best/ may hold, and last/."""
+    weights = sum(tensor.nbytes for tensor in state.model.state_dict().values())
+    moments = 2 * sum(parameter.nbytes for parameter in state.model.parameters() if parameter.requires_grad)
+    return int((KEPT + 1) * (weights + moments) + (KEPT + 3) * weights)
+
+
+def restore(checkpoints: Path, best: Path, state: TrainState, say: Callable[[str], None]) -> bool:
+    """Go back to the newest whole checkpoint, to its best model, too; False where there is none. Those after it, which
+    are damaged, are dropped and said to be. Raises UserError for one that can't be read or has another layout."""
+    found = False
+    for folder in reversed(whole_checkpoints(checkpoints)):
+        check_layout(folder)
+        wrong = folders.damage(folder)
+        if wrong is None:
+            load(folder, state)
+            found = True
+            break
+        say(f"warning: the checkpoint {folder} is damaged ({wrong}); going back to the one before")
+        shutil.rmtree(folder)
+    for leftover in [*checkpoints.glob(".*.part"), *best.parent.glob(".*.part")]:  # of a process that was killed
+        folders.remove(leftover)
+    folders.mend(best)
+    if found and state.best is not None:
+        part = best.with_name(f".{best.name}.part")
+        folders.link(folder / "best", part)
+        folders.put(part, best)
+    elif best.exists():
+        shutil.rmtree(best)
+    return found
+
+
+def check_layout(folder: Path) -> None:
+    """Raise UserError for a checkpoint that another version has written; one that can't be read has no layout."""
+    try:
+        layout = json.loads((folder / "state.json").read_text(encoding="utf-8"))["layout"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    if layout != LAYOUT:
+        raise UserError(f"{folder} has layout {layout}, but this version reads {LAYOUT}: use the version that wrote it")
 
 
 def load(folder: Path, state: TrainState) -> None:
-    """Restore a state from a checkpoint, the random states of this process last. Raises UserError for one that can't
-    be read or has another layout."""
+    """Restore a state from a checkpoint, the random states of this process last. Raises UserError for one that doesn't
+    fit the model."""
     try:
         content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        if content["layout"] != LAYOUT:
-            raise UserError(
-                f"{folder} has layout {content['layout']}, but this version reads {LAYOUT}: use its version"
-            )
         state.model.load_state_dict(load_file(folder / "model.safetensors"))
         load_optimizer(state.model, state.optimizer, load_file(folder / "optimizer.safetensors"))
         random_tensors = load_file(folder / "random-0.safetensors")
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         if isinstance(error, UserError):
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"can't read the checkpoint {folder} ({reason}): move it away to go on from the one before"
         ) from error
-    state.step = content["step"]
+    for name in COUNTERS:
+        setattr(state, name, content[name])
     state.position = Position(**content["position"])
-    state.examples = content["examples"]
-    state.seconds = content["seconds"]
-    state.best = content["best"]
+    state.bad_steps.fill_(content["bad_steps"])
     if content["scaler"]:  # empty where there is none, as on a CPU
         state.scaler.load_state_dict(content["scaler"])
     if state.rows is not None:
-        state.rows.remaining = content["remaining"]
-    window = dict(content["window"])
-    state.window.loss_sum.fill_(window.pop("loss_sum"))
-    for name, value in window.items():
-        setattr(state.window, name, value)
+        state.rows.remaining.fill_(content["remaining"])
+    for name, value in content["window"].items():
+        now = getattr(state.window, name)
+        setattr(state.window, name, now.fill_(value) if isinstance(now, Tensor) else value)
     restore_random_states(random_tensors)
 
 

@@ -41,12 +41,10 @@ class Config:
     label_column: str | None = setting(None, "the column of the label")
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; beats --epochs")
-    batch_size: int = setting(16, "examples per micro-batch and process")
+    batch_size: int = setting(8, "examples per micro-batch and process")
     accumulate: int = setting(1, "micro-batches per step; the gradient is the mean over all their examples")
-    lr: float | None = setting(
-        None, "peak learning rate of AdamW; default: 5e-5 at a width of 768, in inverse proportion to the encoder's"
-    )
-    warmup_ratio: float = setting(0.06, "share of the steps in which the learning rate rises from 0; then linear to 0")
+    lr: float = setting(5e-5, "peak learning rate of AdamW")
+    warmup_ratio: float = setting(0.0, "share of the steps in which the learning rate rises from 0; then linear to 0")
     weight_decay: float = setting(0.01, "AdamW's, on weight matrices; none on biases and norms")
     max_grad_norm: float = setting(1.0, "gradients are scaled down to this L2 norm")
     max_length: int | None = setting(None, "tokens per pair, the longer sentence cut first; default: the model's limit")
@@ -195,8 +193,6 @@ def check(config: Config) -> None:
     }
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
-        if value is None:
-            continue
         if not math.isfinite(value) or not low <= value <= high or (name in ("lr", "max_grad_norm") and value == 0):
             above = "above 0" if high == math.inf and name != "weight_decay" else "from 0"
             problems.append(

@@ -90,13 +90,13 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
     if name == "nyu-mll/glue" and glue_config is None:
         raise UserError(f"--task {config.task} needs --data: a Hub id, or a local folder with train.* and validation.*")
     try:
-        loaded = datasets.load_dataset(name, glue_config)
+        loaded = hub.patiently(lambda: datasets.load_dataset(name, glue_config))
     except (
         datasets.exceptions.DatasetsError, datasets.exceptions.DatasetBuildError,
         ValueError, OSError, RuntimeError, *hub.client_errors(),
     ) as error:  # fmt: skip
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"can't load --data {config.data} from {hub.endpoint()}: {cause}") from error
+        raise UserError(f"can't load --data {config.data} from {hub.shown_endpoint()}: {cause}") from error
     for split in ("train", "validation"):
         if split not in loaded:
             raise UserError(f"--data {config.data} has no {split} part; it has: {', '.join(loaded)}")

@@ -4,11 +4,23 @@ import errno
 import signal
 
 EXIT_USER = 2
-# What a file system says that the user can mend: no space, no permission, a name too long.
-USER_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
+EXIT_DIVERGED = 3
+# What a file system says that the user can mend: no space, no permission, a folder gone, a disk in trouble.
+USER_ERRNOS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE),
+)
 EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class UserError(ValueError):
     """Something the user can mend. The message names what is wrong, where, and the remedy; it is shown without a
     traceback and the program ends with EXIT_USER."""
+
+
+class Diverged(ArithmeticError):
+    """Something is not finite: a loss or gradient, unless `what` says otherwise. Ends the program with code 3."""
+
+    def __init__(self, step: int, what: str = "the loss or the gradient") -> None:
+        super().__init__(f"{what} is not finite at step {step}")
+        self.step = step  # the first such one, counted from 1

@@ -7,16 +7,22 @@ import os
 import ssl
 import sys
 import threading
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pairft.config import Config
 from pairft.errors import UserError
 
+T = TypeVar("T")
+
 PROBE_SECONDS = 5.0  # for name, connection and answer together
 # Any of these given by name means: this, or an error; never the builtin pairs instead.
+PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds between the tries of what a Hub in trouble has refused
 ASKED_FOR = ("model", "data", "task", "text_columns", "label_column")
 
 
@@ -34,6 +40,12 @@ def offline() -> bool:
 
 def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+
+
+def shown_endpoint() -> str:
+    """For messages: without a password that stands in it."""
+    parts = urllib.parse.urlsplit(endpoint())
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def reachable(seconds: float = PROBE_SECONDS) -> bool:
@@ -99,6 +111,38 @@ def client_errors() -> tuple[type[Exception], ...]:
     return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)
 
 
+def in_trouble(error: BaseException | None) -> bool:
+    """Whether an error of a client library comes from a connection or a server in trouble, which may pass: not from a
+    name that doesn't exist, or from being offline. The clients wrap such errors in others."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    passing = False
+    while error is not None:
+        if isinstance(error, OfflineModeIsEnabled):
+            return False
+        if isinstance(error, HfHubHTTPError):  # it is an HTTPError, too
+            passing |= error.response.status_code >= 500 or error.response.status_code == 429
+        else:
+            passing |= isinstance(error, (*client_errors(), ConnectionError))
+        error = error.__cause__ or error.__context__
+    return passing
+
+
+def patiently(load: Callable[[], T]) -> T:
+    """What `load` returns. It is begun again, with longer and longer pauses, while the Hub is in trouble: the clients
+    themselves retry some of their requests only. What has arrived is in their cache, so that each try comes further."""
+    for pause in PAUSES:
+        try:
+            return load()
+        except Exception as error:
+            if not in_trouble(error):
+                raise
+            if pause == PAUSES[0]:
+                sys.stderr.write(f"{shown_endpoint()} is in trouble; trying again\n")
+            time.sleep(pause)
+    return load()
+
+
 def settle(config: Config, given: dict[str, Any], glue_config: str | None) -> Config:
     """The config to train with: unchanged, or the builtin model and pairs where the Hub is out of reach and nothing
     else was asked for. Raises UserError where something that is needed can't be had."""
@@ -117,7 +161,7 @@ def settle(config: Config, given: dict[str, Any], glue_config: str | None) -> Co
     ]
     if not missing:
         return config
-    why = "HF_HUB_OFFLINE is set" if forbidden else f"{endpoint()} can't be reached"
+    why = "HF_HUB_OFFLINE is set" if forbidden else f"{shown_endpoint()} can't be reached"
     what = f"{' and '.join(missing)}: no folder here, not in the cache, and {why}"
     if any(name in given for name in ASKED_FOR):
         raise UserError(

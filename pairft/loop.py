@@ -10,6 +10,7 @@ from torch import Tensor
 from pairft.batches import StepData
 from pairft.config import Interval
 from pairft.state import TrainState
+from pairft.step import check_finite
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def fit(
         state.step += 1
         state.position = data.after
         state.examples += data.num_examples
-        state.window.count(loss_sum, data)
+        state.window.count(loss_sum, state.bad_steps, data)
         # ---- what is due after it -------------------------------------------------------------------------------
         stop = stop_asked()
         log_due = schedule.due(schedule.log_every, state)
@@ -60,10 +61,11 @@ def fit(
         save_due = schedule.due(schedule.save_every, state) or stop
         if not (log_due or eval_due or save_due):
             continue
-        state.window.loss_sum.item()  # the one wait for the device, so that the clock stops when the work is done
+        bad_steps = int(state.bad_steps)  # the one wait for the device, so that the clock stops when the work is done
         elapsed = time.perf_counter() - began
         state.seconds += elapsed
         state.window.seconds += elapsed
+        check_finite(bad_steps, state.step, state.scaler.is_enabled())
         if log_due:
             log(state, lr, grad_norm)
         if eval_due:

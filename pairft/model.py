@@ -1,15 +1,15 @@
 """The encoder and its new head: loaded, and saved as a folder that anyone can load."""
 
+import functools
 import json
-import os
-import shutil
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairft import builtin, hub
+from pairft import builtin, folders, hub
 from pairft.config import Config
 from pairft.data import Data
 from pairft.errors import UserError
@@ -21,7 +21,10 @@ SIDECAR = "pairft.json"  # in a model folder: what predict needs beyond what tra
 
 
 # What transformers raises for files that are missing, broken or of an architecture that it doesn't know.
-LOAD_ERRORS: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, KeyError, ImportError)
+LOAD_ERRORS: tuple[type[Exception], ...] = (
+    *(OSError, ValueError, RuntimeError, KeyError, ImportError, EOFError),
+    pickle.UnpicklingError,  # old weights may be a pickle, of which transformers takes nothing but tensors
+)
 
 
 def source_of(name: str) -> str:
@@ -39,7 +42,7 @@ def source_of(name: str) -> str:
 
 def load_error(name: str, what: str, error: Exception) -> UserError:
     if "not a valid model identifier" in str(error):
-        return UserError(f"{hub.endpoint()} has no --model {name}: check its spelling, or name a local folder")
+        return UserError(f"{hub.shown_endpoint()} has no --model {name}: check its spelling, or name a local folder")
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return UserError(f"can't load the {what} of --model {name}: {lines[0]}")
 
@@ -50,8 +53,8 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
 
     source = source_of(name)
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
+        config = hub.patiently(lambda: AutoConfig.from_pretrained(source, trust_remote_code=False))
+        tokenizer = hub.patiently(lambda: AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False))
     except LOAD_ERRORS + hub.client_errors() as error:
         raise load_error(name, "config or tokenizer", error) from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
@@ -75,7 +78,8 @@ def load_model(name: str, label_names: Sequence[str] | None, trained: bool = Fal
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # its report of new weights takes a page; ours is one line
     try:
-        model, report = AutoModelForSequenceClassification.from_pretrained(
+        load = functools.partial(
+            AutoModelForSequenceClassification.from_pretrained,
             source_of(name),
             dtype=torch.float32,
             num_labels=len(names),
@@ -86,6 +90,7 @@ def load_model(name: str, label_names: Sequence[str] | None, trained: bool = Fal
             output_loading_info=True,
             trust_remote_code=False,
         )
+        model, report = hub.patiently(load)
     except LOAD_ERRORS + (SafetensorError,) + hub.client_errors() as error:  # noqa: RUF005  (mypy follows no *)
         if isinstance(error, UserError):
             raise
@@ -120,12 +125,6 @@ def sidecar(config: Config, pairs: Data, max_length: int) -> dict[str, Any]:
     }
 
 
-def evaluation_of(folder: Path) -> dict[str, Any]:
-    """What was found of a model as it was saved: {"step", "epoch", "validation": {"loss": …, metrics}, "collapsed"}."""
-    about = json.loads((folder / SIDECAR).read_text(encoding="utf-8"))
-    return {name: about[name] for name in ("step", "epoch", "validation", "collapsed")}
-
-
 def save_model(
     folder: Path,
     model: "PreTrainedModel",
@@ -135,19 +134,14 @@ def save_model(
 ) -> None:
     """Write a model folder: weights as safetensors, tokenizer, card and sidecar; under another name first, so that it
     replaces an older one whole. `about`: the sidecar and the evaluation; `settings`: the config as YAML."""
-    part, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
-    if old.exists() and not folder.exists():  # stopped between the two renames below
-        os.replace(old, folder)
-    for leftover in (part, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    model.save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    (part / SIDECAR).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (part / "README.md").write_text(model_card(about, settings), encoding="utf-8")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(part, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    part = folder.with_name(f".{folder.name}.part")
+    with folders.gone_on_error(part):
+        part.mkdir()  # save_pretrained would make the run's folder anew where someone has removed it
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        (part / SIDECAR).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (part / "README.md").write_text(model_card(about, settings), encoding="utf-8")
+        folders.put(part, folder)
 
 
 def model_card(about: dict[str, Any], settings: str) -> str:

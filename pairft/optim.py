@@ -24,16 +24,11 @@ def build_optimizer(model: torch.nn.Module, weight_decay: float, rows: UsedRows 
 
         def decay(*_: Any) -> None:
             decayed = optimizer.param_groups[0]  # load_state_dict makes new groups
-            rows.remaining *= 1 - decayed["lr"] * decayed["weight_decay"]
+            done = 1 - getattr(optimizer, "found_inf", torch.zeros(()))  # 0 where the step was left out
+            rows.remaining *= 1 - decayed["lr"] * decayed["weight_decay"] * done.to(rows.remaining.dtype)
 
         optimizer.register_step_post_hook(decay)
     return optimizer
-
-
-def default_lr(width: int) -> float:
-    """5e-5, as usual for BERT, at its width of 768, and in inverse proportion to the width: what keeps AdamW's updates
-    of a layer's output alike (Yang et al. 2022, Tensor Programs V)."""
-    return 5e-5 * (768 / width)
 
 
 def warmup_steps(total_steps: int, warmup_ratio: float) -> int:

@@ -1,17 +1,19 @@
 """What a person sees of a run: the bar or plain lines, metrics.jsonl, TensorBoard, the table at the end."""
 
 import json
+import math
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from pairft.state import TrainState, Window
+from pairft import folders
+from pairft.state import TrainState, new_window
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -27,26 +29,33 @@ class Record:
     num_rows: int  # of the training part
     settings: str  # the config as YAML
     first_step: int = 0  # steps already done by the run that this one goes on with
+    written: int = 0  # lines of metrics.jsonl that they wrote, and then those of this run
     resumed: bool = False
     bar: "tqdm[Any] | None" = None
     _writer: "SummaryWriter | None" = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if (self.folder / "metrics.jsonl").exists():
-            kept = [line for line in self.lines() if line["step"] <= self.first_step]  # the rest is trained again
-            part = self.folder / ".metrics.jsonl.part"
-            part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            os.replace(part, self.folder / "metrics.jsonl")
+        path = self.folder / "metrics.jsonl"
+        if self.resumed:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            kept = text.split("\n")[:-1][: self.written]  # what follows is trained again, or was cut short by a crash
+            if len(kept) < self.written:
+                self.say(f"warning: {path} has lost {self.written - len(kept)} lines")
+            self.written = len(kept)
+            folders.write_text(path, "".join(line + "\n" for line in kept))
         if sys.stderr.isatty():
             from tqdm import tqdm
 
             self.bar = tqdm(total=self.total_steps, initial=self.first_step, unit="step", dynamic_ncols=True)
 
     def lines(self) -> list[dict[str, Any]]:
-        """What metrics.jsonl holds; a line cut short by a crash is left out."""
-        path = self.folder / "metrics.jsonl"
-        texts = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        """What metrics.jsonl holds."""
+        texts = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(text) for text in texts]
+
+    def files(self) -> list[Path]:
+        """Those that a checkpoint counts the lines of: to be on the disk before it is."""
+        return [*self.folder.glob("metrics.jsonl"), *self.folder.glob("events.out.tfevents.*")]
 
     def say(self, text: str) -> None:
         """A line for the person, above the bar."""
@@ -58,11 +67,14 @@ class Record:
     def training(self, state: TrainState, lr: float, grad_norm: Tensor) -> None:
         """The line of the steps since the last one; a new window begins."""
         window, epoch, norm = state.window, state.epoch(self.num_rows), float(grad_norm)
-        loss, speed = float(window.loss_sum) / window.examples, window.examples / window.seconds
+        counted = window.examples - int(window.lost)
+        loss, speed = float(window.loss_sum) / counted if counted else math.nan, window.examples / window.seconds
         line = {
             "split": "train", "step": state.step, "epoch": epoch, "loss": loss, "lr": lr,
             "grad_norm": norm, "examples_per_second": speed,
         }  # fmt: skip
+        if state.scaler.is_enabled():
+            line["skipped_steps"] = int(window.skipped)
         self.write(
             line,
             {
@@ -75,12 +87,13 @@ class Record:
                 "padding/share": 1 - window.tokens / window.slots,
             },
         )
-        state.window = Window(torch.zeros_like(window.loss_sum))
+        state.window = new_window(window.loss_sum.device)
         if self.bar is None:
+            skipped = f"  skipped {line['skipped_steps']} steps" if line.get("skipped_steps") else ""
             left = (self.total_steps - state.step) * state.seconds / state.step
             self.say(
                 f"step {state.step}/{self.total_steps}  epoch {epoch:.2f}  loss {loss:.4f}  lr {lr:.2e}  "
-                f"{speed:.1f} examples/s  {left:.0f} s left"
+                f"{speed:.1f} examples/s  {left:.0f} s left{skipped}"
             )
         else:
             self.bar.set_postfix_str(f"loss {loss:.4f}, {speed:.1f} examples/s", refresh=False)
@@ -96,21 +109,30 @@ class Record:
         self.say(f"validation after step {step}: {shown}")
 
     def write(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
-        """A line of metrics.jsonl, and TensorBoard's scalars at its step."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        """A line of metrics.jsonl, and TensorBoard's scalars at its step. What isn't finite, as the gradient of a step
+        that the scaler skips, is null and no scalar."""
+        plain = {name: value if math.isfinite(value) else None for name, value in line.items() if name != "split"}
+        path = self.folder / "metrics.jsonl"
+        # Not made anew where someone has removed the run: that is an error.
+        with path.open("a" if self.written == 0 else "r+", encoding="utf-8") as file:
+            file.seek(0, os.SEEK_END)
+            file.write(json.dumps({"split": line["split"], **plain}) + "\n")
+        self.written += 1
         writer = self.writer()
         for name, value in scalars.items():
-            writer.add_scalar(name, value, line["step"])
+            if math.isfinite(value):
+                writer.add_scalar(name, value, line["step"])
         writer.flush()
 
     def writer(self) -> "SummaryWriter":
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
+            order_event_files(self.folder, int(time.time()))
             purge = self.first_step + 1 if self.resumed else None
             self._writer = SummaryWriter(str(self.folder), purge_step=purge)
-            self._writer.add_text("config", "```yaml\n" + self.settings + "```")
+            if self.first_step == 0:
+                self._writer.add_text("config", "```yaml\n" + self.settings + "```")
         return self._writer
 
     def hyperparameters(self, values: dict[str, Any], scores: dict[str, float]) -> None:
@@ -128,6 +150,18 @@ class Record:
             self.bar.close()
         if self._writer is not None:
             self._writer.close()
+
+
+def order_event_files(folder: Path, now: int) -> None:
+    """Have the names of earlier event files sort before one of second `now`: TensorBoard reads them in the order of
+    their names, which begin with a time, and clocks are set back."""
+    earlier = sorted(folder.glob("events.out.tfevents.*"), reverse=True)
+    for file in earlier:
+        stamp, rest = file.name.removeprefix("events.out.tfevents.").split(".", 1)
+        if int(stamp) < now:
+            break
+        now -= 1
+        file.rename(file.with_name(f"events.out.tfevents.{now:010d}.{rest}"))
 
 
 def scores_of(line: dict[str, Any]) -> dict[str, float]:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pairft import folders
 from pairft.config import FIELDS, MAY_CHANGE, Config, flag_of, run_name_problems, to_yaml
-from pairft.errors import UserError
+from pairft.errors import Diverged, UserError
 
 
 def check_new(config: Config) -> None:
@@ -70,6 +71,21 @@ def find(runs: Path, name: str | None) -> Path:
     return max(unfinished, key=lambda path: path.stat().st_mtime).parent
 
 
+def say(text: str) -> None:
+    """A line for the person, where there is no bar to write it above."""
+    sys.stderr.write(text + "\n")
+
+
+def divergence(error: Diverged, rows: Sequence[int], checkpoints: Sequence[Path]) -> str:
+    """What a person wants to know of a training that diverged."""
+    shown = ", ".join(map(str, rows[:32])) + (f" and {len(rows) - 32} more" if len(rows) > 32 else "")
+    good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there was no checkpoint yet"
+    return (
+        f"error: the training diverged: {error}, which was to learn from the rows {shown} of the training part "
+        f"(counted from 0); {good}. Begin anew with a smaller --lr, a longer --warmup-ratio or --precision fp32"
+    )
+
+
 def resume_command(folder: Path) -> str:
     place = f" --runs-dir {folder.parent}" if str(folder.parent) != "runs" else ""
     return f"python train.py --resume --run-name {folder.name}{place}"
@@ -92,11 +108,30 @@ def check_resumed(recorded: dict[str, Any], given: dict[str, Any], where: Path) 
             )
 
 
-def manifest(argv: Sequence[str], data_fingerprint: dict[str, str]) -> dict[str, Any]:
-    """What is needed to tell later how a run came about."""
+def check_same(folder: Path, prints: dict[str, str], threads: int) -> str:
+    """What has changed since the run was begun and may change its last bits, as a line; "" if nothing. Raises UserError
+    where the data has changed: the checkpoint's position means nothing in it."""
+    begun = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    for part, digest in begun["data_fingerprint"].items():
+        if prints.get(part) != digest:
+            raise UserError(
+                f"the {part} part of the data has changed since {folder} was begun: restore it, or begin anew"
+            )
+    now = {**versions(), "threads": threads}
+    was = {**begun["versions"], "threads": begun["machine"]["threads"]}
+    changed = [f"{name} {was[name]} -> {now[name]}" for name in was if was[name] != now.get(name)]
+    return f"careful: not as the run began, so the last bits may differ: {', '.join(changed)}" if changed else ""
+
+
+def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     packages = ("torch", "transformers", "datasets", "evaluate", "tokenizers", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def manifest(argv: Sequence[str], data_fingerprint: dict[str, str], threads: int | None = None) -> dict[str, Any]:
+    """What is needed to tell later how a run came about."""
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],
@@ -107,21 +142,19 @@ def manifest(argv: Sequence[str], data_fingerprint: dict[str, str]) -> dict[str,
         revision = None
     return {
         "command": [Path(sys.argv[0]).name, *argv],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": versions(),
         "git_revision": revision,
         "data_fingerprint": data_fingerprint,
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": threads,
+        },
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Whole or not at all."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    folders.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

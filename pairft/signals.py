@@ -3,7 +3,11 @@
 import os
 import signal
 import sys
+import time
 from types import FrameType
+
+# torchrun passes a signal on to its processes, which a terminal's Ctrl-C has reached already: both are one.
+ECHO_SECONDS = 5.0
 
 
 class StopRequest:
@@ -11,6 +15,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._asked_at = 0.0
 
     def asked(self) -> bool:
         return self.signal is not None
@@ -25,6 +30,8 @@ class StopRequest:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         if self.signal is not None:
+            if "TORCHELASTIC_RUN_ID" in os.environ and time.monotonic() - self._asked_at < ECHO_SECONDS:
+                return
             os._exit(128 + number)  # no clean-up: it may be what hangs
-        self.signal = signal.Signals(number)
+        self.signal, self._asked_at = signal.Signals(number), time.monotonic()
         sys.stderr.write(f"\n{self.signal.name}: stopping after this step; once more to stop at once\n")

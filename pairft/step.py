@@ -7,6 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pairft.batches import Batch
+from pairft.errors import Diverged
+
+MAX_SKIPPED = 20  # steps in a row; a scaler that starts at 65,536 and is halved by each has then come to 1/16
 
 
 def loss_of(logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
@@ -25,6 +28,7 @@ def update(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
+    bad_steps: Tensor,
     micro_batches: Sequence[Batch],
     num_examples: int,
     lr: float,
@@ -38,6 +42,10 @@ def update(
 
     `num_examples`: of the whole step, over all micro-batches and processes. The gradient is the mean over them, however
     they are split: each micro-batch adds the sum of its losses over that number.
+
+    `bad_steps` [] counts how many of the latest steps in a row had a loss or gradient that is not finite. Such a step
+    leaves weights and moments as they are, and so do all after it; with a gradient scaler, which lowers its scale then,
+    only that step itself.
     """
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -51,7 +59,21 @@ def update(
         losses.append(loss.detach())
     scaler.unscale_(optimizer)  # so that the norm is that of the gradients themselves
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    loss_sum = torch.stack(losses).sum()
+    finite = loss_sum.isfinite() & grad_norm.isfinite()
+    if scaler.is_enabled():
+        bad_steps.add_(1).mul_(~finite)
+    else:
+        bad_steps.add_(~finite | (bad_steps > 0))
+        optimizer.found_inf = (bad_steps > 0).float()  # type: ignore[attr-defined]  # a fused optimizer then does nothing
     scaler.step(optimizer)
     scaler.update()
     optimizer.zero_grad()
-    return torch.stack(losses).sum(), grad_norm
+    return loss_sum, grad_norm
+
+
+def check_finite(bad_steps: int, step: int, scaled: bool) -> None:
+    """Raise Diverged where the latest `bad_steps` steps, up to `step`, were not finite: one of them is enough, or
+    MAX_SKIPPED with a gradient scaler."""
+    if bad_steps >= (MAX_SKIPPED if scaled else 1):
+        raise Diverged(step - bad_steps + 1)

@@ -33,7 +33,8 @@ class UsedRows(nn.Embedding):
         self.register_buffer("table", embedding.weight.detach(), persistent=False)
         self.gradient: Tensor | None = None  # of the parameter, kept from step to step
         self.touched: list[Tensor] = []  # the rows of it that are not 0
-        self.remaining = 1.0  # of the rows not in use, after the decay of all steps so far: a factor
+        dtype = torch.float32 if place.device.type == "mps" else torch.float64
+        self.remaining = torch.ones((), dtype=dtype, device=place.device)  # of the other rows, after all decay so far
         self.register_state_dict_post_hook(write_whole)
         self.register_load_state_dict_pre_hook(read_whole)
 

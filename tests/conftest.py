@@ -7,8 +7,10 @@ bits of a sum depend on their number.
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ sys.path.insert(0, str(ROOT))  # train.py is a script, not a module of the packa
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
 import train  # noqa: E402
 from pairft import builtin  # noqa: E402
@@ -120,3 +123,27 @@ def same_random_state() -> Iterator[None]:
 def read_lines(run: Path, split: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return [line for line in lines if line["split"] == split]
+
+
+@pytest.fixture
+def begin(tiny_model: Path, pairs_folder: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start train.py on the tiny model and pairs as a process of its own."""
+
+    def start(*flags: Any, runs: Path = tmp_path / "runs") -> subprocess.Popen[str]:
+        command = [sys.executable, ROOT / "train.py", "--model", tiny_model, "--data", pairs_folder, "--runs-dir", runs]
+        command += ["--device", "cpu", "--batch-size", 8, *flags]
+        return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+
+    return start
+
+
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.005)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    """Whether two runs ended with the same weights."""
+    weights, others = (load_file(run / "last" / "model.safetensors") for run in (one, other))
+    return all(torch.equal(weights[name], others[name]) for name in weights)

@@ -31,8 +31,8 @@ def message_of(call: Any, *arguments: Any) -> str:
 def test_nothing_given_gives_the_defaults_of_the_contract():
     config = from_flags()
     assert (config.model, config.task, config.data) == ("google-bert/bert-base-uncased", "mrpc", "nyu-mll/glue")
-    assert (config.epochs, config.max_steps, config.batch_size, config.accumulate) == (3, None, 16, 1)
-    assert (config.lr, config.warmup_ratio, config.weight_decay, config.max_grad_norm) == (None, 0.06, 0.01, 1.0)
+    assert (config.epochs, config.max_steps, config.batch_size, config.accumulate) == (3, None, 8, 1)
+    assert (config.lr, config.warmup_ratio, config.weight_decay, config.max_grad_norm) == (5e-5, 0.0, 0.01, 1.0)
     assert (config.max_length, config.precision, config.device, config.preset) == (None, "auto", "auto", None)
     assert (config.eval_every, config.save_every, config.log_every, config.seed) == ("epoch", "epoch", 10, 42)
     assert (config.runs_dir, config.run_name, config.resume, config.fallback) == ("runs", None, False, False)
@@ -215,16 +215,16 @@ def test_a_flag_beats_the_file_beats_the_preset_beats_the_default(go, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "warmup"),
+    ("given", "decay"),
     [
-        ({}, 0.06),
+        ({}, 0.01),
         ({"preset": "trainer"}, 0.0),
-        ({"preset": "trainer", "warmup_ratio": 0.1}, 0.1),
-        ({"preset": None}, 0.06),
+        ({"preset": "trainer", "weight_decay": 0.01}, 0.01),
+        ({"preset": None}, 0.01),
     ],
 )
-def test_a_given_value_beats_the_preset_even_where_it_is_the_default(given, warmup):
-    assert settings.resolve(given).warmup_ratio == warmup
+def test_a_given_value_beats_the_preset_even_where_it_is_the_default(given, decay):
+    assert settings.resolve(given).weight_decay == decay
 
 
 def test_every_setting_out_of_range_is_named_at_once():

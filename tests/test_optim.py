@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, get_linear_schedule_with_warmup
 
-from pairft.optim import build_optimizer, default_lr, lr_at, warmup_steps
+from pairft.optim import build_optimizer, lr_at, warmup_steps
 
 
 @pytest.mark.parametrize(("total", "ratio"), [(10, 0.0), (10, 0.1), (1377, 0.1), (7, 0.5), (3, 1.0), (1, 0.1)])
@@ -16,12 +16,6 @@ def test_the_schedule_is_transformers_linear_one(total, ratio):
         assert lr_at(step, total, 5e-5, warmup) == schedule.get_last_lr()[0], step
         optimizer.step()
         schedule.step()
-
-
-def test_the_default_rate_follows_the_width():
-    assert default_lr(768) == 5e-5
-    assert default_lr(384) == 1e-4
-    assert default_lr(1024) == pytest.approx(3.75e-5)
 
 
 def test_warmup_begins_at_zero_and_peaks():

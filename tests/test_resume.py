@@ -104,16 +104,6 @@ def test_what_defines_a_run_may_not_change_on_resume_but_its_length_may(go, tmp_
     assert "epochs: 3" in (runs / "a" / "config.yaml").read_text()
 
 
-def test_a_checkpoint_of_another_machine_or_cut_short_is_named(go, tmp_path, capsys):
-    assert go(*FLAGS, "--run-name", "a") == 0
-    (tmp_path / "runs" / "a" / "results.json").unlink()
-    folder = checkpoint.whole_checkpoints(tmp_path / "runs" / "a" / "checkpoints")[-1]
-    os.truncate(folder / "model.safetensors", 1000)
-    assert go("--resume", "--run-name", "a") == 2
-    message = capsys.readouterr().err
-    assert str(folder) in message and "Traceback" not in message
-
-
 def test_random_states_come_back():
     import random
 

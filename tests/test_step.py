@@ -48,6 +48,7 @@ def step(model, optimizer, micro_batches, num_examples, lr=1e-3, max_grad_norm=1
         model,
         optimizer,
         scaler,
+        torch.zeros(()),
         micro_batches,
         num_examples,
         lr,
@@ -131,7 +132,7 @@ def test_bf16_autocast_keeps_weights_and_loss_in_float32(tiny_model):
     optimizer = build_optimizer(model, weight_decay=0.0)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     loss_sum, _ = update(
-        model, optimizer, scaler, [batch_of(8)], 8, 1e-3,
+        model, optimizer, scaler, torch.zeros(()), [batch_of(8)], 8, 1e-3,
         device=torch.device("cpu"), amp_dtype=torch.bfloat16, max_grad_norm=1.0,
     )  # fmt: skip
     whole, _ = step(classifier(tiny_model), build_optimizer(model, 0.0), [batch_of(8)], 8)

@@ -1,0 +1,161 @@
+"""Folders that are there whole or not at all, know what they should hold, and are written by one process at a time."""
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from pairft.errors import UserError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+LIST = "files.json"  # in a sealed folder: {"name": {"bytes": …, "sha256": …}, …}
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    flush(part)
+    os.replace(part, path)
+
+
+def flush(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk and not only in the system's memory."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_all(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        flush(path)
+
+
+def seal(folder: Path) -> None:
+    """Write the folder's list of files, and flush all of it to the disk."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    content = {}
+    for path in files:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # lets other threads run meanwhile
+        content[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
+    (folder / LIST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    flush_all(folder)
+
+
+def damage(folder: Path) -> str | None:
+    """What of a sealed folder isn't as it was written; None where it is whole. OSError where it can't be read."""
+    try:
+        content = json.loads((folder / LIST).read_text(encoding="utf-8"))
+        wanted = {str(name): (int(about["bytes"]), str(about["sha256"])) for name, about in content.items()}
+    except FileNotFoundError:
+        return f"{LIST} is missing"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{LIST} is not what was written"
+    for name, (size, digest) in wanted.items():
+        path = folder / name
+        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute() or path.is_symlink():
+            return f"{LIST} leads out of the folder"
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes instead of {size}"
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                return f"{name} has changed since it was written"
+    return None
+
+
+@contextlib.contextmanager
+def gone_on_error(part: Path) -> Iterator[None]:
+    """A folder being written leaves nothing behind where that fails."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step, as Linux can; False where the system or the file system can't."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    names = [os.fsencode(path) for path in (one, other)]
+    return renameat2 is not None and renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0
+
+
+def put(part: Path, folder: Path) -> None:
+    """Give a finished folder its name, in the place of an older one. Where names can't be swapped there is a moment
+    without the folder: `mend` puts the older one back after a stop right then."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if not folder.exists():
+        os.rename(part, folder)
+    elif exchange(part, folder):
+        shutil.rmtree(part)
+    else:
+        os.rename(folder, old)
+        os.rename(part, folder)
+        shutil.rmtree(old)
+
+
+def mend(folder: Path) -> None:
+    """Undo what a stop in the middle of `put` has left."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():
+        os.rename(old, folder)
+
+
+def link(folder: Path, copy: Path) -> None:
+    """A second folder of the same files, which takes no space; copied where the file system has no hard links."""
+
+    def one(source: str, target: str) -> None:
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copy2(source, target)
+
+    shutil.copytree(folder, copy, copy_function=one)
+
+
+def check_space(place: Path, needed: int, held: int = 0) -> None:
+    """Raise UserError where the file system of `place` has no room for `needed` bytes, `held` of them there already."""
+    free = shutil.disk_usage(place).free
+    if needed - held > free:
+        raise UserError(
+            f"{place} needs up to {needed / 1e9:.2f} GB for checkpoints and models, and there are "
+            f"{(free + held) / 1e9:.2f} GB: make room, or choose another --runs-dir"
+        )
+
+
+def remove(path: Path) -> None:
+    """A file or a folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def lock(folder: Path) -> "BaseFileLock":
+    """Take the folder for this process, until what is returned is gone. Raises UserError where another has it."""
+    from filelock import FileLock, Timeout
+
+    taken = FileLock(folder / ".lock", timeout=0)
+    try:
+        taken.acquire()
+    except Timeout:
+        raise UserError(f"another process is writing to {folder}: wait for it, or stop it first") from None
+    return taken

@@ -1,0 +1,60 @@
+"""A step that doesn't fit the device's memory is done again in smaller parts; accumulation being exact, the result is
+as right as without."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pairft.batches import Batch, Packed, halves
+from pairft.errors import UserError
+from pairft.state import TrainState
+
+Update = Callable[[Sequence[Batch | Packed], int, float], tuple[Tensor, Tensor]]
+
+
+def retry_smaller(update: Update, state: TrainState, say: Callable[[str], None]) -> Update:
+    """`update`, but a step that runs out of memory is begun again from the same random state, with micro-batches half
+    as large; so are all steps after it (`state.split`). Raises UserError where single examples don't fit."""
+
+    def retried(micro_batches: Sequence[Batch | Packed], num_examples: int, lr: float) -> tuple[Tensor, Tensor]:
+        while True:
+            before = random_state(state.bad_steps.device)
+            try:
+                return update(cut(micro_batches, state.split), num_examples, lr)
+            except torch.OutOfMemoryError:
+                if all(len(batch.labels) <= state.split for batch in micro_batches):
+                    raise UserError(
+                        "the device's memory doesn't hold a single example of this step: take a smaller --max-length "
+                        "or model, or --precision bf16"
+                    ) from None
+            state.optimizer.zero_grad()
+            set_random_state(before, state.bad_steps.device)
+            if state.bad_steps.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if state.split == 1:
+                say("out of memory: this step and the following are done in smaller parts, which changes no result")
+            state.split *= 2
+
+    return retried
+
+
+def cut(micro_batches: Sequence[Batch | Packed], split: int) -> list[Batch | Packed]:
+    """Each in `split` parts, a power of two; those with fewer examples in single ones."""
+    parts = list(micro_batches)
+    while split > 1:
+        parts = [half for batch in parts for half in halves(batch)]
+        split //= 2
+    return parts
+
+
+def random_state(device: torch.device) -> list[Any]:
+    """What dropout draws from; reading it waits for no device."""
+    return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+
+
+def set_random_state(states: list[Any], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
