@@ -265,6 +265,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
             "seconds": state.seconds,  # without evaluating and saving
             "examples_per_second": state.examples / state.seconds,
         },
+        "saving": {"waited_seconds": saver.waited, "beside_seconds": saver.beside},  # of this process
         "model": config.model,
         "data": config.data,
         "task": config.task,

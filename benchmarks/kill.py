@@ -28,7 +28,7 @@ sys.path.insert(0, str(HERE.parent))
 FLAGS = (
     "--data builtin --max-steps 90 --batch-size 4 --accumulate 2 --lr 1e-3 --log-every 4 --eval-every 7 --save-every 2"
 )
-TIMES = ("seconds", "examples_per_second")
+TIMES = ("seconds", "examples_per_second", "saving")
 
 
 def write_model(folder: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -113,22 +114,27 @@ class Record:
         that the scaler skips, is null and no scalar."""
         plain = {name: value if math.isfinite(value) else None for name, value in line.items() if name != "split"}
         path = self.folder / "metrics.jsonl"
-        # Not made anew where someone has removed the run: that is an error.
-        with path.open("a" if self.written == 0 else "r+", encoding="utf-8") as file:
-            file.seek(0, os.SEEK_END)
-            file.write(json.dumps({"split": line["split"], **plain}) + "\n")
-        self.written += 1
-        writer = self.writer()
-        for name, value in scalars.items():
-            if math.isfinite(value):
-                writer.add_scalar(name, value, line["step"])
-        writer.flush()
+        try:
+            # Not made anew where someone has removed the run: that is an error.
+            with path.open("a" if self.written == 0 else "r+", encoding="utf-8") as file:
+                file.seek(0, os.SEEK_END)
+                file.write(json.dumps({"split": line["split"], **plain}) + "\n")
+            self.written += 1
+            writer = self.writer()
+            for name, value in scalars.items():
+                if math.isfinite(value):
+                    writer.add_scalar(name, value, line["step"])
+            writer.flush()
+        except OSError as error:
+            error.filename = error.filename or str(self.folder)  # a full disk doesn't name it
+            raise
 
     def writer(self) -> "SummaryWriter":
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
             order_event_files(self.folder, int(time.time()))
+            threading.excepthook = quiet_about_disks
             purge = self.first_step + 1 if self.resumed else None
             self._writer = SummaryWriter(str(self.folder), purge_step=purge)
             if self.first_step == 0:
@@ -150,6 +156,12 @@ class Record:
             self.bar.close()
         if self._writer is not None:
             self._writer.close()
+
+
+def quiet_about_disks(args: threading.ExceptHookArgs) -> None:
+    """No traceback of TensorBoard's thread for a disk in trouble: its next flush raises the error where it is told."""
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)
 
 
 def order_event_files(folder: Path, now: int) -> None:

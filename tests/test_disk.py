@@ -46,7 +46,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_the_checkpoint_before_kept(begin
             time.sleep(0.01)
     assert process.returncode == 2
     message = process.stderr.read()
-    assert message.count("error: ") == 1 and "Traceback" not in message, message
+    assert message.count("\nerror: ") == 1 and "Traceback" not in message, message
     kept = checkpoint.whole_checkpoints(checkpoints)
     assert kept and folders.damage(kept[-1]) is None
     assert not list(checkpoints.glob(".*"))
@@ -118,7 +118,7 @@ def test_a_folder_removed_during_the_training(begin, tmp_path):
         shutil.rmtree(run, ignore_errors=True)
     message = process.communicate(timeout=60)[1]
     assert process.returncode == 2, message
-    assert message.count("error: ") == 1 and str(run) in message and "Traceback" not in message
+    assert message.count("\nerror: ") == 1 and str(run) in message and "Traceback" not in message
     assert not run.exists()
 
 

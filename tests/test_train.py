@@ -33,7 +33,7 @@ def test_a_run_leaves_what_the_readme_promises(go, tmp_path):
     assert results["fallback"] is False
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-00000008", "step-00000016"]
     assert list(run.glob("events.out.tfevents.*"))
-    assert not list(run.rglob(".*"))  # nothing half-written
+    assert [path.name for path in run.rglob(".*")] == [".lock"]  # nothing half-written
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["versions"]["torch"] == torch.__version__
     assert "--epochs" in manifest["command"]
