@@ -2,9 +2,9 @@
 
     python benchmarks/kill.py [--runs 30] [--seed 0]
 
-Each is killed with SIGKILL up to three times: at a random moment, or while a checkpoint is being written. Then it goes
-on to its end. Weights, best model, metrics.jsonl and results.json should be the same but for times. The last line says
-how many are.
+Each is killed with SIGKILL up to three times: at a random moment, as soon as its folder is there, or while a checkpoint
+is being written. Then it goes on to its end. Weights, best model, metrics.jsonl and results.json should be the same
+but for times. The last line says how many are.
 """
 
 import argparse
@@ -57,12 +57,16 @@ def start(runs: Path, name: str, model: Path, resume: bool) -> subprocess.Popen[
 def kill_somewhere(process: subprocess.Popen[str], run: Path, draw: random.Random, seconds: float) -> str | None:
     """Kill it; in which moment. None where it came to its end before."""
     checkpoints = run / "checkpoints"
-    if draw.random() < 0.4:  # while the n-th save from now on is being written
+    kind = draw.random()
+    if kind < 0.4:  # while the n-th save from now on is being written
         left, was = draw.randint(1, 25), False
         while left and process.poll() is None:
             now = any(checkpoints.glob(".step-*.part"))
             left -= now and not was
             was = now
+    elif kind < 0.5:
+        while not run.exists() and process.poll() is None:
+            time.sleep(0.001)
     else:
         until = time.perf_counter() + draw.uniform(0, seconds)
         while time.perf_counter() < until and process.poll() is None:

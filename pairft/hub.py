@@ -21,8 +21,8 @@ from pairft.errors import UserError
 T = TypeVar("T")
 
 PROBE_SECONDS = 5.0  # for name, connection and answer together
-# Any of these given by name means: this, or an error; never the builtin pairs instead.
 PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds between the tries of what a Hub in trouble has refused
+# Any of these given by name means: this, or an error; never the builtin pairs instead.
 ASKED_FOR = ("model", "data", "task", "text_columns", "label_column")
 
 
@@ -114,16 +114,17 @@ def client_errors() -> tuple[type[Exception], ...]:
 def in_trouble(error: BaseException | None) -> bool:
     """Whether an error of a client library comes from a connection or a server in trouble, which may pass: not from a
     name that doesn't exist, or from being offline. The clients wrap such errors in others."""
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
     passing = False
     while error is not None:
         if isinstance(error, OfflineModeIsEnabled):
             return False
-        if isinstance(error, HfHubHTTPError):  # it is an HTTPError, too
-            passing |= error.response.status_code >= 500 or error.response.status_code == 429
-        else:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status is None:
             passing |= isinstance(error, (*client_errors(), ConnectionError))
+        else:
+            passing |= status >= 500 or status == 429
         error = error.__cause__ or error.__context__
     return passing
 

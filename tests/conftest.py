@@ -7,6 +7,7 @@ bits of a sum depend on their number.
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ sys.path.insert(0, str(ROOT))  # train.py is a script, not a module of the packa
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+import yaml  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 import train  # noqa: E402
@@ -147,3 +149,33 @@ def same_weights(one: Path, other: Path) -> bool:
     """Whether two runs ended with the same weights."""
     weights, others = (load_file(run / "last" / "model.safetensors") for run in (one, other))
     return all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+def environment(hf_home: Path, endpoint: str | None, **more: str) -> dict[str, str]:
+    """This process's, without what it or the user has set for the client libraries."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS"))}
+    address = {} if endpoint is None else {"HF_ENDPOINT": endpoint}
+    return {**own, "HF_HOME": str(hf_home), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", **address, **more}
+
+
+def run_train(cwd: Path, env: dict[str, str], *flags: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    command = [*before, sys.executable, str(ROOT / "train.py"), *flags]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=300, check=False)
+
+
+def recorded(run: Path) -> list[tuple]:
+    """Model, data and fallback, as results.json and as config.yaml have them."""
+    files = json.loads((run / "results.json").read_text()), yaml.safe_load((run / "config.yaml").read_text())
+    return [(file["model"], file["data"], file["fallback"]) for file in files]
+
+
+def lines_with(word: str, result: subprocess.CompletedProcess) -> list[str]:
+    return [line for line in result.stderr.splitlines() if word in line.lower()]
+
+
+@pytest.fixture(scope="session")
+def closed() -> Iterator[str]:
+    """An address that refuses connections: the port is taken, but nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -1,11 +1,10 @@
 """With the Hub, without it, and with one in trouble: what is trained on, and what is said about it.
 
-Each program here has a cache of its own; the Hub is a loopback socket, or the stand-in in ../shared where that is.
+Each program here has a cache of its own; the Hub is a loopback socket.
 """
 
 import contextlib
 import importlib.util
-import json
 import os
 import shutil
 import socket
@@ -18,48 +17,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
-from conftest import ROOT
+from conftest import ROOT, environment, lines_with, recorded, run_train
 
 from pairft import hub
 from pairft.builtin import PACKAGE
 
-SHARED = Path(ROOT).parent / "shared"
 MODEL, DATA = "google-bert/bert-base-uncased", "nyu-mll/glue"
 SHORT = ("--max-length", "16", "--batch-size", "2", "--device", "cpu")  # what the defaults train on, only less of it
 
 needs_package = pytest.mark.skipif(importlib.util.find_spec(PACKAGE) is None, reason=f"{PACKAGE} is not installed")
-needs_shared = pytest.mark.skipif(not (SHARED / "tools").is_dir(), reason=f"there is no stand-in Hub in {SHARED}")
-
-
-def environment(hf_home: Path, endpoint: str | None, **more: str) -> dict[str, str]:
-    """This process's, without what it or the user has set for the client libraries."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS"))}
-    address = {} if endpoint is None else {"HF_ENDPOINT": endpoint}
-    return {**own, "HF_HOME": str(hf_home), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", **address, **more}
-
-
-def run_train(cwd: Path, env: dict[str, str], *flags: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    command = [*before, sys.executable, str(ROOT / "train.py"), *flags]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=300, check=False)
-
-
-def recorded(run: Path) -> list[tuple]:
-    """Model, data and fallback, as results.json and as config.yaml have them."""
-    files = json.loads((run / "results.json").read_text()), yaml.safe_load((run / "config.yaml").read_text())
-    return [(file["model"], file["data"], file["fallback"]) for file in files]
-
-
-def lines_with(word: str, result: subprocess.CompletedProcess) -> list[str]:
-    return [line for line in result.stderr.splitlines() if word in line.lower()]
-
-
-@pytest.fixture(scope="module")
-def closed() -> Iterator[str]:
-    """An address that refuses connections: the port is taken, but nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 @pytest.fixture(scope="module")
@@ -231,66 +197,3 @@ def test_data_half_prepared_is_not_in_the_cache(tmp_path, monkeypatch):
     folder.rename(folder.with_suffix(""))
     assert hub.data_is_cached(DATA, "mrpc") and hub.data_is_cached("glue", "mrpc")
     assert not hub.data_is_cached(DATA, "rte")
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory) -> Iterator[tuple[subprocess.CompletedProcess, Path]]:
-    """What the defaults do with a Hub: the finished program, and its folder with runs/a, its cache hf and root."""
-    folder = tmp_path_factory.mktemp("hub")
-    tools = SHARED / "tools"
-    subprocess.run([sys.executable, str(tools / "hub_root.py"), str(folder / "root")], check=True, capture_output=True)
-    flags = ("--run-name", "a", "--max-steps", "4", *SHORT)
-    yield run_train(folder, dict(os.environ), *flags, before=serving(folder, "requests")), folder
-    shutil.rmtree(folder)
-
-
-def serving(folder: Path, log: str) -> tuple[str, ...]:
-    """The words before a command that give it the stand-in as its Hub, and folder/hf as its cache."""
-    options = {"--root": folder / "root", "--hf-home": folder / "hf", "--log": folder / log}
-    words = [str(word) for pair in options.items() for word in pair]
-    return (sys.executable, str(SHARED / "tools" / "local_hub.py"), *words, "--")
-
-
-@needs_shared
-@needs_package
-def test_the_defaults_train_from_the_hub(stand_in):
-    result, folder = stand_in
-    assert result.returncode == 0, result.stderr
-    assert recorded(folder / "runs" / "a") == [(MODEL, DATA, False)] * 2
-    assert "3668 pairs, 4 steps" in result.stderr and not lines_with("warning", result)
-    requests = (folder / "requests").read_text()
-    assert f"/{MODEL}/" in requests and f"/datasets/{DATA}/" in requests
-
-
-@needs_shared
-@needs_package
-def test_without_the_hub_the_cache_serves_and_nothing_is_retried(stand_in, closed):
-    folder = stand_in[1]
-    result = run_train(folder, environment(folder / "hf", closed), "--run-name", "b", "--max-steps", "2", *SHORT)
-    assert result.returncode == 0, result.stderr
-    assert recorded(folder / "runs" / "b") == [(MODEL, DATA, False)] * 2
-    assert not lines_with("warning", result) and not lines_with("retry", result), result.stderr
-
-
-@needs_shared
-@needs_package
-def test_glue_for_short_is_the_same_data_in_the_cache(stand_in, closed, tiny_model):
-    folder = stand_in[1]
-    flags = ("--data", "glue", "--model", str(tiny_model), "--run-name", "c", "--max-steps", "1", *SHORT)
-    result = run_train(folder, environment(folder / "hf", closed), *flags)
-    assert result.returncode == 0, result.stderr
-    assert recorded(folder / "runs" / "c") == [(str(tiny_model), "glue", False)] * 2
-    assert "3668 pairs" in result.stderr and not lines_with("warning", result) and not lines_with("retry", result)
-
-
-@needs_shared
-@needs_package
-def test_a_model_that_the_hub_does_not_have(stand_in):
-    folder = stand_in[1]
-    flags = ("--model", "nobody/no-such-model", "--run-name", "none")
-    result = run_train(folder, dict(os.environ), *flags, before=serving(folder, "more-requests"))
-    assert result.returncode == 2, result.stderr
-    [message] = lines_with("error", result)
-    assert "--model nobody/no-such-model" in message and not lines_with("traceback", result)
-    assert "huggingface.co" not in message  # it was another Hub that was asked
-    assert not (folder / "runs" / "none").exists()
