@@ -84,7 +84,7 @@ def by_pairft(
     steps = training_steps(data, collate_for(tokenizer, CPU), 42, batch_size, accumulate, Position(), loader_draw=False)
     step = next(steps)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    one = partial(update, model, optimizer, scaler, device=CPU, amp_dtype=None, max_grad_norm=1e9)
+    one = partial(update, model, optimizer, scaler, torch.zeros(()), device=CPU, amp_dtype=None, max_grad_norm=1e9)
     loss_sum, norm = one(step.micro_batches, step.num_examples, 0.0)
     return loss_sum.item() / step.num_examples, norm.item(), gradients
 
