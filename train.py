@@ -114,6 +114,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         _lock = folders.lock(folder)  # until this function ends
 
     # ---- from sentences to tokens ------------------------------------------------------------------------------------
+    device.keep_memory()
     where, amp_dtype = device.choose(config)
     pairs = data.load(config)
     tokenizer, model_config = model.load_tokenizer(config.model)

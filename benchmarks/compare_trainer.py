@@ -48,7 +48,7 @@ class Job:
     max_steps: int
 
 
-JOBS = (Job("minilm", 8, 60), Job("minilm", 32, 20), Job("bert-base", 8, 8))
+JOBS = (Job("minilm", 8, 60), Job("minilm", 32, 20), Job("bert-base", 8, 24))
 
 
 def measure(command: list[str], output: Path, log: Path) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def matrix_rate() -> float:
 
 def operations(model: str, data: Path, batch_size: int) -> float:
     """Of the matrix products that a step needs on average, forward and backward (6 for each weight and token that it
-    meets): every layer for all tokens, but in the last one only keys and values; the rest of it for first tokens."""
+    meets): every layer for all tokens but the last, which only first tokens need."""
     from pairft import data as pairs_of
     from pairft import tokens
     from pairft.config import Config
@@ -92,11 +92,11 @@ def operations(model: str, data: Path, batch_size: int) -> float:
     lengths = rows.with_format("numpy")["length"][:].astype(float)
     width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     linear = 4 * width * width + 2 * width * inner  # weights of a layer
-    keys = 2 * width * width
-    token = 6 * ((layers - 1) * linear + keys)
+    heads = config.num_attention_heads
+    token = 6 * (layers - 1) * linear
     attention = 12 * width * (layers - 1)  # for each pair of tokens of an example
-    example = token * lengths.mean() + attention * (lengths**2).mean() + 12 * width * lengths.mean()
-    return float(batch_size * (example + 6 * (linear - keys + width * width)))
+    last = 6 * (linear + width * width) + 12 * heads * width * lengths.mean()  # attention.attend_from_firsts, the head
+    return float(batch_size * (token * lengths.mean() + attention * (lengths**2).mean() + last))
 
 
 def write_encoder(folder: Path) -> Path:

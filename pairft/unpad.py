@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from pairft.attention import PairAttention, attend_from_firsts
 from pairft.batches import Batch, Collate, Packed, pack
-from pairft.dropout import keep_mask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,108 +27,42 @@ class LastLayer:
     """How the last layer is cut down to the first token of each pair, the only one that the head reads. Paths from the
     base model; a number is an index."""
 
-    query: str | None  # makes the queries: for the first tokens alone, the other rows 0
-    alone: tuple[str, ...]  # the same for what follows the attention, token by token
+    projections: tuple[str, ...]  # make query, key and value; none: the attention is computed for all tokens
+    alone: tuple[str, ...]  # after the attention, token by token: for the first tokens alone, the other rows 0
     narrow: str  # from this submodule on there is nothing but first tokens: [pairs, 1, width]
 
 
-BERT = LastLayer("encoder.layer.-1.attention.self.query", (), "encoder.layer.-1.attention.output")
+def paths(folder: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"{folder}.{name}" for name in names)
+
+
+QKV = ("query", "key", "value")
+BERT = LastLayer(paths("encoder.layer.-1.attention.self", *QKV), (), "encoder.layer.-1.attention.output")
 ALBERT = "encoder.albert_layer_groups.-1.albert_layers.-1.attention"
 LAST_LAYERS = {
     "bert": BERT,
     "roberta": BERT,
     "electra": BERT,
     "distilbert": LastLayer(
-        "transformer.layer.-1.attention.q_lin",
+        paths("transformer.layer.-1.attention", "q_lin", "k_lin", "v_lin"),
         ("transformer.layer.-1.attention.out_lin",),
         "transformer.layer.-1.sa_layer_norm",
     ),
-    "albert": LastLayer(f"{ALBERT}.query", (f"{ALBERT}.dense",), f"{ALBERT}.LayerNorm"),
-    "modernbert": LastLayer(None, ("layers.-1.attn.Wo", "layers.-1.mlp"), "final_norm"),
+    "albert": LastLayer(paths(ALBERT, *QKV), (f"{ALBERT}.dense",), f"{ALBERT}.LayerNorm"),
+    "modernbert": LastLayer((), ("layers.-1.attn.Wo", "layers.-1.mlp"), "final_norm"),
 }
 
 
 @dataclass
 class Pass:
-    """One forward pass: its batch, the number of the layer where only first tokens ask (0: none), and how many layers
-    have attended. Counted, because ALBERT runs the same layer again and again."""
+    """One forward pass: its batch, and how many layers have attended. Counted, because ALBERT runs the same layer again
+    and again."""
 
     packed: Packed
-    last: int
+    layers: int
+    projections: tuple[Any, ...]  # nn.Linear: of the last layer, where only first tokens ask; none: all tokens ask
     attended: int = 0
-
-
-class PairAttention(torch.autograd.Function):
-    """Softmax attention within each pair, one pair after the other: on a CPU, and with dropout, twice as fast as one
-    padded product for all (docs/log.md), and without masks.
-
-    query, key, value: [tokens, heads, width]; the output, too. `firsts`: only the first token of each pair asks; the
-    other rows of the output are 0.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        lengths: tuple[int, ...],
-        scaling: float,
-        rate: float,
-        firsts: bool,
-        window: int | None,
-    ) -> Tensor:
-        heads = query.shape[1]
-        asking = [1 if firsts else length for length in lengths]
-        queries, keys, values = (part.transpose(0, 1) for part in (query * scaling, key, value))
-        sizes = [heads * asked * length for asked, length in zip(asking, lengths, strict=True)]
-        masks: Any = [None] * len(lengths)
-        if rate:  # drawn at once for all pairs
-            drawn = keep_mask((sum(sizes),), rate, query).split(sizes)
-            masks = [m.view(heads, a, n) for m, a, n in zip(drawn, asking, lengths, strict=True)]
-        out = torch.zeros_like(query) if firsts else torch.empty_like(query)
-        weights, start = [], 0
-        for asked, length, mask in zip(asking, lengths, masks, strict=True):
-            ours, end = slice(start, start + asked), start + length
-            scores = torch.bmm(queries[:, ours], keys[:, start:end].transpose(1, 2))
-            if window is not None and length > window:
-                scores += beyond(window, length, asked, scores)
-            weight = torch.softmax(scores, -1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
-            weights.append(weight)
-            kept = weight if mask is None else weight * mask
-            out[ours] = torch.bmm(kept, values[:, start:end]).transpose(0, 1)
-            start = end
-        ctx.save_for_backward(query, key, value, *weights, *(m for m in masks if m is not None))
-        ctx.lengths, ctx.asking, ctx.scaling = lengths, asking, scaling
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, *saved = ctx.saved_tensors
-        pairs = len(ctx.lengths)
-        weights, masks = saved[:pairs], saved[pairs:] or [None] * pairs
-        queries, keys, values, upstream = (part.transpose(0, 1) for part in (query, key, value, gradient))
-        to_query, to_key, to_value = torch.zeros_like(query), torch.empty_like(key), torch.empty_like(value)
-        start = 0
-        for asked, length, weight, mask in zip(ctx.asking, ctx.lengths, weights, masks, strict=True):
-            ours, whole = slice(start, start + asked), slice(start, start + length)
-            kept = weight if mask is None else weight * mask
-            to_value[whole] = torch.bmm(kept.transpose(1, 2), upstream[:, ours]).transpose(0, 1)
-            to_weight = torch.bmm(upstream[:, ours], values[:, whole].transpose(1, 2))
-            if mask is not None:
-                to_weight *= mask
-            to_scores = torch.ops.aten._softmax_backward_data(to_weight, weight, -1, weight.dtype)
-            to_query[ours] = torch.bmm(to_scores, keys[:, whole]).transpose(0, 1)
-            to_key[whole] = torch.bmm(to_scores.transpose(1, 2), queries[:, ours]).transpose(0, 1)
-            start += length
-        return to_query.mul_(ctx.scaling), to_key.mul_(ctx.scaling), to_value, None, None, None, None, None
-
-
-def beyond(window: int, length: int, asked: int, like: Tensor) -> Tensor:
-    """What keeps a token from those `window` or more away: [asked, length], -inf there, else 0."""
-    place = torch.arange(length)
-    far = (place[:asked, None] - place).abs() >= window
-    return torch.zeros(asked, length, dtype=like.dtype).masked_fill_(far, float("-inf"))
+    hidden: Tensor | None = None  # [tokens, width]: the input of those
 
 
 def attend(
@@ -147,11 +81,25 @@ def attend(
     Returns [1, tokens, heads, width]."""
     assert packing is not None, "unpadded attention, but no Packed batch"
     packing.attended += 1
-    firsts = packing.attended == packing.last
-    rows = (part[0].transpose(0, 1) for part in (query, key, value))
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = PairAttention.apply(*rows, packing.packed.lengths, scaling, dropout, firsts, sliding_window)
-    return out[None], None
+    if packing.projections and packing.attended == packing.layers:
+        assert packing.hidden is not None
+        found = attend_from_firsts(
+            packing.hidden, packing.packed, packing.projections, query.shape[1], scaling, dropout
+        )
+        return put_firsts(found.flatten(1)[None], packing.packed).view(1, -1, *found.shape[1:]), None
+    rows = (part[0].transpose(0, 1) for part in (query, key, value))
+    return PairAttention.apply(*rows, packing.packed.lengths, scaling, dropout, sliding_window)[None], None
+
+
+def take_firsts(rows: Tensor, packed: Packed) -> Tensor:
+    """[1, tokens, width] to [1, pairs, width]."""
+    return rows.index_select(1, packed.first)
+
+
+def put_firsts(rows: Tensor, packed: Packed) -> Tensor:
+    """And back, 0 between them."""
+    return rows.new_zeros(1, packed.num_tokens, rows.shape[2]).index_copy(1, packed.first, rows)
 
 
 def prepare(
@@ -202,46 +150,51 @@ def install(model: "PreTrainedModel", hooks: list[RemovableHandle]) -> None:
     config, row = model.config, LAST_LAYERS[model.config.model_type]
     layers = config.num_hidden_layers * getattr(config, "inner_group_num", 1)
     reads_all = getattr(config, "classifier_pooling", "cls") == "mean"
+    base = model.base_model
+    projections = tuple(submodule(base, path) for path in (() if reads_all else row.projections))
     now: Pass
 
     def begin(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         nonlocal now
-        now = Pass(kwargs["packing"], last=0 if reads_all else layers)
+        now = Pass(kwargs["packing"], layers, projections)
         return args, {**kwargs, "packing": now}
 
-    def take_firsts(rows: Tensor) -> Tensor:  # [1, tokens, width] to [1, pairs, width]
-        return rows.index_select(1, now.packed.first)
+    # At the last layer the projections pass for computed: attend_from_firsts does it from their input and weights.
+    def keep_input(_: nn.Module, args: tuple[Tensor, ...]) -> Any:
+        if now.attended < layers - 1:
+            return None
+        now.hidden = args[0][0]
+        return (args[0][:, :1],)
 
-    def put_firsts(rows: Tensor) -> Tensor:  # and back, 0 between them
-        return rows.new_zeros(1, now.packed.num_tokens, rows.shape[2]).index_copy(1, now.packed.first, rows)
+    def stretch(_: nn.Module, args: Any, out: Tensor) -> Any:
+        return None if now.attended < layers - 1 else out.expand(-1, now.packed.num_tokens, -1)
 
     def narrow(_: nn.Module, args: tuple[Tensor, ...]) -> Any:
         if now.attended == layers:
-            return tuple(take_firsts(rows).transpose(0, 1) for rows in args)
+            return tuple(take_firsts(rows, now.packed).transpose(0, 1) for rows in args)
         return None
+
+    def only_firsts(_: nn.Module, args: tuple[Tensor, ...]) -> Any:
+        return (take_firsts(args[0], now.packed),) if now.attended == layers else None
+
+    def among_all(_: nn.Module, args: Any, out: Tensor) -> Any:
+        return put_firsts(out, now.packed) if now.attended == layers else None
 
     def pad(_: nn.Module, args: tuple[Tensor, ...]) -> Any:
         pairs, length = now.packed.attention_mask.shape
         grid = args[0].new_zeros(pairs * length, args[0].shape[2]).index_copy(0, now.packed.slots, args[0][0])
         return (grid.view(pairs, length, -1),)
 
-    base = model.base_model
     hooks.append(model.register_forward_pre_hook(begin, with_kwargs=True))
     if reads_all:
         hooks.append(submodule(base, row.narrow).register_forward_pre_hook(pad))
         return
     hooks.append(submodule(base, row.narrow).register_forward_pre_hook(narrow))
-    for path, when in ((row.query, layers - 1), *((path, layers) for path in row.alone)):
-        if path is not None:
-            part = submodule(base, path)
-
-            def before(_: nn.Module, args: tuple[Tensor, ...], when: int = when) -> Any:
-                return (take_firsts(args[0]),) if now.attended == when else None
-
-            def after(_: nn.Module, args: Any, out: Tensor, when: int = when) -> Any:
-                return put_firsts(out) if now.attended == when else None
-
-            hooks += [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
+    for part in projections:
+        hooks += [part.register_forward_pre_hook(keep_input), part.register_forward_hook(stretch)]
+    for path in row.alone:
+        part = submodule(base, path)
+        hooks += [part.register_forward_pre_hook(only_firsts), part.register_forward_hook(among_all)]
 
 
 def submodule(module: nn.Module, path: str) -> nn.Module:
