@@ -83,10 +83,9 @@ def attend(
     packing.attended += 1
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     if packing.projections and packing.attended == packing.layers:
-        assert packing.hidden is not None
-        found = attend_from_firsts(
-            packing.hidden, packing.packed, packing.projections, query.shape[1], scaling, dropout
-        )
+        hidden, packing.hidden = packing.hidden, None  # or it would keep this pass's graph until the next
+        assert hidden is not None
+        found = attend_from_firsts(hidden, packing.packed, packing.projections, query.shape[1], scaling, dropout)
         return put_firsts(found.flatten(1)[None], packing.packed).view(1, -1, *found.shape[1:]), None
     rows = (part[0].transpose(0, 1) for part in (query, key, value))
     return PairAttention.apply(*rows, packing.packed.lengths, scaling, dropout, sliding_window)[None], None

@@ -25,5 +25,6 @@ def test_freed_memory_is_kept():
         command = [sys.executable, "-c", FAULTS.replace("FIRST", first)]
         return int(subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout)
 
-    assert faults("device.keep_memory()") < 2048
-    assert faults("") > 10 * 2048
+    given_back = faults("")
+    assert given_back > 10 * 2048
+    assert faults("device.keep_memory()") < given_back / 10  # not 0: the heap may still grow by a block or two
