@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: install train test test-slow lint format typecheck check bench parity board clean
+.PHONY: install train test test-slow lint format typecheck check bench bench-gpu parity board clean
 
 # One file says that the environment is up to date, so that make does nothing where nothing has changed.
 install: $(VENV)/.installed
@@ -40,6 +40,9 @@ check: lint typecheck
 
 bench: install
 	$(BIN)/python benchmarks/compare_trainer.py $(ARGS)
+
+bench-gpu: install
+	$(BIN)/python benchmarks/compare_trainer.py --gpu $(ARGS)
 
 # HF Trainer and --preset trainer side by side; the other half of docs/parity.md is made by benchmarks/accumulation.py.
 parity: install

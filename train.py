@@ -101,6 +101,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     import torch
 
     from pairft import batches, checkpoint, data, device, dropout, memory, model, optim, tokens, unpad, vocabulary
+    from pairft.capture import replay_steps
     from pairft.evaluation import predictions_of, run_model, score
     from pairft.loop import Schedule, fit
     from pairft.record import Record, table
@@ -213,7 +214,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     steps = batches.training_steps(
         splits["train"], collate, config.seed, config.batch_size, config.accumulate, state.position, as_trainer
     )
-    one_update = functools.partial(
+    one_update: memory.Update = functools.partial(
         update,
         classifier,
         state.optimizer,
@@ -223,6 +224,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         amp_dtype=amp_dtype,
         max_grad_norm=config.max_grad_norm,
     )
+    if where.type == "cuda" and config.capture == "auto" and not config.deterministic:
+        one_update = replay_steps(one_update, where, record.say)
     try:
         with StopRequest() as stop, saver:
             if state.step < total_steps:

@@ -4,24 +4,26 @@ Trainer runs with its defaults, and once more with its grouping by length. The j
 8 and of 32, and an encoder of bert-base's shape with random weights. DATA holds train-00000-of-00001.parquet and
 validation-00000-of-00001.parquet with sentence1, sentence2 and label; without it, the builtin pairs are written to such
 files. The machine should be idle.
+
+With --gpu instead: bert-base's shape in bf16 at batch 8, 32 and 128 (compare_gpu.py), which needs no data.
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+import compare_gpu  # noqa: E402
+from measure import machine, measure  # noqa: E402
 
 from pairft import builtin  # noqa: E402
 
@@ -49,20 +51,6 @@ class Job:
 
 
 JOBS = (Job("minilm", 8, 60), Job("minilm", 32, 20), Job("bert-base", 8, 24))
-
-
-def measure(command: list[str], output: Path, log: Path) -> dict[str, Any]:
-    """Run one side; what it wrote to `output`, with its whole time, start-up and its own peak memory."""
-    began = time.time()
-    with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-    whole = time.time() - began
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text()[-2000:]}")
-    measured = json.loads(output.read_text(encoding="utf-8"))
-    measured |= {"whole": whole, "start_up": measured["first_step_ended"] - began, "peak_mib": usage.ru_maxrss / 1024}
-    return dict(measured)
 
 
 def matrix_rate() -> float:
@@ -142,9 +130,13 @@ def main() -> None:
     parser.add_argument("--job", type=int, help="one job alone, counted from 1")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="Trainer and pairft among them")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--gpu", action="store_true", help="the jobs for a GPU instead")
     parser.add_argument("--json", type=Path, help="where the figures go, too")
     args = parser.parse_args()
 
+    if args.gpu:
+        finish(compare_gpu.compare(args.repeats), args.repeats, compare_gpu.table, args.json)
+        return
     jobs = JOBS[:1] if args.epochs else JOBS if args.job is None else JOBS[args.job - 1 : args.job]
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
@@ -159,16 +151,15 @@ def main() -> None:
             model = builtin.model_folder() if job.encoder == "minilm" else write_encoder(scratch / job.encoder)
             amount = ["--epochs", str(args.epochs)] if args.epochs else ["--max-steps", str(job.max_steps)]
             done.append(run_job(job, amount, args.sides, model, data, scratch, args.repeats))
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "transformers", "datasets", "accelerate")},
-    }
-    content = {"date": time.strftime("%Y-%m-%d"), "machine": machine, "repeats": args.repeats, "jobs": done}
+    finish({"jobs": done}, args.repeats, table, args.json)
+
+
+def finish(found: dict[str, Any], repeats: int, table: Callable[[dict[str, Any]], str], file: Path | None) -> None:
+    """Print the table of what was found; write it with date and versions to the file."""
+    content = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "repeats": repeats, **found}
     print(table(content))
-    if args.json:
-        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if file:
+        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def table(content: dict[str, Any]) -> str:

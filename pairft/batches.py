@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,11 +28,7 @@ class Batch(NamedTuple):
     num_tokens: int  # without padding
 
     def to(self, device: torch.device) -> "Batch":
-        def move(part: Tensor) -> Tensor:
-            return part.to(device, non_blocking=True)
-
-        types = None if self.token_type_ids is None else move(self.token_type_ids)
-        return Batch(move(self.input_ids), move(self.attention_mask), types, move(self.labels), self.num_tokens)
+        return Batch(*moved(self, device))
 
     def inputs(self) -> dict[str, Tensor]:
         """What the model's forward takes."""
@@ -40,21 +37,27 @@ class Batch(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """The same examples without padding: all their tokens in one row, one example after the other."""
+    """The same examples without padding: all their tokens in one row, one example after the other. A filled one
+    (shapes.py) has one more at the end, without a label, that only brings the row to a certain length."""
 
     input_ids: Tensor  # int64 [1, tokens]
     position_ids: Tensor  # int64 [1, tokens]
     token_type_ids: Tensor | None  # int64 [1, tokens]
     labels: Tensor  # [examples], as a Batch's
-    num_tokens: int
+    num_tokens: int  # without that filling
     lengths: tuple[int, ...]  # tokens of each example
-    first: Tensor  # int64 [examples]: where each begins
-    attention_mask: Tensor  # int64 [examples, length]: of the Batch that this was
-    slots: Tensor  # int64 [tokens]: the place of each in that Batch, row after row
+    offsets: Tensor  # int64 [examples + 1]: where each begins, and where the last ends
+    longest: int  # at least the length of the longest
+    attention_mask: Tensor | None  # int64 [examples, length]: of the Batch that this was; None if filled
+    slots: Tensor | None  # int64 [tokens]: the place of each in that Batch, row after row; None if filled
+
+    @property
+    def first(self) -> Tensor:
+        """int64 [examples that have a label]: where each begins."""
+        return self.offsets[: len(self.labels)]
 
     def to(self, device: torch.device) -> "Packed":
-        moved = (part.to(device, non_blocking=True) if isinstance(part, Tensor) else part for part in self)
-        return Packed(*moved)  # type: ignore[arg-type]
+        return Packed(*moved(self, device))
 
     def inputs(self) -> dict[str, Any]:
         """What a forward that unpad.py has prepared takes."""
@@ -62,9 +65,17 @@ class Packed(NamedTuple):
             "input_ids": self.input_ids,
             "position_ids": self.position_ids,
             "attention_mask": self.attention_mask,
-            "packing": self,
+            "token_type_ids": self.token_type_ids,
         }
-        return inputs if self.token_type_ids is None else {**inputs, "token_type_ids": self.token_type_ids}
+        return {"packing": self, **{name: part for name, part in inputs.items() if part is not None}}
+
+
+def moved(batch: Batch | Packed, device: torch.device) -> Iterator[Any]:
+    """Its parts, the tensors on the device; from pinned memory, since a copy from other memory waits for a GPU."""
+    for part in batch:
+        if isinstance(part, Tensor) and part.device.type != device.type:
+            part = (part.pin_memory() if device.type == "cuda" else part).to(device, non_blocking=True)
+        yield part
 
 
 def pack(batch: Batch, first_position: int) -> Packed:
@@ -79,39 +90,9 @@ def pack(batch: Batch, first_position: int) -> Packed:
         labels=batch.labels,
         num_tokens=batch.num_tokens,
         lengths=tuple(lengths.tolist()),
-        first=lengths.cumsum(0) - lengths,
+        offsets=F.pad(lengths.cumsum(0), (1, 0)),
+        longest=int(lengths.max()),
         attention_mask=batch.attention_mask,
-        slots=mask.flatten().nonzero().flatten(),
-    )
-
-
-def halves(batch: Batch | Packed) -> list[Batch | Packed]:
-    """The first and the second half of the examples; a single one stays as it is."""
-    number = len(batch.labels)
-    if number == 1:
-        return [batch]
-    return [examples_of(batch, 0, number // 2), examples_of(batch, number // 2, number)]
-
-
-def examples_of(batch: Batch | Packed, start: int, stop: int) -> Batch | Packed:
-    """Some of the examples, padded to the same length as before."""
-    if isinstance(batch, Batch):
-        types = None if batch.token_type_ids is None else batch.token_type_ids[start:stop]
-        mask = batch.attention_mask[start:stop]
-        return Batch(batch.input_ids[start:stop], mask, types, batch.labels[start:stop], int(mask.sum()))
-    lengths = batch.lengths[start:stop]
-    first = sum(batch.lengths[:start])
-    tokens = slice(first, first + sum(lengths))
-    mask = batch.attention_mask[start:stop]
-    return Packed(
-        input_ids=batch.input_ids[:, tokens],
-        position_ids=batch.position_ids[:, tokens],
-        token_type_ids=None if batch.token_type_ids is None else batch.token_type_ids[:, tokens],
-        labels=batch.labels[start:stop],
-        num_tokens=sum(lengths),
-        lengths=lengths,
-        first=batch.first[start:stop] - first,
-        attention_mask=mask,
         slots=mask.flatten().nonzero().flatten(),
     )
 

@@ -60,6 +60,9 @@ class Config:
     unpad: str = setting(
         "auto", "auto: compute on real tokens alone where the architecture allows it", choices=("auto", "never")
     )
+    capture: str = setting(
+        "auto", "auto: replay whole steps as CUDA graphs, unless --deterministic", choices=("auto", "never")
+    )
     deterministic: bool = setting(False, "bit-reproducible kernels on CUDA")
     tf32: bool = setting(False, "TF32 products in fp32 on CUDA")
     eval_every: Interval = setting("epoch", "steps between evaluations, 'epoch' or 'never'; always after the last step")
@@ -89,7 +92,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 # With --resume. All else would make it another run.
-MAY_CHANGE = ("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "runs_dir")
+MAY_CHANGE = ("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir")
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
 TYPES = typing.get_type_hints(Config)

@@ -7,18 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pairft.batches import Batch, Packed, halves
+from pairft.batches import Batch, Packed
 from pairft.errors import UserError
+from pairft.shapes import cut
 from pairft.state import TrainState
 
-Update = Callable[[Sequence[Batch | Packed], int, float], tuple[Tensor, Tensor]]
+Update = Callable[[Sequence[Batch | Packed], int, float | Tensor], tuple[Tensor, Tensor]]
 
 
 def retry_smaller(update: Update, state: TrainState, say: Callable[[str], None]) -> Update:
     """`update`, but a step that runs out of memory is begun again from the same random state, with micro-batches half
     as large; so are all steps after it (`state.split`). Raises UserError where single examples don't fit."""
 
-    def retried(micro_batches: Sequence[Batch | Packed], num_examples: int, lr: float) -> tuple[Tensor, Tensor]:
+    def retried(
+        micro_batches: Sequence[Batch | Packed], num_examples: int, lr: float | Tensor
+    ) -> tuple[Tensor, Tensor]:
         while True:
             before = random_state(state.bad_steps.device)
             try:
@@ -38,15 +41,6 @@ def retry_smaller(update: Update, state: TrainState, say: Callable[[str], None])
             state.split *= 2
 
     return retried
-
-
-def cut(micro_batches: Sequence[Batch | Packed], split: int) -> list[Batch | Packed]:
-    """Each in `split` parts, a power of two; those with fewer examples in single ones."""
-    parts = list(micro_batches)
-    while split > 1:
-        parts = [half for batch in parts for half in halves(batch)]
-        split //= 2
-    return parts
 
 
 def random_state(device: torch.device) -> list[Any]:

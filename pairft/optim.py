@@ -19,7 +19,8 @@ def build_optimizer(model: torch.nn.Module, weight_decay: float, rows: UsedRows 
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True)
+    on_gpu = trained[0].device.type == "cuda"  # there it may be recorded (capture.py)
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=on_gpu)
     if rows is not None:
 
         def decay(*_: Any) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairft.batches import Batch
+from pairft.batches import Batch, Packed
 from pairft.errors import Diverged
 
 MAX_SKIPPED = 20  # steps in a row; a scaler that starts at 65,536 and is halved by each has then come to 1/16
@@ -29,9 +29,9 @@ def update(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     bad_steps: Tensor,
-    micro_batches: Sequence[Batch],
+    micro_batches: Sequence[Batch | Packed],
     num_examples: int,
-    lr: float,
+    lr: float | Tensor,
     *,
     device: torch.device,
     amp_dtype: torch.dtype | None,
@@ -42,6 +42,8 @@ def update(
 
     `num_examples`: of the whole step, over all micro-batches and processes. The gradient is the mean over them, however
     they are split: each micro-batch adds the sum of its losses over that number.
+
+    `lr`: a tensor [] on the device where the step is recorded and replayed, which reads it anew each time.
 
     `bad_steps` [] counts how many of the latest steps in a row had a loss or gradient that is not finite. Such a step
     leaves weights and moments as they are, and so do all after it; with a gradient scaler, which lowers its scale then,

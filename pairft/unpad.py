@@ -2,7 +2,8 @@
 and the last layer computes only what the head reads.
 
 transformers' own model code does it, given one long row with position ids. Two of its openings are used: the interface
-for attention functions, and forward hooks on the submodules that the table below names. CPU only.
+for attention functions, and forward hooks on the submodules that the table below names. On a GPU the attention is
+torch's jagged one, rows are filled up to few distinct sizes (shapes.py), and the last layer has keys and values.
 """
 
 from dataclasses import dataclass
@@ -12,14 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pairft.attention import PairAttention, attend_from_firsts
+from pairft.attention import PairAttention, attend_from_firsts, jagged_attention
 from pairft.batches import Batch, Collate, Packed, pack
+from pairft.shapes import filled, rounded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ATTENTION = "pairft_unpadded"  # our function's name in transformers' interface
 TOLERANCE = 1e-4  # of the largest logit: float32's rounding stays a hundred times below, a mistake doesn't
+TF32_TOLERANCE = 1e-2  # products then keep 10 bits
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ LAST_LAYERS = {
     "albert": LastLayer(paths(ALBERT, *QKV), (f"{ALBERT}.dense",), f"{ALBERT}.LayerNorm"),
     "modernbert": LastLayer((), ("layers.-1.attn.Wo", "layers.-1.mlp"), "final_norm"),
 }
+JAGGED = LAST_LAYERS.keys() - {"modernbert"}  # its sliding window is none of torch's jagged attention's
 
 
 @dataclass
@@ -61,6 +65,7 @@ class Pass:
     packed: Packed
     layers: int
     projections: tuple[Any, ...]  # nn.Linear: of the last layer, where only first tokens ask; none: all tokens ask
+    jagged: bool  # the attention: jagged_attention, or PairAttention
     attended: int = 0
     hidden: Tensor | None = None  # [tokens, width]: the input of those
 
@@ -87,8 +92,11 @@ def attend(
         assert hidden is not None
         found = attend_from_firsts(hidden, packing.packed, packing.projections, query.shape[1], scaling, dropout)
         return put_firsts(found.flatten(1)[None], packing.packed).view(1, -1, *found.shape[1:]), None
-    rows = (part[0].transpose(0, 1) for part in (query, key, value))
-    return PairAttention.apply(*rows, packing.packed.lengths, scaling, dropout, sliding_window)[None], None
+    query, key, value = (part[0].transpose(0, 1) for part in (query, key, value))
+    if packing.jagged:
+        return jagged_attention(query, key, value, packing.packed, scaling, dropout)[None], None
+    found = PairAttention.apply(query, key, value, packing.packed.lengths, scaling, dropout, sliding_window)
+    return found[None], None
 
 
 def take_firsts(rows: Tensor, packed: Packed) -> Tensor:
@@ -98,7 +106,7 @@ def take_firsts(rows: Tensor, packed: Packed) -> Tensor:
 
 def put_firsts(rows: Tensor, packed: Packed) -> Tensor:
     """And back, 0 between them."""
-    return rows.new_zeros(1, packed.num_tokens, rows.shape[2]).index_copy(1, packed.first, rows)
+    return rows.new_zeros(1, packed.input_ids.shape[1], rows.shape[2]).index_copy(1, packed.first, rows)
 
 
 def prepare(
@@ -109,21 +117,29 @@ def prepare(
 
     `first_position`: the position id of each pair's first token. Leaves the model in evaluation mode.
     """
-    kind = model.config.model_type
-    if model.device.type != "cpu" or kind not in LAST_LAYERS:
-        return collate, f"with padding: for {kind} on {model.device.type} there is no way around it yet"
+    kind, device = model.config.model_type, model.device
+    on_gpu = device.type == "cuda"
+    known = LAST_LAYERS if device.type == "cpu" else JAGGED if on_gpu else {}
+    if kind not in known:
+        return collate, f"with padding: for {kind} on {device.type} there is no way around it yet"
     model.eval()
-    padded = collate(rows)
-    assert isinstance(padded, Batch), type(padded)
     before = model.config._attn_implementation
+
+    def collate_packed(rows: dict[str, Any]) -> Packed:
+        batch = collate(rows)
+        assert isinstance(batch, Batch), type(batch)
+        packed = pack(batch, first_position)
+        return filled(packed, rounded(packed.num_tokens)) if on_gpu else packed
+
+    tolerance = TF32_TOLERANCE if on_gpu and torch.backends.cuda.matmul.allow_tf32 else TOLERANCE
     with torch.inference_mode():
-        wanted = model(**padded.inputs()).logits
+        wanted = model(**collate(rows).to(device).inputs()).logits
         hooks: list[RemovableHandle] = []
         try:
-            install(model, hooks)
-            got = model(**pack(padded, first_position).inputs()).logits
+            install(model, hooks, jagged=on_gpu)
+            got = model(**collate_packed(rows).to(device).inputs()).logits
             error = (got - wanted).abs().max().item() if got.shape == wanted.shape else float("inf")
-            trouble = "" if error <= TOLERANCE * wanted.abs().max().item() else f"the logits differ by {error:.1e}"
+            trouble = "" if error <= tolerance * wanted.abs().max().item() else f"the logits differ by {error:.1e}"
         except Exception as raised:  # whatever another version of transformers makes of it
             trouble = f"{type(raised).__name__}: {raised}"
     if trouble:
@@ -132,15 +148,10 @@ def prepare(
         model.set_attn_implementation(before)
         return collate, f"with padding: without it, {trouble}"
 
-    def collate_packed(rows: dict[str, Any]) -> Packed:
-        batch = collate(rows)
-        assert isinstance(batch, Batch), type(batch)
-        return pack(batch, first_position)
-
     return collate_packed, "on real tokens alone"
 
 
-def install(model: "PreTrainedModel", hooks: list[RemovableHandle]) -> None:
+def install(model: "PreTrainedModel", hooks: list[RemovableHandle], jagged: bool) -> None:
     """Set the attention and register the hooks, which are added to `hooks`."""
     from transformers import AttentionInterface
 
@@ -150,12 +161,12 @@ def install(model: "PreTrainedModel", hooks: list[RemovableHandle]) -> None:
     layers = config.num_hidden_layers * getattr(config, "inner_group_num", 1)
     reads_all = getattr(config, "classifier_pooling", "cls") == "mean"
     base = model.base_model
-    projections = tuple(submodule(base, path) for path in (() if reads_all else row.projections))
+    projections = tuple(submodule(base, path) for path in (() if reads_all or jagged else row.projections))
     now: Pass
 
     def begin(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         nonlocal now
-        now = Pass(kwargs["packing"], layers, projections)
+        now = Pass(kwargs["packing"], layers, projections, jagged)
         return args, {**kwargs, "packing": now}
 
     # At the last layer the projections pass for computed: attend_from_firsts does it from their input and weights.
@@ -180,6 +191,7 @@ def install(model: "PreTrainedModel", hooks: list[RemovableHandle]) -> None:
         return put_firsts(out, now.packed) if now.attended == layers else None
 
     def pad(_: nn.Module, args: tuple[Tensor, ...]) -> Any:
+        assert now.packed.attention_mask is not None and now.packed.slots is not None
         pairs, length = now.packed.attention_mask.shape
         grid = args[0].new_zeros(pairs * length, args[0].shape[2]).index_copy(0, now.packed.slots, args[0][0])
         return (grid.view(pairs, length, -1),)

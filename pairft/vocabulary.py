@@ -99,8 +99,12 @@ def tokens_in(dataset: "Dataset", num_tokens: int) -> Tensor:
 
 def train_used_rows(model: "PreTrainedModel", dataset: "Dataset") -> UsedRows:
     """Put UsedRows in the place of the model's token embedding; build the optimizer afterwards."""
+    return replace_embedding(model, tokens_in(dataset, model.get_input_embeddings().num_embeddings))
+
+
+def replace_embedding(model: "PreTrainedModel", used: Tensor) -> UsedRows:
+    """The same for the token ids that `used`, bool [num_tokens], marks."""
     embedding = model.get_input_embeddings()
-    used = tokens_in(dataset, embedding.num_embeddings)
     if embedding.padding_idx is not None:
         used[embedding.padding_idx] = True
     rows = UsedRows(embedding, used.to(embedding.weight.device))

@@ -37,3 +37,32 @@ def test_the_comparison_runs(tmp_path):
         "pairft": 1,
     }
     assert all(run["steps"] == 60 for runs in job["sides"].values() for run in runs)
+
+
+def test_the_sides_of_the_comparison_on_a_gpu(tmp_path):
+    """On the CPU, with a tiny shape; and the table from what they found and made-up rates of a GPU."""
+    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
+    flags = ("--device", "cpu", "--shape", json.dumps(shape), "--rows", 100)
+    found = {}
+    for side in ("Trainer", "pairft, eager"):
+        run_script("gpu.py", side, tmp_path / "found.json", *flags, "--steps", 12, "--warm-up", 2)
+        found[side] = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+        assert found[side]["steps"] == 12 and found[side]["steps_per_second"] > 0
+        run_script("gpu.py", side, tmp_path / "whole.json", *flags, "--epochs", 2)
+        assert json.loads((tmp_path / "whole.json").read_text(encoding="utf-8"))["steps"] == 26
+
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import compare_gpu
+
+    ceilings = {"card": "none", "driver": "0", "bytes_per_second": 4e12, "rate": 8e14}
+    floor = compare_gpu.step_floor(8, {"tokens": 50.0, "squared_tokens": 2800.0}, ceilings)
+    # 94.9 M numbers are trained; a layer has 7.08 M weights, and 11 of 12 see all tokens.
+    assert floor["bytes"] == pytest.approx(32 * 94.9e6, rel=0.01)
+    assert floor["operations"] == pytest.approx(8 * (6 * 11 * 7.08e6 * 50 + 12 * 768 * 11 * 2800), rel=0.02)
+    assert floor["ms"] == pytest.approx(0.76 + 0.24, rel=0.02)
+    runs = [{"steps_per_second": rate, "gpu_mib": 1000.0} for rate in (100, 200, 400)]
+    sides = {"Trainer": runs, "pairft": runs[::-1]}
+    job = {"batch_size": 8, "sides": sides, "floor": floor}
+    content = {"ceilings": ceilings, "jobs": [job], "whole": {"pairft": [{"seconds": 7.0}]}}
+    lines = compare_gpu.table({**content, "machine": {}, "repeats": 3, "date": ""}).splitlines()
+    assert lines[3].startswith("| 8 | pairft | 200.0 | 1600 | 1.00 | 5.")

@@ -1,0 +1,266 @@
+"""One side of compare_trainer.py --gpu, a process of its own: training an encoder of bert-base's shape, random weights,
+on made-up token ids of MRPC's lengths, by HF Trainer or by pairft. Needs neither files, nor `datasets`, nor a network.
+
+    python benchmarks/gpu.py SIDE OUTPUT.json --batch-size 8 --steps 200
+
+It writes what it measured between step WARM_UP, when all kernels are compiled and loaded, and the last; with --epochs,
+the seconds of a whole training with an evaluation after each epoch, from the first step on, compilation and all.
+"""
+
+import argparse
+import functools
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy
+import torch
+
+EAGER, COMPILED, CAPTURED = "pairft, eager", "pairft, compiled", "pairft"
+SIDES = ("Trainer", "Trainer, compiled", EAGER, COMPILED, CAPTURED)
+WARM_UP = 100  # steps
+TRAIN_ROWS, VALIDATION_ROWS = 3668, 408  # MRPC's
+IDS_IN_USE = 11_563  # of BERT's 30,522, in MRPC
+CLS, SEP, PAD = 101, 102, 0
+
+
+class Rows:
+    """Columns as lists, indexed like a datasets.Dataset: by a column's name or by a list of rows."""
+
+    def __init__(self, number: int, seed: int) -> None:
+        draw = numpy.random.default_rng(seed)
+        # MRPC's training part: mean 53.2, standard deviation 15.1, from 17 to 103 tokens.
+        lengths = draw.normal(53.2, 15.1, number).round().clip(17, 103).astype(int)
+        words = numpy.random.default_rng(0).permutation(numpy.arange(1000, 30522))[:IDS_IN_USE]
+        first = (lengths // 2).tolist()
+        self.columns: dict[str, Any] = {
+            "input_ids": [[CLS, *draw.choice(words, n - 2).tolist(), SEP] for n in lengths],
+            "token_type_ids": [[0] * a + [1] * (n - a) for a, n in zip(first, lengths.tolist(), strict=True)],
+            "label": draw.integers(0, 2, number).tolist(),
+            "length": lengths,
+        }
+
+    def __len__(self) -> int:
+        return len(self.columns["label"])
+
+    def __getitem__(self, what: str | list[int]) -> Any:
+        if isinstance(what, str):
+            return self.columns[what]
+        return {name: [column[row] for row in what] for name, column in self.columns.items() if name != "length"}
+
+    def with_format(self, _: str) -> "Rows":
+        return self
+
+    def used_ids(self, number: int) -> torch.Tensor:
+        used = torch.zeros(number, dtype=torch.bool)
+        used[torch.tensor(sorted({PAD, *(i for row in self.columns["input_ids"] for i in row)}))] = True
+        return used
+
+
+def classifier(shape: dict[str, int]) -> Any:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(42)
+    return BertForSequenceClassification(BertConfig(**shape))
+
+
+def by_trainer(args: argparse.Namespace, rows: Rows, validation: Rows) -> dict[str, float]:
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
+            clock.step(state.global_step)
+
+    def one_by_one(rows: Rows) -> list[dict[str, Any]]:
+        names = ("input_ids", "token_type_ids", "label")
+        return [{name: rows.columns[name][row] for name in names} for row in range(len(rows))]
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Padded to a multiple of 8, as DataCollatorWithPadding does when asked."""
+        length = -(-max(len(row["input_ids"]) for row in rows) // 8) * 8
+        made = {
+            name: torch.tensor([row[name] + [0] * (length - len(row[name])) for row in rows])
+            for name in ("input_ids", "token_type_ids")
+        }
+        mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (length - len(row["input_ids"])) for row in rows])
+        return {**made, "attention_mask": mask, "labels": torch.tensor([row["label"] for row in rows])}
+
+    clock = Clocked(args)
+    trainer = Trainer(
+        model=classifier(args.shape),
+        args=TrainingArguments(
+            str(Path(args.output).with_suffix(".folder")),
+            num_train_epochs=args.epochs or 1000,
+            max_steps=-1 if args.epochs else args.steps,
+            per_device_train_batch_size=args.batch_size,
+            per_device_eval_batch_size=args.batch_size,
+            bf16=args.device == "cuda",
+            optim="adamw_torch_fused",
+            torch_compile=args.side.endswith("compiled"),
+            eval_strategy="epoch" if args.epochs else "no",
+            save_strategy="no",
+            report_to="none",
+            logging_steps=10,
+            use_cpu=args.device == "cpu",
+            disable_tqdm=True,
+        ),
+        train_dataset=one_by_one(rows),
+        eval_dataset=one_by_one(validation),
+        data_collator=collate,
+        callbacks=[Clock()],
+    )
+    clock.begin()
+    trainer.train()
+    return clock.end()
+
+
+def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str, float]:
+    """The parts that train.py puts together, with rows of our own and nothing written."""
+    from pairft import batches, capture, device, dropout, evaluation, loop, memory, optim, unpad, vocabulary
+    from pairft.config import Config
+    from pairft.state import TrainState, new_window
+    from pairft.step import update
+
+    where, amp_dtype = device.choose(Config(device=args.device))
+    model = classifier(args.shape).to(where)
+    collate: Any = functools.partial(batches.collate, pad_token_id=PAD, pad_token_type_id=0, multiple=8)
+    collate, how = unpad.prepare(model, collate, rows[[0, 1, 2]], 0)
+    dropout.replace_dropout(model)
+    used = vocabulary.replace_embedding(model, rows.used_ids(model.config.vocab_size))
+    if args.side == COMPILED:
+        model.compile(dynamic=True)
+    state = TrainState(
+        model,
+        optim.build_optimizer(model, 0.01, used),
+        torch.amp.GradScaler(where.type, enabled=amp_dtype == torch.float16),
+        new_window(where),
+        torch.zeros((), device=where),
+        rows=used,
+    )
+    one: memory.Update = functools.partial(
+        update, model, state.optimizer, state.scaler, state.bad_steps,
+        device=where, amp_dtype=amp_dtype, max_grad_norm=1.0,
+    )  # fmt: skip
+    if args.side == CAPTURED and where.type == "cuda":
+        one = capture.replay_steps(one, where, print)
+    per_epoch = batches.steps_per_epoch(len(rows), args.batch_size, 1)
+    total = args.epochs * per_epoch if args.epochs else args.steps
+    clock = Clocked(args)
+
+    def timed(*given: Any) -> Any:
+        result = one(*given)
+        clock.step(state.step + 1)
+        return result
+
+    def log(state: TrainState, lr: float, grad_norm: torch.Tensor) -> None:
+        clock.losses.append(state.window.loss_sum.item() / state.window.examples)
+        state.window = new_window(where)
+
+    def evaluate(state: TrainState) -> None:
+        evaluation.run_model(model, validation, collate, where, amp_dtype)
+
+    print(how)
+    clock.begin()
+    loop.fit(
+        state,
+        batches.training_steps(rows, collate, 42, args.batch_size, 1, batches.Position(), False),
+        timed,
+        lambda step: optim.lr_at(step, total, 5e-5, 0),
+        loop.Schedule(total, 10, "epoch" if args.epochs else "never", "never"),
+        log=log,
+        evaluate=evaluate,
+        save=lambda state: None,
+        stop_asked=lambda: False,
+    )
+    return clock.end()
+
+
+class Clocked:
+    """The clock of both sides. It waits for the GPU at two steps alone."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.losses = args, []  # type: tuple[argparse.Namespace, list[float]]
+        self.wait = torch.cuda.synchronize if args.device == "cuda" else lambda: None
+        self.marks: dict[int, float] = {}
+        self.last = 0
+
+    def begin(self) -> None:
+        self.wait()
+        self.began = time.perf_counter()
+
+    def step(self, number: int) -> None:
+        self.last = number
+        if number in (self.args.warm_up, self.args.steps):
+            self.wait()
+            self.marks[number] = time.perf_counter()
+
+    def end(self) -> dict[str, float]:
+        self.wait()
+        found = {"seconds": time.perf_counter() - self.began, "steps": self.last}
+        if not self.args.epochs:
+            seconds = self.marks[self.args.steps] - self.marks[self.args.warm_up]
+            found["steps_per_second"] = (self.args.steps - self.args.warm_up) / seconds
+        if self.args.device == "cuda":
+            found["gpu_mib"] = torch.cuda.max_memory_allocated() / 2**20
+        return found
+
+
+def ceilings() -> dict[str, Any]:
+    """What this GPU reaches: bytes a second of a large copy, read and written; operations a second of a large bf16
+    product of random numbers. Medians of 20."""
+    source = torch.randn(1 << 29, device="cuda")
+    target = torch.empty_like(source)
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+
+    def seconds(work: Callable[[], object]) -> float:
+        found: list[float] = []
+        for _ in range(25):
+            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
+            work()
+            stop.record()
+            stop.synchronize()
+            found.append(start.elapsed_time(stop) / 1000)
+        return sorted(found[5:])[10]
+
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    return {
+        "bytes_per_second": 2 * source.nbytes / seconds(lambda: target.copy_(source)),
+        "rate": 2 * 8192**3 / seconds(lambda: a @ b),
+        "card": torch.cuda.get_device_name(),
+        "driver": driver.strip(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("side", choices=(*SIDES, "ceilings"))
+    parser.add_argument("output")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=WARM_UP + 100)
+    parser.add_argument("--warm-up", type=int, default=WARM_UP)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
+    parser.add_argument("--rows", type=int, default=TRAIN_ROWS)
+    parser.add_argument("--shape", type=json.loads, default={}, help="of BertConfig, as JSON; default: bert-base's")
+    args = parser.parse_args()
+    if args.side == "ceilings":
+        found = ceilings()
+    else:
+        side = by_trainer if args.side.startswith("Trainer") else by_pairft
+        rows = Rows(args.rows, 1)
+        lengths = rows["length"].astype(float)
+        found = side(args, rows, Rows(VALIDATION_ROWS, 2))
+        found |= {"tokens": lengths.mean(), "squared_tokens": (lengths**2).mean()}
+    Path(args.output).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Recording a step and replaying it: everything but CUDA's part of it, which tests/test_gpu.py has."""
+
+import functools
+from contextlib import contextmanager, nullcontext
+
+import pytest
+import torch
+from test_unpad import batch_for, classifier, models  # noqa: F401  (models: a fixture)
+
+from pairft import unpad
+from pairft.batches import Packed, pack
+from pairft.capture import replay_steps
+from pairft.errors import UserError
+from pairft.optim import build_optimizer
+from pairft.shapes import filled, rounded
+from pairft.state import TrainState, new_window
+from pairft.step import update
+
+CPU = torch.device("cpu")
+
+
+class Again:
+    """Records a step by keeping the function: a replay calls it with what it was recorded with. That it goes well shows
+    that batch and learning rate come in through their tensors alone."""
+
+    def __init__(self):
+        self.recorded = 0
+
+    def __call__(self, step):
+        self.recorded += 1
+        results = (torch.zeros(()), torch.zeros(()))
+
+        def replay():
+            for there, result in zip(results, step(), strict=True):
+                there.copy_(result)
+
+        return results, replay
+
+
+def trained(folder, steps, wrap):
+    """Losses, norms and final weights of training on `steps`, lists of rows per micro-batch."""
+    model = classifier(folder, dropout=True)
+    unpad.install(model, [], jagged=True)
+    optimizer = build_optimizer(model, 0.01)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    state = TrainState(model, optimizer, scaler, new_window(CPU), torch.zeros(()))
+    one = functools.partial(
+        update, model, optimizer, scaler, state.bad_steps, device=CPU, amp_dtype=None, max_grad_norm=1.0
+    )
+    do, found = wrap(one), []
+    torch.manual_seed(7)
+    for number, micro_batches in enumerate(steps):
+        examples = sum(len(batch.labels) for batch in micro_batches)
+        found.append([x.item() for x in do(micro_batches, examples, 1e-3 * (1 - number / len(steps)))])
+    return found, {name: part.clone() for name, part in model.state_dict().items()}
+
+
+def steps_of(folder, number, sizes):
+    """Micro-batches of the given sizes, filled as unpad.prepare does on a GPU."""
+    rows, padded = batch_for(folder, number)
+    order, start, steps = list(range(number)), 0, []
+    while start < number:
+        step = []
+        for size in sizes:
+            here = order[start : start + size]
+            if here:
+                packed = pack(padded({key: [values[i] for i in here] for key, values in rows.items()}), 0)
+                step.append(filled(packed, rounded(packed.num_tokens)))
+            start += size
+        steps.append(step)
+    return steps
+
+
+def eager(one):
+    """The step as it is, with what recording changes about its input: equal sizes, a learning rate in float32."""
+    from pairft.shapes import alike
+
+    return lambda micro_batches, examples, lr: one(alike(micro_batches), examples, torch.tensor(lr))
+
+
+@pytest.mark.parametrize("sizes", [(8,), (4, 4), (5, 2)])
+def test_replayed_steps_equal_eager_ones(models, sizes):  # noqa: F811
+    folder = models("bert")
+    steps = steps_of(folder, 203, sizes)  # the last is short
+    wanted, weights = trained(folder, steps, eager)
+    record = Again()
+    got, replayed = trained(
+        folder, steps, lambda one: replay_steps(one, CPU, pytest.fail, record, lambda: nullcontext([]))
+    )
+    assert got == wanted
+    assert all(torch.equal(part, weights[name]) for name, part in replayed.items())
+    assert 0 < record.recorded < len(steps) / 3
+    assert len({loss for loss, _ in got}) > len(got) - 2
+
+
+def test_a_replay_uses_no_number_of_the_recorded_batch(models):  # noqa: F811
+    """Lengths and numbers of tokens are gone from what a graph holds, so that their use would be an error."""
+    seen = []
+    steps = steps_of(models("bert"), 64, (8,))
+
+    def one(micro_batches, examples, lr):
+        seen.append([(batch.num_tokens, batch.lengths) for batch in micro_batches])
+        return torch.zeros(()), torch.zeros(())
+
+    do = replay_steps(one, CPU, pytest.fail, Again(), lambda: nullcontext([]))
+    for _ in range(4):
+        do(steps[0], 8, 0.1)
+    assert seen[0] == seen[1] != [(0, ())]
+    assert seen[2] == seen[3] == [(0, ())]
+
+
+def test_a_step_that_waits_is_not_recorded(models):  # noqa: F811
+    steps, said, record = steps_of(models("bert"), 64, (8,)), [], Again()
+
+    @contextmanager
+    def watch():
+        found = []
+        yield found
+        found.append("model.py:7")
+
+    def one(micro_batches, examples, lr):
+        return torch.ones(()), torch.ones(())
+
+    do = replay_steps(one, CPU, said.append, record, watch)
+    for step in steps * 3:
+        assert do(step, 8, 0.1)[0] == 1
+    assert record.recorded == 0 and len(said) == 1 and said[0].endswith("model.py:7")
+
+
+def test_a_recording_that_fails(models):  # noqa: F811
+    step = steps_of(models("bert"), 8, (8,))[0]
+    errors = [RuntimeError("operation not permitted\nwhen capturing"), torch.OutOfMemoryError("too much")]
+
+    def record(_):
+        raise errors.pop(0)
+
+    do = replay_steps(lambda *_: (torch.ones(()),) * 2, CPU, pytest.fail, record, lambda: nullcontext([]))
+    do(step, 8, 0.1), do(step, 8, 0.1)
+    with pytest.raises(UserError, match=r"\(operation not permitted\): add --capture never"):
+        do(step, 8, 0.1)
+    with pytest.raises(torch.OutOfMemoryError):
+        do(step, 8, 0.1)
+
+
+def test_shapes_beyond_the_limit_are_not_recorded(models, monkeypatch):  # noqa: F811
+    from pairft import capture
+
+    monkeypatch.setattr(capture, "MAX_GRAPHS", 1)
+    whole, half = steps_of(models("bert"), 8, (8,))[0], steps_of(models("bert"), 4, (4,))[0]
+    assert isinstance(half[0], Packed)
+    record = Again()
+    do = replay_steps(lambda *_: (torch.ones(()),) * 2, CPU, pytest.fail, record, lambda: nullcontext([]))
+    for _ in range(4):
+        do(whole, 8, 0.1)
+        do(half, 4, 0.1)
+    assert record.recorded == 1

@@ -1,0 +1,157 @@
+"""What needs CUDA: python -m pytest -m gpu. Neither `datasets` nor a file is needed but in the last test."""
+
+import functools
+import sys
+from types import SimpleNamespace
+
+import numpy
+import pytest
+import torch
+from conftest import ROOT, same_weights
+from test_resume import undone
+
+from pairft import capture, device, evaluation, memory, unpad, vocabulary
+from pairft.batches import Position, collate, training_steps
+from pairft.config import Config
+from pairft.optim import build_optimizer
+from pairft.state import TrainState, new_window
+from pairft.step import update
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from gpu import Rows, classifier
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
+SHAPE = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
+
+
+def training(precision="bf16", dropout=0.1, batch_size=8, accumulate=1, rows=400):
+    """A training ready to begin: state, steps, the update, and the rest that tests look at."""
+    where, amp_dtype = device.choose(Config(device="cuda", precision=precision))
+    shape = {**SHAPE, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    model, rows = classifier(shape).to(where), Rows(rows, 1)
+    padded = functools.partial(collate, pad_token_id=0, pad_token_type_id=0, multiple=8)
+    packed, how = unpad.prepare(model, padded, rows[[0, 1, 2]], 0)
+    assert how == "on real tokens alone", how
+    model.train()
+    used = vocabulary.replace_embedding(model, rows.used_ids(model.config.vocab_size))
+    state = TrainState(
+        model,
+        build_optimizer(model, 0.01, used),
+        torch.amp.GradScaler("cuda", enabled=precision == "fp16"),
+        new_window(where),
+        torch.zeros((), device=where),
+        rows=used,
+    )
+    one = functools.partial(
+        update, model, state.optimizer, state.scaler, state.bad_steps,
+        device=where, amp_dtype=amp_dtype, max_grad_norm=1.0,
+    )  # fmt: skip
+    steps = training_steps(rows, packed, 42, batch_size, accumulate, Position(), False)
+    torch.manual_seed(7)
+    return SimpleNamespace(state=state, steps=steps, one=one, where=where, padded=padded, packed=packed, amp=amp_dtype)
+
+
+def losses(made, do, number, lr=1e-4):
+    found = []
+    for _ in range(number):
+        data = next(made.steps)
+        loss_sum, norm = do(data.micro_batches, data.num_examples, lr)
+        found.append(torch.stack([loss_sum / data.num_examples, norm]).clone())
+    return torch.stack(found).cpu()
+
+
+def captured(made):
+    recorder, count = capture.graph_recorder(), []
+
+    def record(step):
+        count.append(1)
+        return recorder(step)
+
+    return capture.replay_steps(made.one, made.where, pytest.fail, record), count
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-3), ("bf16", 5e-2), ("fp16", 2e-2)])
+def test_captured_steps_equal_eager_ones(precision, bound, accumulate):
+    plain = training(precision, dropout=0.0, accumulate=accumulate)
+    wanted = losses(plain, plain.one, 100)
+    made = training(precision, dropout=0.0, accumulate=accumulate)
+    do, count = captured(made)
+    got = losses(made, do, 100)
+    assert 0 < len(count) < 30
+    assert (got[:, 0] - wanted[:, 0]).abs().max() < bound
+    assert (got[:10] - wanted[:10]).abs().max() < bound / 5  # before rounding has grown
+
+
+def test_masks_differ_from_replay_to_replay():
+    made = training("fp32", dropout=0.5)
+    do, count = captured(made)
+    batch = next(made.steps)
+    found = [do(batch.micro_batches, batch.num_examples, 0.0)[0].item() for _ in range(13)]
+    assert len(count) == 1
+    assert len(set(found)) == 13
+
+
+def test_masks_are_those_of_eager_steps_from_the_same_state():
+    made, plain = training("fp32"), training("fp32")
+    do, _ = captured(made)
+    assert torch.allclose(losses(made, do, 30)[:, 0], losses(plain, plain.one, 30)[:, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize("captures", [True, False])
+def test_nothing_waits_between_logging_steps(captures):
+    made = training()
+    do = captured(made)[0] if captures else made.one
+    losses(made, do, 60)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(20):
+            data = next(made.steps)
+            loss_sum, _ = do(data.micro_batches, data.num_examples, 1e-4)
+            made.state.window.count(loss_sum, made.state.bad_steps, data)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_logits_are_those_of_the_cpu():
+    made, rows = training("fp32"), Rows(64, 3)
+    got = evaluation.run_model(made.state.model, rows, made.packed, made.where, None)
+    cpu = torch.device("cpu")
+    made.state.model.set_attn_implementation("eager")
+    plain = classifier(SHAPE).eval()
+    plain.load_state_dict(made.state.model.state_dict())
+    wanted = evaluation.run_model(plain, rows, made.padded, cpu, None)
+    assert numpy.abs(got.logits - wanted.logits).max() < 1e-4 * max(1.0, numpy.abs(wanted.logits).max())
+
+
+@pytest.mark.parametrize("captures", [True, False])
+def test_a_step_that_does_not_fit_is_done_in_parts(captures):
+    """The process is allowed half of what a batch of 256 needs."""
+    wanted = training(dropout=0.0, batch_size=256, rows=2048)
+    expected = losses(wanted, wanted.one, 3)
+    needed, base = torch.cuda.max_memory_allocated(), torch.cuda.memory_allocated()
+    made, said = training(dropout=0.0, batch_size=256, rows=2048), []
+    do = memory.retry_smaller(captured(made)[0] if captures else made.one, made.state, said.append)
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    held = torch.cuda.memory_reserved()
+    torch.cuda.set_per_process_memory_fraction((held + (needed - base) / 2) / total)
+    try:
+        got = losses(made, do, 3)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert made.state.split > 1 and said
+    assert torch.allclose(got[:, 0], expected[:, 0], atol=2e-2)
+
+
+def test_a_deterministic_run_resumes_to_the_same_weights(begin, tmp_path):
+    """The real program; needs `datasets`."""
+    whole, killed = tmp_path / "runs" / "whole", tmp_path / "runs" / "killed"
+    flags = ("--device", "cuda", "--deterministic", "--save-every", 5, "--max-steps", 12, "--run-name", "whole")
+    process = begin(*flags)
+    assert process.wait(300) == 0, process.communicate()[1]
+    undone(whole, killed, 10)
+    process = begin("--device", "cuda", "--resume", "--run-name", "killed")
+    assert process.wait(300) == 0, process.communicate()[1]
+    assert same_weights(whole, killed)
