@@ -135,7 +135,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     how = "with padding"
     if config.unpad == "auto":
         first = tokens.first_position(model_config)
-        collate, how = unpad.prepare(classifier, collate, splits["train"][:3], first)
+        collate, how = unpad.prepare(classifier, collate, splits["train"][:3], first, amp_dtype)
     if not as_trainer:
         dropout.replace_dropout(classifier)
     rows = None if as_trainer else vocabulary.train_used_rows(classifier, splits["train"])
@@ -224,15 +224,16 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         amp_dtype=amp_dtype,
         max_grad_norm=config.max_grad_norm,
     )
+    release = None
     if where.type == "cuda" and config.capture == "auto" and not config.deterministic:
-        one_update = replay_steps(one_update, where, record.say)
+        one_update, release = replay_steps(one_update, where, record.say)
     try:
         with StopRequest() as stop, saver:
             if state.step < total_steps:
                 fit(
                     state,
                     steps,
-                    memory.retry_smaller(one_update, state, record.say),
+                    memory.retry_smaller(one_update, state, record.say, release),
                     lambda step: optim.lr_at(step, total_steps, config.lr, warmup),
                     schedule,
                     log=record.training,

@@ -130,7 +130,7 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
     where, amp_dtype = device.choose(Config(device=args.device))
     model = classifier(args.shape).to(where)
     collate: Any = functools.partial(batches.collate, pad_token_id=PAD, pad_token_type_id=0, multiple=8)
-    collate, how = unpad.prepare(model, collate, rows[[0, 1, 2]], 0)
+    collate, how = unpad.prepare(model, collate, rows[[0, 1, 2]], 0, amp_dtype)
     dropout.replace_dropout(model)
     used = vocabulary.replace_embedding(model, rows.used_ids(model.config.vocab_size))
     if args.side == COMPILED:

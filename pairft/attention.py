@@ -1,10 +1,12 @@
 """Softmax attention among the tokens of each pair, in a batch without padding."""
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pairft.dropout import keep_mask
 
@@ -71,15 +73,17 @@ class PairAttention(torch.autograd.Function):
 def jagged_attention(
     query: Tensor, key: Tensor, value: Tensor, packed: "Packed", scaling: float, rate: float
 ) -> Tensor:
-    """The same as PairAttention by torch's nested tensors, for which a GPU has kernels (flash attention in half
-    precision): nothing in it depends on the lengths but the contents of `packed.offsets`."""
+    """The same as PairAttention by torch's nested tensors: nothing in it depends on the lengths but the contents of
+    `packed.offsets`. On a GPU by flash attention, or it raises RuntimeError: of torch's kernels for nested tensors the
+    memory-efficient one drops other weights in the backward pass than in the forward pass."""
 
     def nested(part: Tensor) -> Tensor:
         """[pairs, heads, tokens of the pair, width]. The lengths' bounds are given, or it would wait for the device."""
         rows = torch.nested.nested_tensor_from_jagged(part, packed.offsets, min_seqlen=1, max_seqlen=packed.longest)
         return rows.transpose(1, 2)
 
-    found = F.scaled_dot_product_attention(nested(query), nested(key), nested(value), dropout_p=rate, scale=scaling)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION) if query.is_cuda else nullcontext():
+        found = F.scaled_dot_product_attention(nested(query), nested(key), nested(value), dropout_p=rate, scale=scaling)
     return found.transpose(1, 2).values()
 
 

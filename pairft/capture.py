@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from pairft.memory import Update
 from pairft.shapes import alike
 
 MAX_GRAPHS = 64  # each takes a second to record and some megabytes; steps of further shapes are not recorded
+
+# Where transformers looks whether a mask is needed at all; while a step is recorded, it makes the mask without looking.
+NOT_IN_RECORDINGS = "masking_utils.py"
 
 Result = tuple[Tensor, Tensor]
 Recorder = Callable[[Callable[[], Result]], tuple[Result, Callable[[], None]]]
@@ -34,18 +37,23 @@ class Recorded:
     replay: Callable[[], None]
 
 
+class Replayed(NamedTuple):
+    update: Update
+    release: Callable[[], bool]  # gives up recording and the memory of what is recorded; False if there was none
+
+
 def replay_steps(
     update: Update,
     device: torch.device,
     say: Callable[[str], None],
     record: Recorder | None = None,
     watch: Callable[[], AbstractContextManager[list[str]]] | None = None,
-) -> Update:
+) -> Replayed:
     """`update`, recorded when a shape comes for the second time, and replayed from then on.
 
     The first step of each shape is done as it is, which is also the warm-up that libraries need, and watched: where
-    something in it waits for the device, no step can be recorded, and this is said. The very first step isn't watched,
-    for libraries start up in it. Raises UserError where the recording fails all the same.
+    something in it waits for the device, no step can be recorded, and this is said. The very first step isn't watched
+    and doesn't count, for libraries start up in it. Raises UserError where the recording fails all the same.
 
     `record` makes a function's work repeatable, `watch` collects what waits for the device: both for CUDA by default.
     """
@@ -53,35 +61,45 @@ def replay_steps(
     lr_now = torch.zeros((), device=device)  # a replay reads it from the device
     recorded: dict[Any, Recorded] = {}
     seen: set[Any] = set()
-    obstacles: list[str] = []
-    started = False
+    started, recording, given_up = False, False, False
+
+    def release() -> bool:
+        nonlocal given_up
+        if not (recorded or recording):
+            return False
+        recorded.clear()
+        given_up = True
+        say("out of memory: steps are no longer recorded as CUDA graphs, for these hold memory of their own")
+        return True
 
     def replayed(micro_batches: Sequence[Batch | Packed], num_examples: int, lr: float | Tensor) -> Result:
-        nonlocal started
+        nonlocal started, recording, given_up
         lr_now.fill_(lr)
         ready = alike(micro_batches)
         shape = (num_examples, *(shape_of(batch) for batch in ready))
-        if not started or obstacles or (shape not in recorded and len(recorded) == MAX_GRAPHS):
+        if not started or given_up or (shape not in recorded and len(recorded) == MAX_GRAPHS):
             started = True
             return update(ready, num_examples, lr_now)
         if shape not in seen:
             seen.add(shape)
             with watch() as found:
                 result = update(ready, num_examples, lr_now)
-            obstacles.extend(found)
-            if obstacles:
-                say(f"steps are not recorded as CUDA graphs, because each waits for the GPU: {obstacles[0]}")
+            if found:
+                given_up = True
+                recorded.clear()
+                say(f"steps are not recorded as CUDA graphs, because each waits for the GPU: {found[0]}")
             return result
         if shape not in recorded:
+            recording = True
             static = [still(batch.to(device)) for batch in ready]
             try:
                 result, replay = record(lambda: update(static, num_examples, lr_now))
             except torch.OutOfMemoryError:
-                recorded.clear()  # their memory is wanted, too
                 raise
             except RuntimeError as error:
-                what = str(error).splitlines()[0]
+                what = str(first_of(error)).splitlines()[0]
                 raise UserError(f"the step can't be recorded as a CUDA graph ({what}): add --capture never") from error
+            recording = False
             recorded[shape] = Recorded(static, result, replay)
         step = recorded[shape]
         for held, batch in zip(step.batches, ready, strict=True):
@@ -89,7 +107,14 @@ def replay_steps(
         step.replay()
         return step.result
 
-    return replayed
+    return Replayed(replayed, release)
+
+
+def first_of(error: BaseException) -> BaseException:
+    """What went wrong first: CUDA's end of a recording only says that it is invalid."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def shape_of(batch: Batch | Packed) -> tuple[Any, ...]:
@@ -130,9 +155,11 @@ def waits() -> Iterator[list[str]]:
     found: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        before = torch.cuda.get_sync_debug_mode()
         torch.cuda.set_sync_debug_mode("warn")
         try:
             yield found
         finally:
-            torch.cuda.set_sync_debug_mode("default")
-    found += [f"{w.filename}:{w.lineno}" for w in caught if "called a synchronizing" in str(w.message)]
+            torch.cuda.set_sync_debug_mode(before)
+    ours = [w for w in caught if "called a synchronizing" in str(w.message) and NOT_IN_RECORDINGS not in w.filename]
+    found += [f"{w.filename}:{w.lineno}" for w in ours]

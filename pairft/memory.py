@@ -15,9 +15,14 @@ from pairft.state import TrainState
 Update = Callable[[Sequence[Batch | Packed], int, float | Tensor], tuple[Tensor, Tensor]]
 
 
-def retry_smaller(update: Update, state: TrainState, say: Callable[[str], None]) -> Update:
+def retry_smaller(
+    update: Update, state: TrainState, say: Callable[[str], None], release: Callable[[], bool] | None = None
+) -> Update:
     """`update`, but a step that runs out of memory is begun again from the same random state, with micro-batches half
-    as large; so are all steps after it (`state.split`). Raises UserError where single examples don't fit."""
+    as large; so are all steps after it (`state.split`). Raises UserError where single examples don't fit.
+
+    `release` gives memory back first; where it returns True, the step is tried once more as it was.
+    """
 
     def retried(
         micro_batches: Sequence[Batch | Packed], num_examples: int, lr: float | Tensor
@@ -27,15 +32,21 @@ def retry_smaller(update: Update, state: TrainState, say: Callable[[str], None])
             try:
                 return update(cut(micro_batches, state.split), num_examples, lr)
             except torch.OutOfMemoryError:
-                if all(len(batch.labels) <= state.split for batch in micro_batches):
-                    raise UserError(
-                        "the device's memory doesn't hold a single example of this step: take a smaller --max-length "
-                        "or model, or --precision bf16"
-                    ) from None
+                pass  # its traceback holds tensors of the step until here
             state.optimizer.zero_grad()
+            if state.scaler.is_enabled():  # it must not think that the gradients are unscaled already
+                state.scaler._per_optimizer_states.clear()
             set_random_state(before, state.bad_steps.device)
+            released = release is not None and release()
             if state.bad_steps.device.type == "cuda":
                 torch.cuda.empty_cache()
+            if released:
+                continue
+            if all(len(batch.labels) <= state.split for batch in micro_batches):
+                raise UserError(
+                    "the device's memory doesn't hold a single example of this step: take a smaller --max-length or "
+                    "model, or --precision bf16"
+                )
             if state.split == 1:
                 say("out of memory: this step and the following are done in smaller parts, which changes no result")
             state.split *= 2

@@ -113,7 +113,7 @@ def predict(args: argparse.Namespace) -> None:
     classifier.to(where_to)
     collate = batches.collate_for(tokenizer, where_to)
     if args.data is not None:  # a pair alone has no padding
-        collate, _ = unpad.prepare(classifier, collate, dataset[:4], tokens.first_position(config))
+        collate, _ = unpad.prepare(classifier, collate, dataset[:4], tokens.first_position(config), amp_dtype)
     outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
     answers = answers_of(outcome.logits, names)
     if args.text is not None:

@@ -3,7 +3,7 @@ and the last layer computes only what the head reads.
 
 transformers' own model code does it, given one long row with position ids. Two of its openings are used: the interface
 for attention functions, and forward hooks on the submodules that the table below names. On a GPU the attention is
-torch's jagged one, rows are filled up to few distinct sizes (shapes.py), and the last layer has keys and values.
+flash attention, rows are filled up to few distinct sizes (shapes.py), and the last layer has keys and values.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 ATTENTION = "pairft_unpadded"  # our function's name in transformers' interface
 TOLERANCE = 1e-4  # of the largest logit: float32's rounding stays a hundred times below, a mistake doesn't
-TF32_TOLERANCE = 1e-2  # products then keep 10 bits
+HALF_TOLERANCE = 5e-2  # of bf16: rounding came to 3e-2 in 30 tries, positions off by one to 8e-2 and more
+HALF = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ LAST_LAYERS = {
     "albert": LastLayer(paths(ALBERT, *QKV), (f"{ALBERT}.dense",), f"{ALBERT}.LayerNorm"),
     "modernbert": LastLayer((), ("layers.-1.attn.Wo", "layers.-1.mlp"), "final_norm"),
 }
-JAGGED = LAST_LAYERS.keys() - {"modernbert"}  # its sliding window is none of torch's jagged attention's
+JAGGED = LAST_LAYERS.keys() - {"modernbert"}  # torch's jagged attention has no sliding window
 
 
 @dataclass
@@ -110,18 +111,28 @@ def put_firsts(rows: Tensor, packed: Packed) -> Tensor:
 
 
 def prepare(
-    model: "PreTrainedModel", collate: Collate, rows: dict[str, Any], first_position: int
+    model: "PreTrainedModel",
+    collate: Collate,
+    rows: dict[str, Any],
+    first_position: int,
+    amp_dtype: torch.dtype | None = None,
 ) -> tuple[Collate, str]:
     """Make the model compute without padding, if its logits for `rows` then equal those it gives with it. Returns the
     collate for it, which makes Packed batches, and how it computes, in words; else `collate` and why not.
 
     `first_position`: the position id of each pair's first token. Leaves the model in evaluation mode.
+    `amp_dtype`: autocast's, as in training.
     """
     kind, device = model.config.model_type, model.device
     on_gpu = device.type == "cuda"
     known = LAST_LAYERS if device.type == "cpu" else JAGGED if on_gpu else {}
     if kind not in known:
         return collate, f"with padding: for {kind} on {device.type} there is no way around it yet"
+    if on_gpu and not (amp_dtype in HALF and torch.cuda.get_device_capability(device) >= (8, 0)):
+        return (
+            collate,
+            "with padding: else it takes bf16 or fp16, and a GPU of compute capability 8.0, for flash attention",
+        )
     model.eval()
     before = model.config._attn_implementation
 
@@ -131,8 +142,8 @@ def prepare(
         packed = pack(batch, first_position)
         return filled(packed, rounded(packed.num_tokens)) if on_gpu else packed
 
-    tolerance = TF32_TOLERANCE if on_gpu and torch.backends.cuda.matmul.allow_tf32 else TOLERANCE
-    with torch.inference_mode():
+    tolerance = HALF_TOLERANCE if amp_dtype in HALF else TOLERANCE
+    with torch.inference_mode(), torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
         wanted = model(**collate(rows).to(device).inputs()).logits
         hooks: list[RemovableHandle] = []
         try:

@@ -2,6 +2,7 @@
 
 import functools
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from pairft import unpad
 from pairft.batches import Packed, pack
 from pairft.capture import replay_steps
 from pairft.errors import UserError
+from pairft.memory import retry_smaller
 from pairft.optim import build_optimizer
 from pairft.shapes import filled, rounded
 from pairft.state import TrainState, new_window
@@ -85,7 +87,7 @@ def test_replayed_steps_equal_eager_ones(models, sizes):  # noqa: F811
     wanted, weights = trained(folder, steps, eager)
     record = Again()
     got, replayed = trained(
-        folder, steps, lambda one: replay_steps(one, CPU, pytest.fail, record, lambda: nullcontext([]))
+        folder, steps, lambda one: replay_steps(one, CPU, pytest.fail, record, lambda: nullcontext([])).update
     )
     assert got == wanted
     assert all(torch.equal(part, weights[name]) for name, part in replayed.items())
@@ -102,7 +104,7 @@ def test_a_replay_uses_no_number_of_the_recorded_batch(models):  # noqa: F811
         seen.append([(batch.num_tokens, batch.lengths) for batch in micro_batches])
         return torch.zeros(()), torch.zeros(())
 
-    do = replay_steps(one, CPU, pytest.fail, Again(), lambda: nullcontext([]))
+    do = replay_steps(one, CPU, pytest.fail, Again(), lambda: nullcontext([])).update
     for _ in range(4):
         do(steps[0], 8, 0.1)
     assert seen[0] == seen[1] != [(0, ())]
@@ -121,7 +123,7 @@ def test_a_step_that_waits_is_not_recorded(models):  # noqa: F811
     def one(micro_batches, examples, lr):
         return torch.ones(()), torch.ones(())
 
-    do = replay_steps(one, CPU, said.append, record, watch)
+    do = replay_steps(one, CPU, said.append, record, watch).update
     for step in steps * 3:
         assert do(step, 8, 0.1)[0] == 1
     assert record.recorded == 0 and len(said) == 1 and said[0].endswith("model.py:7")
@@ -129,17 +131,46 @@ def test_a_step_that_waits_is_not_recorded(models):  # noqa: F811
 
 def test_a_recording_that_fails(models):  # noqa: F811
     step = steps_of(models("bert"), 8, (8,))[0]
-    errors = [RuntimeError("operation not permitted\nwhen capturing"), torch.OutOfMemoryError("too much")]
 
     def record(_):
-        raise errors.pop(0)
+        try:
+            raise RuntimeError("operation not permitted\nwhen capturing")
+        finally:
+            raise RuntimeError("capture invalidated")
 
-    do = replay_steps(lambda *_: (torch.ones(()),) * 2, CPU, pytest.fail, record, lambda: nullcontext([]))
+    do = replay_steps(lambda *_: (torch.ones(()),) * 2, CPU, pytest.fail, record, lambda: nullcontext([])).update
     do(step, 8, 0.1), do(step, 8, 0.1)
     with pytest.raises(UserError, match=r"\(operation not permitted\): add --capture never"):
         do(step, 8, 0.1)
-    with pytest.raises(torch.OutOfMemoryError):
-        do(step, 8, 0.1)
+
+
+@pytest.mark.parametrize("fails_at", [0, 1])
+def test_out_of_memory_while_recording(models, monkeypatch, fails_at):  # noqa: F811
+    """What is recorded is given up, and the step done as it is, with the masks that it would have had; not in parts."""
+    folder, said, states = models("bert"), [], []
+    steps = steps_of(folder, 160, (8,))
+    wanted, weights = trained(folder, steps, eager)
+
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    class Full(Again):
+        def __call__(self, step):
+            if self.recorded < fails_at:
+                return super().__call__(step)
+            with monkeypatch.context() as patch:  # masks are drawn and gradients there
+                patch.setattr(torch.nn.utils, "clip_grad_norm_", out_of_memory)
+                return step()
+
+    def wrap(one):
+        do, release = replay_steps(one, CPU, said.append, Full(), lambda: nullcontext([]))
+        states.append(SimpleNamespace(bad_steps=torch.zeros(()), split=1, optimizer=one.args[1], scaler=one.args[2]))
+        return retry_smaller(do, states[-1], pytest.fail, release)
+
+    got, replayed = trained(folder, steps, wrap)
+    assert len(said) == 1 and "no longer recorded" in said[0]
+    assert states[0].split == 1
+    assert got == wanted and all(torch.equal(part, weights[name]) for name, part in replayed.items())
 
 
 def test_shapes_beyond_the_limit_are_not_recorded(models, monkeypatch):  # noqa: F811
@@ -149,7 +180,7 @@ def test_shapes_beyond_the_limit_are_not_recorded(models, monkeypatch):  # noqa:
     whole, half = steps_of(models("bert"), 8, (8,))[0], steps_of(models("bert"), 4, (4,))[0]
     assert isinstance(half[0], Packed)
     record = Again()
-    do = replay_steps(lambda *_: (torch.ones(()),) * 2, CPU, pytest.fail, record, lambda: nullcontext([]))
+    do = replay_steps(lambda *_: (torch.ones(()),) * 2, CPU, pytest.fail, record, lambda: nullcontext([])).update
     for _ in range(4):
         do(whole, 8, 0.1)
         do(half, 4, 0.1)

@@ -1,5 +1,6 @@
 """Signals, clocks, other processes, numbers that are not finite, memory that runs out."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -188,7 +189,8 @@ def test_a_step_out_of_memory_is_done_again_in_smaller_parts(go, tmp_path, capsy
 
 
 def test_a_retry_draws_what_the_first_try_drew(tiny_model):
-    state = SimpleNamespace(bad_steps=torch.zeros(()), split=1, optimizer=torch.optim.SGD([torch.zeros(1)]))
+    optimizer, scaler = torch.optim.SGD([torch.zeros(1)]), torch.amp.GradScaler("cpu", enabled=False)
+    state = SimpleNamespace(bad_steps=torch.zeros(()), split=1, optimizer=optimizer, scaler=scaler)
     drawn = []
 
     def update(micro_batches, num_examples, lr):
@@ -203,6 +205,37 @@ def test_a_retry_draws_what_the_first_try_drew(tiny_model):
     assert [number for number, _ in drawn] == [2, 4, 8]
     assert len({tuple(numbers) for _, numbers in drawn}) == 1
     assert state.split == 4
+
+
+def test_a_retry_unscales_anew(monkeypatch):
+    """Memory ends between unscaling and the optimizer's step: the gradients of the second try are scaled again."""
+
+    class Head(torch.nn.Linear):
+        def forward(self, input_ids, attention_mask):
+            return SimpleNamespace(logits=super().forward(input_ids.float()))
+
+    clip, norms = torch.nn.utils.clip_grad_norm_, []
+    ids = torch.arange(12).view(4, 3)
+    batch = Batch(ids, torch.ones_like(ids), None, torch.tensor([0, 1, 1, 0]), 12)
+    for fails in (0, 1):
+        torch.manual_seed(1)
+        model, tries = Head(3, 2), [torch.OutOfMemoryError("out of memory")] * fails
+
+        def limited(*given, tries=tries):
+            if tries:
+                raise tries.pop()
+            return clip(*given)
+
+        monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", limited)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
+        scaler, bad_steps = torch.amp.GradScaler("cpu", init_scale=1024.0), torch.zeros(())
+        state = SimpleNamespace(bad_steps=bad_steps, split=1, optimizer=optimizer, scaler=scaler)
+        one = functools.partial(
+            step.update, model, optimizer, scaler, bad_steps,
+            device=torch.device("cpu"), amp_dtype=None, max_grad_norm=1.0,
+        )  # fmt: skip
+        norms.append(memory.retry_smaller(one, state, lambda _: None)([batch], 4, 0.1)[1].item())
+    assert norms[1] == pytest.approx(norms[0], rel=1e-6)
 
 
 def test_parts_of_a_batch_are_the_batch():
