@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gpu import CAPTURED, IDS_IN_USE, SIDES
+from gpu import CAPTURED, IDS_IN_USE, SIDES, TRAIN_ROWS, Rows
 from measure import measure
 
 HERE = Path(__file__).resolve().parent
@@ -19,7 +19,10 @@ def compare(repeats: int, batch_sizes: tuple[int, ...] = (8, 32, 128)) -> dict[s
         def run(side: str, number: int, *flags: object) -> dict[str, Any]:
             output = Path(folder) / "found.json"
             command = [sys.executable, str(HERE / "gpu.py"), side, str(output), *map(str, flags)]
-            found = measure(command, output, Path(folder) / "log")
+            try:
+                found = measure(command, output, Path(folder) / "log")
+            except SystemExit as error:  # the others' figures are kept
+                found = {"failed": str(error)}
             print(" ".join(map(str, (side, number, *flags, found))), file=sys.stderr, flush=True)
             return found
 
@@ -30,10 +33,16 @@ def compare(repeats: int, batch_sizes: tuple[int, ...] = (8, 32, 128)) -> dict[s
             for number in range(repeats):
                 for side, found in sides.items():
                     found.append(run(side, number, "--batch-size", batch_size))
-            job = {"batch_size": batch_size, "sides": sides}
-            jobs.append({**job, "floor": step_floor(batch_size, sides[CAPTURED][0], ceilings)})
+            floor = step_floor(batch_size, token_counts(Rows(TRAIN_ROWS, 1)), ceilings)
+            jobs.append({"batch_size": batch_size, "sides": sides, "floor": floor})
         whole = {side: [run(side, n, "--epochs", 3) for n in range(repeats)] for side in ("Trainer", CAPTURED)}
     return {"ceilings": ceilings, "jobs": jobs, "whole": whole}
+
+
+def token_counts(rows: Rows) -> dict[str, float]:
+    """Means over the rows of their tokens, and of the squares."""
+    lengths = rows["length"].astype(float)
+    return {"tokens": lengths.mean(), "squared_tokens": (lengths**2).mean()}
 
 
 def step_floor(batch_size: int, rows: dict[str, float], ceilings: dict[str, float]) -> dict[str, float]:
@@ -56,9 +65,12 @@ def step_floor(batch_size: int, rows: dict[str, float], ceilings: dict[str, floa
 
 def table(content: dict[str, Any]) -> str:
     """The figures for people, as Markdown: medians; ratios are medians over runs made in turn, against Trainer."""
-    lines = ["| batch | side | steps/s | examples/s | to Trainer | over the floor | peak MiB |", "|---" * 7 + "|"]
+    lines = ["| batch | side | steps/s | examples/s | to Trainer | over the floor | memory MiB |", "|---" * 7 + "|"]
     for job in content["jobs"]:
         for side, runs in job["sides"].items():
+            if any("failed" in found for found in (*runs, *job["sides"]["Trainer"])):
+                lines.append(f"| {job['batch_size']} | {side} | failed, or Trainer did | | | | |")
+                continue
             rate = statistics.median(found["steps_per_second"] for found in runs)
             pairs = zip(job["sides"]["Trainer"], runs, strict=True)
             ratio = statistics.median(b["steps_per_second"] / a["steps_per_second"] for a, b in pairs)
@@ -67,7 +79,10 @@ def table(content: dict[str, Any]) -> str:
                 f"| {job['batch_size']} | {side} | {rate:.1f} | {rate * job['batch_size']:.0f} | {ratio:.2f} | "
                 f"{1000 / rate / job['floor']['ms']:.2f} | {peak:.0f} |"
             )
-    seconds = {side: statistics.median(found["seconds"] for found in runs) for side, runs in content["whole"].items()}
+    seconds = {
+        side: statistics.median(found.get("seconds", float("nan")) for found in runs)
+        for side, runs in content["whole"].items()
+    }
     ceilings = content["ceilings"]
     return "\n".join(
         [

@@ -9,8 +9,10 @@ import pytest
 import torch
 from conftest import ROOT, same_weights
 from test_resume import undone
+from torch.nn import functional as F
 
 from pairft import capture, device, evaluation, memory, unpad, vocabulary
+from pairft.attention import jagged_attention
 from pairft.batches import Position, collate, training_steps
 from pairft.config import Config
 from pairft.optim import build_optimizer
@@ -31,8 +33,9 @@ def training(precision="bf16", dropout=0.1, batch_size=8, accumulate=1, rows=400
     shape = {**SHAPE, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     model, rows = classifier(shape).to(where), Rows(rows, 1)
     padded = functools.partial(collate, pad_token_id=0, pad_token_type_id=0, multiple=8)
-    packed, how = unpad.prepare(model, padded, rows[[0, 1, 2]], 0)
-    assert how == "on real tokens alone", how
+    packed, how = unpad.prepare(model, padded, rows[[0, 1, 2]], 0, amp_dtype)
+    half = torch.cuda.get_device_capability() >= (8, 0) and precision != "fp32"
+    assert how.startswith("on real tokens alone" if half else "with padding"), how
     model.train()
     used = vocabulary.replace_embedding(model, rows.used_ids(model.config.vocab_size))
     state = TrainState(
@@ -48,12 +51,13 @@ def training(precision="bf16", dropout=0.1, batch_size=8, accumulate=1, rows=400
         device=where, amp_dtype=amp_dtype, max_grad_norm=1.0,
     )  # fmt: skip
     steps = training_steps(rows, packed, 42, batch_size, accumulate, Position(), False)
-    torch.manual_seed(7)
+    torch.cuda.synchronize()
     return SimpleNamespace(state=state, steps=steps, one=one, where=where, padded=padded, packed=packed, amp=amp_dtype)
 
 
 def losses(made, do, number, lr=1e-4):
     found = []
+    torch.manual_seed(7)
     for _ in range(number):
         data = next(made.steps)
         loss_sum, norm = do(data.micro_batches, data.num_examples, lr)
@@ -61,14 +65,15 @@ def losses(made, do, number, lr=1e-4):
     return torch.stack(found).cpu()
 
 
-def captured(made):
+def captured(made, say=pytest.fail):
+    """The captured step, its release, and a list with an entry for each recording."""
     recorder, count = capture.graph_recorder(), []
 
     def record(step):
         count.append(1)
         return recorder(step)
 
-    return capture.replay_steps(made.one, made.where, pytest.fail, record), count
+    return *capture.replay_steps(made.one, made.where, say, record), count
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -77,16 +82,17 @@ def test_captured_steps_equal_eager_ones(precision, bound, accumulate):
     plain = training(precision, dropout=0.0, accumulate=accumulate)
     wanted = losses(plain, plain.one, 100)
     made = training(precision, dropout=0.0, accumulate=accumulate)
-    do, count = captured(made)
+    do, _, count = captured(made)
     got = losses(made, do, 100)
     assert 0 < len(count) < 30
     assert (got[:, 0] - wanted[:, 0]).abs().max() < bound
     assert (got[:10] - wanted[:10]).abs().max() < bound / 5  # before rounding has grown
 
 
-def test_masks_differ_from_replay_to_replay():
-    made = training("fp32", dropout=0.5)
-    do, count = captured(made)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_masks_differ_from_replay_to_replay(precision):
+    made = training(precision, dropout=0.5)
+    do, _, count = captured(made)
     batch = next(made.steps)
     found = [do(batch.micro_batches, batch.num_examples, 0.0)[0].item() for _ in range(13)]
     assert len(count) == 1
@@ -94,20 +100,43 @@ def test_masks_differ_from_replay_to_replay():
 
 
 def test_masks_are_those_of_eager_steps_from_the_same_state():
-    made, plain = training("fp32"), training("fp32")
-    do, _ = captured(made)
-    assert torch.allclose(losses(made, do, 30)[:, 0], losses(plain, plain.one, 30)[:, 0], atol=1e-3)
+    """In another order the masks would be others, and the first losses apart by a tenth."""
+    made, plain = training(), training()
+    do, _, count = captured(made)
+    assert torch.allclose(losses(made, do, 30)[:, 0], losses(plain, plain.one, 30)[:, 0], atol=2e-2)
+    assert count
+
+
+def test_many_tokens_in_a_step_are_recorded():
+    """More than 4,096: the gradient of the embedding then comes by another way, with a sort."""
+    plain, made = (training(dropout=0.0, batch_size=128, rows=1024) for _ in range(2))
+    do, _, count = captured(made)
+    assert torch.allclose(losses(made, do, 24)[:, 0], losses(plain, plain.one, 24)[:, 0], atol=2e-2)
+    assert count
+
+
+def test_attention_drops_the_same_weights_forward_and_backward():
+    """With its masks fixed, attention is linear in the values: <gradient by them, them> = <upstream, output>. With the
+    output as upstream, other masks in the backward pass would make that 0.7 of this."""
+    lengths = [53, 17, 103, 83]
+    offsets = F.pad(torch.tensor(lengths, device="cuda").cumsum(0), (1, 0))
+    q, k, v = (torch.randn(256, 4, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
+    out = jagged_attention(q, k, v, SimpleNamespace(offsets=offsets, longest=128), 0.125, 0.3)
+    out.backward(out.detach())
+    by_values, by_output = (v.grad.double() * v.double()).sum(), (out.double() ** 2).sum()
+    assert torch.isclose(by_values, by_output, rtol=2e-2)
 
 
 @pytest.mark.parametrize("captures", [True, False])
 def test_nothing_waits_between_logging_steps(captures):
     made = training()
     do = captured(made)[0] if captures else made.one
+    again = [next(made.steps) for _ in range(20)]
+    made.steps = iter(again * 3)  # each recorded at the second time
     losses(made, do, 60)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for _ in range(20):
-            data = next(made.steps)
+        for data in again:
             loss_sum, _ = do(data.micro_batches, data.num_examples, 1e-4)
             made.state.window.count(loss_sum, made.state.bad_steps, data)
     finally:
@@ -115,24 +144,25 @@ def test_nothing_waits_between_logging_steps(captures):
 
 
 def test_logits_are_those_of_the_cpu():
-    made, rows = training("fp32"), Rows(64, 3)
-    got = evaluation.run_model(made.state.model, rows, made.packed, made.where, None)
+    made, rows = training(), Rows(64, 3)
+    got = evaluation.run_model(made.state.model, rows, made.packed, made.where, made.amp)
     cpu = torch.device("cpu")
-    made.state.model.set_attn_implementation("eager")
     plain = classifier(SHAPE).eval()
     plain.load_state_dict(made.state.model.state_dict())
     wanted = evaluation.run_model(plain, rows, made.padded, cpu, None)
-    assert numpy.abs(got.logits - wanted.logits).max() < 1e-4 * max(1.0, numpy.abs(wanted.logits).max())
+    assert numpy.abs(got.logits - wanted.logits).max() < 2e-2 * max(1.0, numpy.abs(wanted.logits).max())
 
 
 @pytest.mark.parametrize("captures", [True, False])
 def test_a_step_that_does_not_fit_is_done_in_parts(captures):
     """The process is allowed half of what a batch of 256 needs."""
     wanted = training(dropout=0.0, batch_size=256, rows=2048)
+    torch.cuda.reset_peak_memory_stats()
     expected = losses(wanted, wanted.one, 3)
     needed, base = torch.cuda.max_memory_allocated(), torch.cuda.memory_allocated()
     made, said = training(dropout=0.0, batch_size=256, rows=2048), []
-    do = memory.retry_smaller(captured(made)[0] if captures else made.one, made.state, said.append)
+    do, release, _ = captured(made, said.append) if captures else (made.one, None, None)
+    do = memory.retry_smaller(do, made.state, said.append, release)
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     held = torch.cuda.memory_reserved()
@@ -146,7 +176,8 @@ def test_a_step_that_does_not_fit_is_done_in_parts(captures):
 
 
 def test_a_deterministic_run_resumes_to_the_same_weights(begin, tmp_path):
-    """The real program; needs `datasets`."""
+    """The real program."""
+    pytest.importorskip("datasets")
     whole, killed = tmp_path / "runs" / "whole", tmp_path / "runs" / "killed"
     flags = ("--device", "cuda", "--deterministic", "--save-every", 5, "--max-steps", 12, "--run-name", "whole")
     process = begin(*flags)

@@ -64,5 +64,7 @@ def test_the_sides_of_the_comparison_on_a_gpu(tmp_path):
     sides = {"Trainer": runs, "pairft": runs[::-1]}
     job = {"batch_size": 8, "sides": sides, "floor": floor}
     content = {"ceilings": ceilings, "jobs": [job], "whole": {"pairft": [{"seconds": 7.0}]}}
+    sides["pairft, compiled"] = [*runs[:2], {"failed": "no compiler"}]
     lines = compare_gpu.table({**content, "machine": {}, "repeats": 3, "date": ""}).splitlines()
+    assert lines[4].startswith("| 8 | pairft, compiled | failed")
     assert lines[3].startswith("| 8 | pairft | 200.0 | 1600 | 1.00 | 5.")

@@ -65,6 +65,19 @@ def test_jagged_attention_on_filled_rows_equals_padding(models, name, dtype, bou
         assert (got[key] - gradient).norm() <= bound * scale, key
 
 
+def test_jagged_attention_trains_after_an_evaluation(models):  # noqa: F811
+    """An evaluation before the first step must leave no tensors behind that can't be trained through."""
+    model = classifier(models("bert"))
+    rows, padded = batch_for(models("bert"))
+    packed = pack(padded(rows), 0)
+    unpad.install(model, [], jagged=True)
+    batch = filled(packed, rounded(packed.num_tokens))
+    with torch.inference_mode():
+        wanted = model(**batch.inputs()).logits
+    logits, _, found = loss_and_gradients(model, batch)
+    assert logits.equal(wanted) and all(part.isfinite().all() for part in found.values())
+
+
 def test_jagged_attention_drops_at_its_rate():
     packed = three_pairs()._replace(offsets=torch.tensor([0, 300, 600, 900]), longest=300)
     ones = torch.ones(900, 4, 8)
