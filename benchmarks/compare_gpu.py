@@ -10,10 +10,12 @@ from gpu import CAPTURED, IDS_IN_USE, SIDES, TRAIN_ROWS, Rows
 from measure import measure
 
 HERE = Path(__file__).resolve().parent
+BATCH_SIZES = (8, 32, 128)
 
 
-def compare(repeats: int, batch_sizes: tuple[int, ...] = (8, 32, 128)) -> dict[str, Any]:
-    """Every side at each batch size, `repeats` times in turn, and MRPC's three epochs by Trainer and pairft."""
+def compare(repeats: int, job: int | None = None) -> dict[str, Any]:
+    """Every side at each batch size, `repeats` times in turn, and MRPC's three epochs by Trainer and pairft; or one of
+    these four jobs alone, counted from 1."""
     with tempfile.TemporaryDirectory() as folder:
 
         def run(side: str, number: int, *flags: object) -> dict[str, Any]:
@@ -28,14 +30,19 @@ def compare(repeats: int, batch_sizes: tuple[int, ...] = (8, 32, 128)) -> dict[s
 
         ceilings = run("ceilings", 0)
         jobs = []
-        for batch_size in batch_sizes:
+        for batch_size in BATCH_SIZES if job is None else BATCH_SIZES[job - 1 : job]:
             sides: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
             for number in range(repeats):
                 for side, found in sides.items():
                     found.append(run(side, number, "--batch-size", batch_size))
             floor = step_floor(batch_size, token_counts(Rows(TRAIN_ROWS, 1)), ceilings)
             jobs.append({"batch_size": batch_size, "sides": sides, "floor": floor})
-        whole = {side: [run(side, n, "--epochs", 3) for n in range(repeats)] for side in ("Trainer", CAPTURED)}
+        whole: dict[str, list[dict[str, Any]]] = {}
+        if job in (None, len(BATCH_SIZES) + 1):
+            whole = {"Trainer": [], CAPTURED: []}
+            for number in range(repeats):
+                for side, found in whole.items():
+                    found.append(run(side, number, "--epochs", 3))
     return {"ceilings": ceilings, "jobs": jobs, "whole": whole}
 
 
@@ -84,15 +91,20 @@ def table(content: dict[str, Any]) -> str:
         for side, runs in content["whole"].items()
     }
     ceilings = content["ceilings"]
+    whole = ", ".join(f"{side} {found:.1f} s" for side, found in seconds.items())
+    floors = ", ".join(f"{job['floor']['ms']:.2f} ms at {job['batch_size']}" for job in content["jobs"])
+    # Without recordings, or with padding, the figure wouldn't be what "pairft" is to mean here.
+    parts = (*(job["sides"] for job in content["jobs"]), content["whole"])
+    own = [found for part in parts for found in part.get(CAPTURED, [])]
+    fewest = min(found.get("recordings", 0) for found in own)
+    notes = "; ".join(sorted({note for found in own for note in found.get("notes", [])}))
     return "\n".join(
         [
             *lines,
             "",
-            "Three epochs with an evaluation after each, batch 8: "
-            + ", ".join(f"{side} {found:.1f} s" for side, found in seconds.items())
-            + ". The floor of a step: "
-            + ", ".join(f"{job['floor']['ms']:.2f} ms at {job['batch_size']}" for job in content["jobs"])
-            + ".",
+            f"Three epochs with an evaluation after each, batch 8: {whole or 'not run'}. "
+            f"The floor of a step: {floors or 'not asked'}.",
+            f"{CAPTURED} computed {notes}, with {fewest} recordings a run or more.",
             f"{ceilings['card']}, driver {ceilings['driver']}: {ceilings['bytes_per_second'] / 1e12:.2f} TB/s, "
             f"{ceilings['rate'] / 1e12:.0f} TFLOP/s in bf16; each side {content['repeats']} times in turn, "
             f"{content['date']}: {', '.join(f'{name} {value}' for name, value in content['machine'].items())}.",

@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of parquet files; default: the builtin pairs")
     parser.add_argument("--epochs", type=int, help="of the first job alone, whole epochs instead of some steps")
-    parser.add_argument("--job", type=int, help="one job alone, counted from 1")
+    parser.add_argument("--job", type=int, help="one job alone, counted from 1; of the GPU's, 4 is the whole training")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="Trainer and pairft among them")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--gpu", action="store_true", help="the jobs for a GPU instead")
@@ -135,7 +135,7 @@ def main() -> None:
     args = parser.parse_args()
 
     if args.gpu:
-        finish(compare_gpu.compare(args.repeats), args.repeats, compare_gpu.table, args.json)
+        finish(compare_gpu.compare(args.repeats, args.job), args.repeats, compare_gpu.table, args.json)
         return
     jobs = JOBS[:1] if args.epochs else JOBS if args.job is None else JOBS[args.job - 1 : args.job]
     with tempfile.TemporaryDirectory() as temporary:

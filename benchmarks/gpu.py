@@ -71,7 +71,7 @@ def classifier(shape: dict[str, int]) -> Any:
     return BertForSequenceClassification(BertConfig(**shape))
 
 
-def by_trainer(args: argparse.Namespace, rows: Rows, validation: Rows) -> dict[str, float]:
+def by_trainer(args: argparse.Namespace, rows: Rows, validation: Rows) -> dict[str, Any]:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     class Clock(TrainerCallback):
@@ -121,7 +121,7 @@ def by_trainer(args: argparse.Namespace, rows: Rows, validation: Rows) -> dict[s
     return clock.end()
 
 
-def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str, float]:
+def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str, Any]:
     """The parts that train.py puts together, with rows of our own and nothing written."""
     from pairft import batches, capture, device, dropout, evaluation, loop, memory, optim, unpad, vocabulary
     from pairft.config import Config
@@ -156,7 +156,7 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
             clock.recordings.append(clock.last)
             return recorder(step)
 
-        one = capture.replay_steps(one, where, print, record).update
+        one = capture.replay_steps(one, where, clock.notes.append, record).update
     per_epoch = batches.steps_per_epoch(len(rows), args.batch_size, 1)
     total = args.epochs * per_epoch if args.epochs else args.steps
 
@@ -172,7 +172,7 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
     def evaluate(state: TrainState) -> None:
         evaluation.run_model(model, validation, collate, where, amp_dtype)
 
-    print(how)
+    clock.notes.append(how)
     clock.begin()
     loop.fit(
         state,
@@ -196,6 +196,7 @@ class Clocked:
         self.wait = torch.cuda.synchronize if args.device == "cuda" else lambda: None
         self.marks: dict[int, float] = {}
         self.recordings: list[int] = []  # the steps done before each
+        self.notes: list[str] = []  # how it computed
         self.last = 0
 
     def begin(self) -> None:
@@ -208,12 +209,13 @@ class Clocked:
             self.wait()
             self.marks[number] = time.perf_counter()
 
-    def end(self) -> dict[str, float]:
+    def end(self) -> dict[str, Any]:
         self.wait()
-        found = {"seconds": time.perf_counter() - self.began, "steps": self.last}
+        found: dict[str, Any] = {"seconds": time.perf_counter() - self.began, "steps": self.last}
         if not self.args.epochs:
             seconds = self.marks[self.args.steps] - self.marks[self.args.warm_up]
             found["steps_per_second"] = (self.args.steps - self.args.warm_up) / seconds
+        found["notes"] = self.notes
         found["recordings"] = len(self.recordings)
         found["recordings_timed"] = sum(step >= self.args.warm_up for step in self.recordings)
         if self.args.device == "cuda":  # what the driver has lent, graphs and libraries included; torch keeps it

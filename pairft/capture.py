@@ -64,11 +64,11 @@ def replay_steps(
     started, recording, given_up = False, False, False
 
     def release() -> bool:
-        nonlocal given_up
+        nonlocal given_up, recording
         if not (recorded or recording):
             return False
         recorded.clear()
-        given_up = True
+        given_up, recording = True, False
         say("out of memory: steps are no longer recorded as CUDA graphs, for these hold memory of their own")
         return True
 

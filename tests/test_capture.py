@@ -9,7 +9,7 @@ import torch
 from test_unpad import batch_for, classifier, models  # noqa: F401  (models: a fixture)
 
 from pairft import unpad
-from pairft.batches import Packed, pack
+from pairft.batches import Batch, Packed, pack
 from pairft.capture import replay_steps
 from pairft.errors import UserError
 from pairft.memory import retry_smaller
@@ -146,7 +146,8 @@ def test_a_recording_that_fails(models):  # noqa: F811
 
 @pytest.mark.parametrize("fails_at", [0, 1])
 def test_out_of_memory_while_recording(models, monkeypatch, fails_at):  # noqa: F811
-    """What is recorded is given up, and the step done as it is, with the masks that it would have had; not in parts."""
+    """What is recorded is given up, and the step done as it is, with the masks that it would have had; not in parts.
+    Only memory that ends once more takes parts."""
     folder, said, states = models("bert"), [], []
     steps = steps_of(folder, 160, (8,))
     wanted, weights = trained(folder, steps, eager)
@@ -171,6 +172,33 @@ def test_out_of_memory_while_recording(models, monkeypatch, fails_at):  # noqa: 
     assert len(said) == 1 and "no longer recorded" in said[0]
     assert states[0].split == 1
     assert got == wanted and all(torch.equal(part, weights[name]) for name, part in replayed.items())
+
+
+def test_out_of_memory_after_a_recording_that_failed():
+    def one(micro_batches, num_examples, lr):
+        if max(len(batch.labels) for batch in micro_batches) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.ones(()), torch.ones(())
+
+    def full(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def say(line):
+        said.append(line)
+        assert len(said) < 4, said  # or it would try for ever
+
+    said = []
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    state = SimpleNamespace(
+        bad_steps=torch.zeros(()), split=1, optimizer=optimizer, scaler=torch.amp.GradScaler("cpu", enabled=False)
+    )
+    do, release = replay_steps(one, CPU, say, full, lambda: nullcontext([]))
+    do = retry_smaller(do, state, say, release)
+    for number in (4, 4, 4, 8):  # started, watched, recorded in vain; too large
+        ids = torch.ones(number, 5, dtype=torch.long)
+        do([Batch(ids, ids, None, torch.zeros(number, dtype=torch.long), 5 * number)], number, 0.1)
+    assert state.split == 2
+    assert ["no longer recorded" in said[0], "smaller parts" in said[1], len(said)] == [True, True, 2]
 
 
 def test_shapes_beyond_the_limit_are_not_recorded(models, monkeypatch):  # noqa: F811

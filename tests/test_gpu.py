@@ -58,9 +58,9 @@ def training(precision="bf16", dropout=0.1, batch_size=8, accumulate=1, rows=400
 def losses(made, do, number, lr=1e-4):
     found = []
     torch.manual_seed(7)
-    for _ in range(number):
+    for step in range(number):
         data = next(made.steps)
-        loss_sum, norm = do(data.micro_batches, data.num_examples, lr)
+        loss_sum, norm = do(data.micro_batches, data.num_examples, lr * (1 - step / number))
         found.append(torch.stack([loss_sum / data.num_examples, norm]).clone())
     return torch.stack(found).cpu()
 
@@ -155,14 +155,21 @@ def test_logits_are_those_of_the_cpu():
 
 @pytest.mark.parametrize("captures", [True, False])
 def test_a_step_that_does_not_fit_is_done_in_parts(captures):
-    """The process is allowed half of what a batch of 256 needs."""
+    """The process is allowed half of what a batch of 256 needs, once it has recorded a small one, given up first."""
+    small = next(training().steps)
     wanted = training(dropout=0.0, batch_size=256, rows=2048)
+    for _ in range(4):
+        wanted.one(small.micro_batches, small.num_examples, 1e-4)
     torch.cuda.reset_peak_memory_stats()
+    base = torch.cuda.memory_allocated()
     expected = losses(wanted, wanted.one, 3)
-    needed, base = torch.cuda.max_memory_allocated(), torch.cuda.memory_allocated()
+    needed = torch.cuda.max_memory_allocated()
     made, said = training(dropout=0.0, batch_size=256, rows=2048), []
-    do, release, _ = captured(made, said.append) if captures else (made.one, None, None)
+    do, release, count = captured(made, said.append) if captures else (made.one, None, [])
     do = memory.retry_smaller(do, made.state, said.append, release)
+    for _ in range(4):
+        do(small.micro_batches, small.num_examples, 1e-4)
+    assert (len(count), said) == (int(captures), [])
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     held = torch.cuda.memory_reserved()
@@ -171,7 +178,8 @@ def test_a_step_that_does_not_fit_is_done_in_parts(captures):
         got = losses(made, do, 3)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert made.state.split > 1 and said
+    assert made.state.split > 1
+    assert ["no longer recorded" in said[0], "smaller parts" in said[-1], len(said)] == [captures, True, 1 + captures]
     assert torch.allclose(got[:, 0], expected[:, 0], atol=2e-2)
 
 
