@@ -71,28 +71,35 @@ def train_seeds(config: Config, group: Path | None, argv: Sequence[str]) -> int:
     begun = group is not None
     group = group or run.create(config, run.manifest(argv, {}))
     _lock = folders.lock(group)  # until this function ends
+    diverged = []
     for seed in config.seeds:
         one = seeds.one_seed(config, group, seed)
         folder = group / f"seed-{seed}"
         if run.is_finished(folder):
             continue
         try:
-            code = train(one, folder if folder.exists() else None, argv)
+            earlier = next(iter(sorted(group.glob("seed-*"))), None)
+            code = train(one, folder if folder.exists() else None, argv, like=earlier)
         except UserError:
             if not begun and not any(group.glob("seed-*")):  # a mistake found before anything was trained
                 shutil.rmtree(group)
             raise
-        if code:
+        if code == EXIT_DIVERGED:
+            diverged.append(seed)
+        elif code:
             sys.stderr.write(f"go on with all seeds: {run.resume_command(group)}\n")
             return code
-    summary = seeds.summarise(group, config.seeds)
-    run.write_json(group / "summary.json", summary)
-    print(seeds.table(summary))
-    return 0
+    finished = [seed for seed in config.seeds if seed not in diverged]
+    if finished:
+        summary = seeds.summarise(group, finished, diverged)
+        run.write_json(group / "summary.json", summary)
+        print(seeds.table(summary))
+    return EXIT_DIVERGED if diverged else 0
 
 
-def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
-    """One training, from sentences to results.json; in a new folder, or on from the checkpoint in `folder`."""
+def train(config: Config, folder: Path | None, argv: Sequence[str], like: Path | None = None) -> int:
+    """One training, from sentences to results.json; in a new folder, or on from the checkpoint in `folder`. On the same
+    data as the run in `like`, if there is one."""
     # The heavy imports begin here, so that --help and a mistyped flag answer at once. While modules load there is no
     # garbage to collect, and looking for it takes a quarter of the start-up.
     gc.disable()
@@ -127,6 +134,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     # ---- the model, its optimizer, and the state of the training that they are part of -------------------------------
     device.seed_everything(config.seed)
     classifier, what_is_new = model.load_model(config.model, pairs.label_names)
+    tokens.check_ids(splits, len(classifier.get_input_embeddings().weight), config.model)
     device.seed_everything(config.seed)  # again, as Trainer does: the draws for the new head must not shift dropout's
     if not gc.get_freeze_count():
         gc.freeze()  # modules stay; each collection that looked through them all took half a second
@@ -150,8 +158,10 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
     columns = (*pairs.text_columns, pairs.label_column)
     prints = {name: data.fingerprint(part, columns) for name, part in pairs.splits.items()}
     changed, start = "", "from step 0"
+    begun = folder or like
+    if begun is not None:
+        changed = run.check_same(begun, prints, torch.get_num_threads())
     if folder is not None:
-        changed = run.check_same(folder, prints, torch.get_num_threads())
         found = checkpoint.restore(folder / "checkpoints", folder / "best", state, run.say)
         start = f"from step {state.step}" + ("" if found else ", there is no whole checkpoint")
 
@@ -198,7 +208,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str]) -> int:
         scores = score(outcome, metrics, as_trainer)
         here = {"step": state.step, "epoch": state.epoch(num_rows), "validation": scores}
         record.validation(here, time.perf_counter() - began)
-        here["collapsed"] = len(set(predictions_of(outcome.logits).tolist())) == 1
+        here["collapsed"] = len(outcome.labels) > 1 and len(set(predictions_of(outcome.logits).tolist())) == 1
         if here["collapsed"]:
             record.say("careful: the model predicts the same for every row of the validation part")
         state.last = here

@@ -79,6 +79,8 @@ def compare(encoder: str, data: Path, scratch: Path, flags: Sequence[str], threa
     if not their_evaluations or their_evaluations[-1]["step"] != numbers["final"]["step"]:
         their_evaluations.append(numbers["final"])  # pairft always evaluates after the last step
     weights = load_file(ours / "run" / "last" / "model.safetensors")
+    missing = {name.removeprefix("model/") for name in tensors.keys() - {"logits"}} ^ weights.keys()
+    assert not missing, missing
     return Comparison(
         their_steps=numbers["steps"],
         our_steps=steps,

@@ -1,6 +1,7 @@
 """A step that doesn't fit the device's memory is done again in smaller parts; accumulation being exact, the result is
 as right as without."""
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,14 +32,20 @@ def retry_smaller(
             before = random_state(state.bad_steps.device)
             try:
                 return update(cut(micro_batches, state.split), num_examples, lr)
-            except torch.OutOfMemoryError:
-                pass  # its traceback holds tensors of the step until here
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Only here is the error gone, whose traceback holds tensors of the step.
             state.optimizer.zero_grad()
+            for parameter, moments in list(state.optimizer.state.items()):
+                if "exp_avg_sq" not in moments:  # memory ended while they were made
+                    del state.optimizer.state[parameter]
             if state.scaler.is_enabled():  # it must not think that the gradients are unscaled already
                 state.scaler._per_optimizer_states.clear()
             set_random_state(before, state.bad_steps.device)
             released = release is not None and release()
             if state.bad_steps.device.type == "cuda":
+                gc.collect()
                 torch.cuda.empty_cache()
             if released:
                 continue
@@ -52,6 +59,17 @@ def retry_smaller(
             state.split *= 2
 
     return retried
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether this, or what was being handled when it was raised, is memory that ended. Besides torch's own error there
+    are those of the driver and of cuBLAS, which are RuntimeErrors like any other."""
+    while error is not None:
+        text = str(error)
+        if isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "ALLOC_FAILED" in text:
+            return True
+        error = error.__context__
+    return False
 
 
 def random_state(device: torch.device) -> list[Any]:

@@ -22,10 +22,11 @@ def build_optimizer(model: torch.nn.Module, weight_decay: float, rows: UsedRows 
     on_gpu = trained[0].device.type == "cuda"  # there it may be recorded (capture.py)
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=on_gpu)
     if rows is not None:
-
-        def decay(*_: Any) -> None:
-            decayed = optimizer.param_groups[0]  # load_state_dict makes new groups
-            done = 1 - getattr(optimizer, "found_inf", torch.zeros(()))  # 0 where the step was left out
+        # By its argument: naming `optimizer` here would make a cycle of the two, which keeps all weights and moments in
+        # memory until a collection, beside those of the next seed's run.
+        def decay(stepped: torch.optim.Optimizer, *_: Any) -> None:
+            decayed = stepped.param_groups[0]  # load_state_dict makes new groups
+            done = 1 - getattr(stepped, "found_inf", torch.zeros(()))  # 0 where the step was left out
             rows.remaining *= 1 - decayed["lr"] * decayed["weight_decay"] * done.to(rows.remaining.dtype)
 
         optimizer.register_step_post_hook(decay)

@@ -34,9 +34,10 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return found
 
 
-def summarise(group: Path, seeds: Sequence[int]) -> dict[str, Any]:
+def summarise(group: Path, seeds: Sequence[int], diverged: Sequence[int] = ()) -> dict[str, Any]:
     """The content of summary.json, from the results.json of each run: the spread of each metric on the validation part,
-    of the last and of the best model, and the seeds whose last model predicts one class for all."""
+    of the last and of the best model, and the seeds whose last model predicts one class for all. `diverged`: the seeds
+    whose training diverged, of which there are no results."""
     runs = {seed: json.loads((group / f"seed-{seed}" / "results.json").read_text(encoding="utf-8")) for seed in seeds}
     names = list(runs[seeds[0]]["last"]["validation"])
     return {
@@ -46,6 +47,7 @@ def summarise(group: Path, seeds: Sequence[int]) -> dict[str, Any]:
             for which in ("last", "best")
         },
         "collapsed": [seed for seed, run in runs.items() if run["last"]["collapsed"]],
+        "diverged": list(diverged),
         "runs": {str(seed): {which: run[which] for which in ("last", "best")} for seed, run in runs.items()},
     }
 
@@ -62,4 +64,6 @@ def table(summary: Mapping[str, Any]) -> str:
             lines.append(f"{which:<6} {name:<10} {found['mean']:8.4f} {sd:>8} {low:8.4f} {high:8.4f}   {interval}")
     seeds = ", ".join(map(str, summary["seeds"]))
     lines.append(f"seeds: {seeds}; their last model predicts one class: {summary['collapsed'] or 'none'}")
+    if summary["diverged"]:
+        lines.append(f"diverged, and not counted: {', '.join(map(str, summary['diverged']))}")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pairft.data import Data, label_texts
@@ -113,6 +114,18 @@ def tokenise_rows(
         labels = pyarrow.nulls(len(rows), kind)
     columns["label"] = pc.fill_null(labels, pyarrow.scalar(missing, kind)).to_numpy(zero_copy_only=False)
     return columns
+
+
+def check_ids(splits: Mapping[str, "Dataset"], num_embeddings: int, model: str) -> None:
+    """Raise UserError where a row has a token id beyond the model's embedding of so many rows."""
+    import pyarrow.compute as pc
+
+    largest = max(pc.max(pc.list_flatten(rows.data.column("input_ids"))).as_py() for rows in splits.values())
+    if largest >= num_embeddings:
+        raise UserError(
+            f"--model {model}: its tokenizer makes the token id {largest} of the data, but its embedding has "
+            f"{num_embeddings} rows: take the tokenizer that the model was saved with"
+        )
 
 
 def has_label(labels: "numpy.ndarray") -> "numpy.ndarray":

@@ -97,9 +97,14 @@ def tokens_in(dataset: "Dataset", num_tokens: int) -> Tensor:
     return torch.from_numpy(found)
 
 
-def train_used_rows(model: "PreTrainedModel", dataset: "Dataset") -> UsedRows:
-    """Put UsedRows in the place of the model's token embedding; build the optimizer afterwards."""
-    return replace_embedding(model, tokens_in(dataset, model.get_input_embeddings().num_embeddings))
+def train_used_rows(model: "PreTrainedModel", dataset: "Dataset") -> UsedRows | None:
+    """Put UsedRows in the place of the model's token embedding; build the optimizer afterwards. None where that would
+    change what the model computes: its embedding does more than look rows up (mBART scales them), or it has a decoder,
+    which is given tokens that are not in the data."""
+    embedding = model.get_input_embeddings()
+    if type(embedding) is not nn.Embedding or model.config.is_encoder_decoder:
+        return None
+    return replace_embedding(model, tokens_in(dataset, embedding.num_embeddings))
 
 
 def replace_embedding(model: "PreTrainedModel", used: Tensor) -> UsedRows:

@@ -2,6 +2,7 @@
 
 import functools
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -144,10 +145,11 @@ def test_a_recording_that_fails(models):  # noqa: F811
         do(step, 8, 0.1)
 
 
+@pytest.mark.parametrize("hidden", [False, True])
 @pytest.mark.parametrize("fails_at", [0, 1])
-def test_out_of_memory_while_recording(models, monkeypatch, fails_at):  # noqa: F811
+def test_out_of_memory_while_recording(models, monkeypatch, fails_at, hidden):  # noqa: F811
     """What is recorded is given up, and the step done as it is, with the masks that it would have had; not in parts.
-    Only memory that ends once more takes parts."""
+    Only memory that ends once more takes parts. `hidden`: behind another error, with which a recording ends then."""
     folder, said, states = models("bert"), [], []
     steps = steps_of(folder, 160, (8,))
     wanted, weights = trained(folder, steps, eager)
@@ -161,7 +163,11 @@ def test_out_of_memory_while_recording(models, monkeypatch, fails_at):  # noqa: 
                 return super().__call__(step)
             with monkeypatch.context() as patch:  # masks are drawn and gradients there
                 patch.setattr(torch.nn.utils, "clip_grad_norm_", out_of_memory)
-                return step()
+                try:
+                    return step()
+                finally:
+                    if hidden:
+                        raise RuntimeError("CUDA error: the recording is invalid")
 
     def wrap(one):
         do, release = replay_steps(one, CPU, said.append, Full(), lambda: nullcontext([]))
@@ -199,6 +205,19 @@ def test_out_of_memory_after_a_recording_that_failed():
         do([Batch(ids, ids, None, torch.zeros(number, dtype=torch.long), 5 * number)], number, 0.1)
     assert state.split == 2
     assert ["no longer recorded" in said[0], "smaller parts" in said[1], len(said)] == [True, True, 2]
+
+
+def test_only_the_look_at_a_mask_is_no_wait():
+    from transformers import masking_utils
+
+    from pairft.capture import is_look_at_mask
+
+    file = masking_utils.__file__
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    looks = [n for n, line in enumerate(lines, 1) if "padding_mask is None or padding_mask.all()" in line]
+    others = [n for n, line in enumerate(lines, 1) if "mask = torch.where(mask," in line]  # copies a number, in 5.17
+    assert looks and all(is_look_at_mask(file, n) for n in looks)
+    assert others and not any(is_look_at_mask(file, n) for n in others)
 
 
 def test_shapes_beyond_the_limit_are_not_recorded(models, monkeypatch):  # noqa: F811

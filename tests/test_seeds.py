@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_a_collapsed_run_is_named(go, tmp_path, capsys, tiny_model, pairs_folder
     assert shown.err.count("predicts the same for every row") == len(one_class)
 
 
+def test_one_row_says_nothing_of_a_collapse(go, tmp_path, capsys, pairs_folder):
+    shutil.copytree(pairs_folder, tmp_path / "pairs")
+    file = tmp_path / "pairs" / "validation.jsonl"
+    file.write_text(file.read_text().splitlines(keepends=True)[0])
+    assert go("--data", tmp_path / "pairs", "--max-steps", 1, "--run-name", "a") == 0
+    assert "predicts the same" not in capsys.readouterr().err
+    assert json.loads((tmp_path / "runs" / "a" / "results.json").read_text())["last"]["collapsed"] is False
+
+
 def test_stopped_seeds_go_on(go, tmp_path, tiny_model, pairs_folder, capsys):
     runs = tmp_path / "runs"
     flags = ["--max-steps", "300", "--lr", "1e-3", "--eval-every", "never"]
@@ -93,6 +103,32 @@ def test_stopped_seeds_go_on(go, tmp_path, tiny_model, pairs_folder, capsys):
     assert go(*flags, "--seeds", "5,6", "--run-name", "whole") == 0
     whole, killed = (json.loads((runs / name / "summary.json").read_text()) for name in ("whole", "killed"))
     assert whole == killed
+
+
+def test_a_seed_that_diverges_does_not_end_the_others(go, tmp_path, capsys, monkeypatch):
+    plain = seeds.one_seed
+    steep = lambda config, group, seed: replace(plain(config, group, seed), lr=1e30 if seed == 1 else 1e-3)  # noqa: E731
+    monkeypatch.setattr(seeds, "one_seed", steep)
+    assert go("--seeds", "1,2", "--max-steps", 4, "--run-name", "a") == 3
+    shown, group = capsys.readouterr(), tmp_path / "runs" / "a"
+    summary = json.loads((group / "summary.json").read_text())
+    assert (summary["seeds"], summary["diverged"]) == ([2], [1])
+    assert "the training diverged" in shown.err and "go on with all seeds" not in shown.err
+    assert "diverged, and not counted: 1" in shown.out
+    assert go("--seeds", "1", "--max-steps", 4, "--run-name", "b") == 3
+    assert not (tmp_path / "runs" / "b" / "summary.json").exists()
+
+
+def test_all_seeds_have_the_same_data(go, tmp_path, capsys, pairs_folder):
+    shutil.copytree(pairs_folder, tmp_path / "pairs")
+    assert go("--data", tmp_path / "pairs", "--seeds", "1,2", "--max-steps", 2, "--run-name", "a") == 0
+    (tmp_path / "runs" / "a" / "summary.json").unlink()
+    shutil.rmtree(tmp_path / "runs" / "a" / "seed-2")
+    file = tmp_path / "pairs" / "train.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:40]))
+    assert go("--data", tmp_path / "pairs", "--resume", "--run-name", "a") == 2
+    assert "the train part of the data has changed" in capsys.readouterr().err
+    assert not (tmp_path / "runs" / "a" / "seed-2").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 import pytest
-from conftest import ROOT, some_pairs, write_rows
+from conftest import ROOT, some_pairs, write_rows, write_tiny_model
 
 from pairft import data, tokens
 from pairft.config import Config
@@ -218,3 +218,12 @@ def test_a_second_process_tokenises_nothing(tiny_model, tmp_path):
     third = train(["--model", tiny_model, "--run-name", "c", "--max-length", 16], ["--model", cased, "--run-name", "d"])
     assert len({name for name in third if name.endswith(".arrow")} - arrow) == 6  # three tokenised twice
     assert {name: third[name] for name in arrow} == {name: first[name] for name in arrow}
+
+
+def test_a_token_beyond_the_embedding_is_named(go, tmp_path, capsys):
+    encoder = write_tiny_model(tmp_path / "small", vocab_size=100)
+    for flags in ((), ("--preset", "trainer")):
+        assert go("--model", encoder, "--run-name", "a", *flags) == 2
+        message = capsys.readouterr().err
+        assert f"--model {encoder}: its tokenizer makes the token id" in message and "100 rows" in message
+    assert not (tmp_path / "runs").exists()

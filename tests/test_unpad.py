@@ -16,6 +16,7 @@ from pairft.dropout import keep_mask
 from pairft.tokens import first_position
 
 CPU = torch.device("cpu")
+QKV = ("attention.self.query", "attention.self.key", "attention.self.value")
 ARCHITECTURES = ["bert", "roberta", "distilbert", "electra", "albert", "modernbert", "modernbert mean"]
 
 
@@ -95,23 +96,32 @@ def test_a_pair_is_not_seen_by_the_others(models, name):
     assert same == [True, True, False, True, True, True, True]
 
 
-def test_the_last_layer_computes_first_tokens_alone(models):
-    model = classifier(models("bert"))
-    rows, padded = batch_for(models("bert"))
-    packed, _ = unpad.prepare(model, padded, rows, 0)
+ALBERT = "encoder.albert_layer_groups.0.albert_layers.1."
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "feed_forward", "projections"),
+    [
+        *((name, "encoder.layer.1.", "intermediate", QKV) for name in ("bert", "roberta", "electra")),
+        ("distilbert", "transformer.layer.1.", "ffn", ("attention.q_lin", "attention.k_lin", "attention.v_lin")),
+        ("albert", ALBERT, "ffn", ("attention.query", "attention.key", "attention.value")),
+        ("modernbert", "layers.2.", "mlp", ()),
+    ],
+)
+def test_the_last_layer_computes_first_tokens_alone(models, name, layer, feed_forward, projections):
+    model = classifier(models(name))
+    rows, padded = batch_for(models(name))
+    packed, _ = unpad.prepare(model, padded, rows, first_position(model.config))
     batch = packed(rows)
-    seen = {}
-    for name in ("0.intermediate", "1.intermediate", "1.attention.self.query", "1.attention.self.key"):
-        unpad.submodule(model.bert.encoder.layer, name).register_forward_hook(
-            lambda _, args, __, name=name: seen.update({name: args[0].shape[:2].numel()})
+    seen = {part: [] for part in (feed_forward, *projections)}
+    for part, computed in seen.items():
+        unpad.submodule(model.base_model, layer + part).register_forward_hook(
+            lambda _, args, __, computed=computed: computed.append(args[0].shape[:2].numel())
         )
     model(**batch.inputs())
-    assert seen == {
-        "0.intermediate": batch.num_tokens,
-        "1.intermediate": 7,
-        "1.attention.self.query": 1,  # attend_from_firsts reads its weights
-        "1.attention.self.key": 1,
-    }
+    before = [batch.num_tokens] * 2 if name == "albert" else []  # which goes through this layer three times
+    assert seen.pop(feed_forward) == [*before, 7]
+    assert all(computed == [*before, 1] for computed in seen.values())  # attend_from_firsts reads their weights
 
 
 def test_a_model_that_differs_stays_padded_and_says_so(models, monkeypatch):

@@ -4,7 +4,7 @@ import datasets
 import pytest
 import torch
 from torch.nn import functional as F
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from pairft.optim import build_optimizer
 from pairft.vocabulary import UsedRows, tokens_in, train_used_rows
@@ -69,6 +69,25 @@ def test_the_whole_embedding_goes_in_and_comes_out(tiny_model):
     assert rows.weight[:, 0].tolist() == [0, 2 * 32, 5 * 32, 7 * 32, 9 * 32]
     names = [name for name, _ in model.named_parameters()]
     assert "bert.embeddings.word_embeddings.weight" in names
+
+
+def test_an_embedding_that_does_more_than_look_up_is_left_alone(tiny_model):
+    class Scaled(torch.nn.Embedding):
+        def forward(self, input):
+            return 3 * super().forward(input)
+
+    model = classifier(tiny_model)
+    model.set_input_embeddings(Scaled(*model.get_input_embeddings().weight.shape))
+    assert train_used_rows(model, training_data()) is None
+    assert type(model.get_input_embeddings()) is Scaled
+
+
+def test_a_decoder_is_left_alone():
+    """It begins with a token that is in no row of the data."""
+    config = AutoConfig.for_model("t5", vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
+    model = AutoModelForSequenceClassification.from_config(config)
+    assert train_used_rows(model, training_data()) is None
+    assert type(model.get_input_embeddings()) is torch.nn.Embedding
 
 
 def test_tokens_in_reads_every_chunk():
