@@ -29,6 +29,8 @@ def compare(repeats: int, job: int | None = None) -> dict[str, Any]:
             return found
 
         ceilings = run("ceilings", 0)
+        if "failed" in ceilings:
+            raise SystemExit(ceilings["failed"])
         jobs = []
         for batch_size in BATCH_SIZES if job is None else BATCH_SIZES[job - 1 : job]:
             sides: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}

@@ -33,7 +33,8 @@ ROWS = (
     ("start_up", "command to the end of the first step, s", "{:.2f}"),
     ("train_examples_per_second", "training, examples/s", "{:.2f}"),
     ("step_ms", "a step, ms", "{:.0f}"),
-    ("eval_examples_per_second", "evaluation, examples/s", "{:.1f}"),
+    ("eval_examples_per_second", "evaluation, scores and all, examples/s", "{:.1f}"),
+    ("late_imports", "imports at the first evaluation, s", "{:.1f}"),
     ("padding", "of the computed tokens, padding", "{:.3f}"),
     ("peak_mib", "peak memory, MiB", "{:.0f}"),
     ("accuracy", "validation accuracy at the end", "{:.4f}"),
@@ -47,7 +48,7 @@ class Job:
 
     encoder: str
     batch_size: int
-    max_steps: int
+    max_steps: int  # unless --epochs says otherwise
 
 
 JOBS = (Job("minilm", 8, 60), Job("minilm", 32, 20), Job("bert-base", 8, 24))
@@ -120,7 +121,7 @@ def run_job(
                 measured.append(found)
                 print(f"{stem}: {found['whole']:.1f} s", file=sys.stderr, flush=True)
     floor = {"operations": operations(str(model), data, job.batch_size), "rate": matrix_rate()}
-    return {"job": {**asdict(job), "data": data.name}, "floor": floor, "sides": sides}
+    return {"job": {**asdict(job), "amount": " ".join(amount), "data": data.name}, "floor": floor, "sides": sides}
 
 
 def main() -> None:
@@ -162,8 +163,17 @@ def finish(found: dict[str, Any], repeats: int, table: Callable[[dict[str, Any]]
         file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def ratio(theirs: list[float], ours: list[float]) -> str:
+    """The median over runs made in turn, and between which it lies; empty where there is nothing to divide by."""
+    if not all(theirs):
+        return ""
+    found = sorted(b / a for a, b in zip(theirs, ours, strict=True))
+    spread = f" ({found[0]:.2f} to {found[-1]:.2f})" if f"{found[0]:.2f}" != f"{found[-1]:.2f}" else ""
+    return f"{statistics.median(found):.2f}{spread}"
+
+
 def table(content: dict[str, Any]) -> str:
-    """The figures for people, as Markdown: medians; ratios are medians over runs made in turn, against Trainer."""
+    """The figures for people, as Markdown: medians, and ratios to Trainer."""
     lines = []
     for done in content["jobs"]:
         job, sides, floor = done["job"], done["sides"], done["floor"]
@@ -172,9 +182,7 @@ def table(content: dict[str, Any]) -> str:
         for key, name, shape in ROWS:
             values = {side: [found[key] for found in sides[side]] for side in sides}
             cells = [shape.format(statistics.median(values[side])) for side in sides]
-            pairs = zip(values["Trainer"], values["pairft"], strict=True)
-            ratio = statistics.median(b / a if a else 1.0 for a, b in pairs)
-            lines.append(f"| {name} | {' | '.join(cells)} | {ratio:.2f} |")
+            lines.append(f"| {name} | {' | '.join(cells)} | {ratio(values['Trainer'], values['pairft'])} |")
         least = 1000 * floor["operations"] / floor["rate"]
         steps = {side: statistics.median(found["step_ms"] for found in sides[side]) for side in sides}
         over = " | ".join(f"{steps[side] / least:.2f}" for side in sides)

@@ -172,7 +172,6 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
     def evaluate(state: TrainState) -> None:
         evaluation.run_model(model, validation, collate, where, amp_dtype)
 
-    clock.notes.append(how)
     clock.begin()
     loop.fit(
         state,
@@ -185,6 +184,10 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
         save=lambda state: None,
         stop_asked=lambda: False,
     )
+    clock.notes.append(how)
+    if args.side == COMPILED:
+        breaks = sum(torch._dynamo.utils.counters["graph_break"].values())
+        clock.notes.append(f"{breaks} breaks of the graph")
     return clock.end()
 
 
@@ -243,7 +246,10 @@ def ceilings() -> dict[str, Any]:
         return sorted(found[5:])[10]
 
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    try:
+        driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        driver = "unknown"
     return {
         "bytes_per_second": 2 * source.nbytes / seconds(lambda: target.copy_(source)),
         "rate": 2 * 8192**3 / seconds(lambda: a @ b),

@@ -1,5 +1,6 @@
 """The same job by train.py: one process of compare_trainer.py. Only the clock is added, around the parts that train.py
-imports, so that the first step's end and the time of an evaluation can be told."""
+imports, so that the first step's end and the time of an evaluation can be told. The modules of the metrics, imported at
+the first evaluation, have a figure of their own: Trainer's script imports them at its start."""
 
 import gc
 import json
@@ -12,15 +13,17 @@ import train
 
 output, *flags = sys.argv[1:]
 first_step_ended: list[float] = []
-evaluations: list[tuple[int, float]] = []  # rows, seconds
+evaluations: list[tuple[int, float]] = []  # rows, seconds; the model's pass, and the scores
+late_imports: list[float] = []  # seconds
 
 
 def train_with_clock(*args):
-    """train.train, with a clock around update and run_model. It begins as train.train does, collector off and all."""
+    """train.train, with a clock around update, run_model and score. It begins as train.train does, collector off and
+    all."""
     gc.disable()
     from pairft import evaluation, step
 
-    update, run_model = step.update, evaluation.run_model
+    update, run_model, score = step.update, evaluation.run_model, evaluation.score
 
     def first(*args, **kwargs):
         result = update(*args, **kwargs)
@@ -34,7 +37,17 @@ def train_with_clock(*args):
         evaluations.append((len(dataset), time.perf_counter() - began))
         return result
 
-    step.update, evaluation.run_model = first, timed
+    def scored(*args, **kwargs):
+        began = time.perf_counter()
+        import pairft.metrics  # noqa: F401
+
+        ready = time.perf_counter()
+        late_imports.append(ready - began)
+        result = score(*args, **kwargs)
+        evaluations.append((0, time.perf_counter() - ready))
+        return result
+
+    step.update, evaluation.run_model, evaluation.score = first, timed, scored
     return plain_train(*args)
 
 
@@ -52,6 +65,7 @@ results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
 rows, seconds = map(sum, zip(*evaluations, strict=True))
 measured = {
     "first_step_ended": first_step_ended[0],
+    "late_imports": sum(late_imports),
     "padding": sum(padding) / len(padding),
     "steps": results["train"]["steps"],
     "train_seconds": results["train"]["seconds"],

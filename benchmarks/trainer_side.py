@@ -91,16 +91,15 @@ trainer = Trainer(
 trainer.train()
 trainer.save_model(f"{args.folder}/last")
 evaluations = [line for line in trainer.state.log_history if "eval_loss" in line]
-if not evaluations:
-    evaluations = [trainer.evaluate()]
-evaluating = sum(line["eval_runtime"] for line in evaluations)
+evaluating = sum(line["eval_runtime"] for line in evaluations)  # the scores among it
 summary = next(line for line in reversed(trainer.state.log_history) if "train_runtime" in line)
-seconds = summary["train_runtime"] - (evaluating if summary["train_runtime"] > evaluating else 0)
+seconds = summary["train_runtime"] - evaluating
 examples = min(trainer.state.global_step * args.batch_size, round(summary["epoch"] * len(tokenised["train"])))
 with Path(args.output).open("w", encoding="utf-8") as file:
     json.dump(
         {
             "first_step_ended": first.ended,
+            "late_imports": 0.0,
             "padding": 1 - sum(real) / sum(slots),
             "steps": trainer.state.global_step,
             "train_seconds": seconds,

@@ -6,6 +6,8 @@ for attention functions, and forward hooks on the submodules that the table belo
 flash attention, rows are filled up to few distinct sizes (shapes.py), and the last layer has keys and values.
 """
 
+import logging
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +174,9 @@ def install(model: "PreTrainedModel", hooks: list[RemovableHandle], jagged: bool
     """Set the attention and register the hooks, which are added to `hooks`."""
     from transformers import AttentionInterface
 
+    if jagged:  # torch's words to its own developers at the first nested tensor
+        logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", message="The PyTorch API of nested tensors is in prototype stage")
     AttentionInterface.register(ATTENTION, attend)
     model.set_attn_implementation(ATTENTION)
     config, row = model.config, LAST_LAYERS[model.config.model_type]

@@ -226,4 +226,4 @@ def test_a_token_beyond_the_embedding_is_named(go, tmp_path, capsys):
         assert go("--model", encoder, "--run-name", "a", *flags) == 2
         message = capsys.readouterr().err
         assert f"--model {encoder}: its tokenizer makes the token id" in message and "100 rows" in message
-    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "runs" / "a").exists()
