@@ -1,9 +1,11 @@
-"""Recipes held against each other: groups of runs that `train.py --seeds` made, and what their last models score on the
-test part, which is looked at here for the first time.
+"""Recipes held against each other: groups of runs that `train.py --seeds` made, and, with --test, what their last models
+score on the test part, which is looked at here for the first time.
 
     python train.py --seeds 1,2,3,4,5 --run-name trainer --preset trainer …
     python train.py --seeds 1,2,3,4,5 --run-name default …
     python benchmarks/recipes.py --test TEST.parquet --json FILE runs/trainer runs/default
+
+Groups of an earlier call stay in FILE.
 """
 
 import argparse
@@ -37,18 +39,19 @@ def test_scores(model: Path, test: Path) -> dict[str, float]:
     return compute(("accuracy", "f1"), numpy.array([names.index(answer) for answer in answers]), wanted, len(names))
 
 
-def result_of(group: Path, test: Path) -> dict[str, Any]:
-    """A group's summary.json, its settings, and the spread of its last models' scores on the test part."""
+def result_of(group: Path, test: Path | None) -> dict[str, Any]:
+    """A group's summary.json, its settings, and the spread of its last models' scores on the test part, if given."""
     from pairft.flags import read_file
     from pairft.seeds import spread
 
     summary = json.loads((group / "summary.json").read_text(encoding="utf-8"))
     config = read_file(group / "config.yaml")
-    scores = [test_scores(group / f"seed-{seed}" / "last", test) for seed in summary["seeds"]]
+    scores = [test_scores(group / f"seed-{seed}" / "last", test) for seed in summary["seeds"]] if test else []
     return {
+        "date": time.strftime("%Y-%m-%d"),
         "settings": {"preset": config["preset"], **{name: config[name] for name in SETTINGS}},
         "summary": summary,
-        "test": {name: spread([score[name] for score in scores]) for name in scores[0]},
+        "test": {name: spread([score[name] for score in scores]) for name in scores[0]} if scores else None,
     }
 
 
@@ -66,7 +69,7 @@ def table(content: dict[str, Any]) -> str:
             f"{last['f1']['min']:.4f} to {last['f1']['max']:.4f}",
             "{:.4f} to {:.4f}".format(*last["f1"]["interval"]),
             f"{best['f1']['mean']:.4f} ± {best['f1']['sd']:.4f}",
-            *(f"{test[metric]['mean']:.4f} ± {test[metric]['sd']:.4f}" for metric in ("accuracy", "f1")),
+            *(f"{test[name]['mean']:.4f} ± {test[name]['sd']:.4f}" if test else "" for name in ("accuracy", "f1")),
         ]
         settings = ", ".join(f"{key} {value}" for key, value in group["settings"].items() if value is not None)
         lines.append(f"| {name}: {settings} | {' | '.join(cells)} |")
@@ -74,17 +77,18 @@ def table(content: dict[str, Any]) -> str:
     seeds = ", ".join(map(str, some["seeds"]))
     collapsed = {name: group["summary"]["collapsed"] for name, group in content["groups"].items()}
     none = "no run predicted one class" if not any(collapsed.values()) else f"one class predicted: {collapsed}"
-    return "\n".join([*lines, "", f"Mean ± standard deviation over the seeds {seeds}; {none}. {content['date']}.", ""])
+    dates = ", ".join(f"{name} {group['date']}" for name, group in content["groups"].items())
+    return "\n".join([*lines, "", f"Mean ± standard deviation over the seeds {seeds}; {none}. {dates}.", ""])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("groups", nargs="+", type=Path, help="folders with a summary.json")
-    parser.add_argument("--test", required=True, type=Path, help="parquet file with labels")
+    parser.add_argument("--test", type=Path, help="parquet file with labels")
     parser.add_argument("--json", required=True, type=Path)
     args = parser.parse_args()
-    groups = {group.name: result_of(group, args.test) for group in args.groups}
-    content = {"date": time.strftime("%Y-%m-%d"), "test": args.test.name, "groups": groups}
+    content = json.loads(args.json.read_text(encoding="utf-8")) if args.json.exists() else {"groups": {}}
+    content["groups"].update({group.name: result_of(group, args.test) for group in args.groups})
     args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(table(content))
 

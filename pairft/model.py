@@ -23,6 +23,7 @@ SIDECAR = "pairft.json"  # in a model folder: what predict needs beyond what tra
 # What transformers raises for files that are missing, broken or of an architecture that it doesn't know.
 LOAD_ERRORS: tuple[type[Exception], ...] = (
     *(OSError, ValueError, RuntimeError, KeyError, ImportError, EOFError),
+    TypeError,  # up to transformers 5.17 at least, for a config.json that is a list
     pickle.UnpicklingError,  # old weights may be a pickle, of which transformers takes nothing but tensors
 )
 
