@@ -1,5 +1,8 @@
 """Training the rows of the embedding that occur equals training all of them."""
 
+import gc
+import weakref
+
 import datasets
 import pytest
 import torch
@@ -104,3 +107,18 @@ def test_a_gradient_is_that_of_its_own_step_alone():
     rows(torch.tensor([1])).sum().backward()
     assert rows.weight.grad is not None
     assert rows.weight.grad.tolist() == [[0, 0], [2, 2], [1, 1]]
+
+
+def test_a_training_that_is_over_leaves_memory_at_once(tiny_model):
+    """No cycle of optimizer and hook, which would keep the weights beside those of the next seed's run."""
+    model = classifier(tiny_model)
+    optimizer = build_optimizer(model, 0.1, train_used_rows(model, training_data()))
+    steps(model, optimizer, 1)
+    there = weakref.ref(optimizer)
+    gc.collect()
+    gc.disable()
+    try:
+        del optimizer
+        assert there() is None
+    finally:
+        gc.enable()
