@@ -69,7 +69,8 @@ class Record:
         """The line of the steps since the last one; a new window begins."""
         window, epoch, norm = state.window, state.epoch(self.num_rows), float(grad_norm)
         counted = window.examples - int(window.lost)
-        loss, speed = float(window.loss_sum) / counted if counted else math.nan, window.examples / window.seconds
+        loss = float(window.loss_sum / counted) if counted else math.nan  # in float32, as cross entropy's own mean
+        speed = window.examples / window.seconds
         line = {
             "split": "train", "step": state.step, "epoch": epoch, "loss": loss, "lr": lr,
             "grad_norm": norm, "examples_per_second": speed,
