@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 TOKENS_VERSION = 1  # part of the cache's key: raise it when the tokens made from the same rows change
+NO_LIMIT = 2**31 - 1  # of a model that states none, such as XLNet and T5, which count positions from token to token
 UNLABELLED = -100  # class id of a row without a label, as cross entropy has it; in a regression it is NaN
 # Their position ids start behind the padding's id, so that the first pad_token_id + 1 positions are never used.
 OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod")
@@ -27,20 +28,24 @@ def first_position(config: "PretrainedConfig") -> int:
 
 def length_limit(tokenizer: "PreTrainedTokenizerFast", config: "PretrainedConfig") -> int:
     """Tokens that the model takes at most."""
-    positions = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    return min(int(tokenizer.model_max_length), int(positions) - first_position(config))
+    positions = getattr(config, "max_position_embeddings", None) or -1
+    by_model = positions - first_position(config) if positions > 0 else NO_LIMIT
+    return min(int(tokenizer.model_max_length), int(by_model), NO_LIMIT)
 
 
-def checked_length(asked: int | None, tokenizer: "PreTrainedTokenizerFast", config: "PretrainedConfig") -> int:
-    """--max-length, or the model's limit; UserError beyond the limit or where no word would fit."""
+def checked_length(
+    asked: int | None, tokenizer: "PreTrainedTokenizerFast", config: "PretrainedConfig", sentences: int
+) -> int:
+    """--max-length, or the model's limit; UserError beyond the limit or where not a word of each of a row's `sentences`
+    would fit."""
     limit = length_limit(tokenizer, config)
-    special = tokenizer.num_special_tokens_to_add(pair=True)
+    special = tokenizer.num_special_tokens_to_add(pair=sentences == 2)
     if asked is None:
         return limit
-    if not special + 2 <= asked <= limit:
+    if not special + sentences <= asked <= limit:
         raise UserError(
-            f"--max-length is {asked}, but this model takes {special + 2} (a token of each sentence and {special} "
-            f"special ones) to {limit} tokens"
+            f"--max-length is {asked}, but this model takes {special + sentences} (a token of each sentence and "
+            f"{special} special ones) to {limit} tokens"
         )
     return asked
 
