@@ -123,9 +123,10 @@ def parse_value(name: str, value: Any) -> Any:
             return tuple(column.strip() for column in columns)
         wanted = "column names, comma-separated"
     elif name == "seeds":
+        parts = text.split(",") if isinstance(text, str) else [value] if number else value
         try:
-            return tuple(int(part) for part in (text.split(",") if isinstance(text, str) else [*value]))
-        except (ValueError, TypeError):
+            return tuple(parse_value("seed", part) for part in parts)
+        except (UserError, TypeError):
             wanted = "whole numbers, comma-separated, for example 1,2,3"
     elif kind == Interval and text in ("epoch", "never"):
         return text
