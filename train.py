@@ -7,11 +7,11 @@ pairft/loop.py; one update of the weights is `update` in pairft/step.py.
 import functools
 import gc
 import os
-import shutil
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pairft import config as settings
 from pairft import flags, folders, hub, run, seeds
 from pairft.config import Config
 from pairft.errors import EXIT_DIVERGED, EXIT_STOPPED, EXIT_USER, USER_ERRNOS, Diverged, UserError
+from pairft.signals import StopRequest
 from pairft.tasks import TASKS, metrics_of
 
 
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config, folder = understand(argv)
         if config is None:
             return 0
-        return train(config, folder, argv) if config.seeds is None else train_seeds(config, folder, argv)
+        return train(config, folder, argv) if config.seeds is None else seeds.train_all(config, folder, argv, train)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_USER
@@ -65,41 +66,9 @@ def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
     return hub.settle(config, given, TASKS[config.task].glue_config), folder
 
 
-def train_seeds(config: Config, group: Path | None, argv: Sequence[str]) -> int:
-    """One training per seed, one after the other, and their summary.json; what is finished in `group` stays."""
-    assert config.seeds is not None
-    begun = group is not None
-    group = group or run.create(config, run.manifest(argv, {}))
-    _lock = folders.lock(group)  # until this function ends
-    diverged = []
-    for seed in config.seeds:
-        one = seeds.one_seed(config, group, seed)
-        folder = group / f"seed-{seed}"
-        if run.is_finished(folder):
-            continue
-        try:
-            earlier = next(iter(sorted(group.glob("seed-*"))), None)
-            code = train(one, folder if folder.exists() else None, argv, like=earlier)
-        except UserError:
-            if not begun and not any(group.glob("seed-*")):  # a mistake found before anything was trained
-                shutil.rmtree(group)
-            raise
-        if code == EXIT_DIVERGED:
-            diverged.append(seed)
-        elif code:
-            sys.stderr.write(f"go on with all seeds: {run.resume_command(group)}\n")
-            return code
-    finished = [seed for seed in config.seeds if seed not in diverged]
-    if finished:
-        summary = seeds.summarise(group, finished, diverged)
-        run.write_json(group / "summary.json", summary)
-        print(seeds.table(summary))
-    return EXIT_DIVERGED if diverged else 0
-
-
-def train(config: Config, folder: Path | None, argv: Sequence[str], like: Path | None = None) -> int:
-    """One training, from sentences to results.json; in a new folder, or on from the checkpoint in `folder`. On the same
-    data as the run in `like`, if there is one."""
+def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds.Group | None = None) -> int:
+    """One training, from sentences to results.json; in a new folder, or on from the checkpoint in `folder`. The exit
+    code. `group`: what it is one of, with --seeds."""
     # The heavy imports begin here, so that --help and a mistyped flag answer at once. While modules load there is no
     # garbage to collect, and looking for it takes a quarter of the start-up.
     gc.disable()
@@ -113,7 +82,6 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], like: Path |
     from pairft.loop import Schedule, fit
     from pairft.record import Record, table
     from pairft.saving import Saver
-    from pairft.signals import StopRequest
     from pairft.state import TrainState, new_window
     from pairft.step import update
 
@@ -126,7 +94,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], like: Path |
     where, amp_dtype = device.choose(config)
     pairs = data.load(config)
     tokenizer, model_config = model.load_tokenizer(config.model)
-    max_length = tokens.checked_length(config.max_length, tokenizer, model_config)
+    max_length = tokens.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
     splits = tokens.tokenise(pairs, tokenizer, max_length)
     collate = batches.collate_for(tokenizer, where)
     as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
@@ -158,8 +126,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], like: Path |
     columns = (*pairs.text_columns, pairs.label_column)
     prints = {name: data.fingerprint(part, columns) for name, part in pairs.splits.items()}
     changed, start = "", "from step 0"
-    begun = folder or like
-    if begun is not None:
+    begun = folder or (group and group.earlier)
+    if begun:
         changed = run.check_same(begun, prints, torch.get_num_threads())
     if folder is not None:
         found = checkpoint.restore(folder / "checkpoints", folder / "best", state, run.say)
@@ -178,10 +146,11 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], like: Path |
 
     # ---- the run's folder --------------------------------------------------------------------------------------------
     written = settings.to_yaml(config)
-    needed = checkpoint.bytes_needed(state)
+    needed = checkpoint.bytes_needed(state, group.left if group else 1)
+    runs = group.folder if group else Path(config.runs_dir).expanduser()
     if folder is None:
-        folders.check_space(Path(config.runs_dir).expanduser(), needed)
-        folder = run.create(config, run.manifest(argv, prints, torch.get_num_threads()))
+        folders.check_space(runs, needed)
+        folder = run.create(config, run.manifest(argv, prints, torch.get_num_threads()), runs)
         _lock = folders.lock(folder)
     else:
         folders.check_space(folder, needed, held=folders.bytes_in(folder))
@@ -238,7 +207,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], like: Path |
     if where.type == "cuda" and config.capture == "auto" and not config.deterministic:
         one_update, release = replay_steps(one_update, where, record.say)
     try:
-        with StopRequest() as stop, saver:
+        with nullcontext(group.stop) if group else StopRequest() as stop, saver:
             if state.step < total_steps:
                 fit(
                     state,
@@ -251,6 +220,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], like: Path |
                     save=save,
                     stop_asked=stop.asked,
                 )
+            elif state.last is None or state.last["step"] < state.step:  # shortened to where it was stopped
+                evaluate(state)
     except Diverged as error:
         record.close()
         rows_of_it = batches.rows_of_step(num_rows, config.seed, config.batch_size * config.accumulate, error.step)
@@ -291,7 +262,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], like: Path |
     run.write_json(folder / "results.json", results)
     record.close()
     print(table(evaluations, state.best["step"]))
-    print(f"best: {folder / 'best'}  (tensorboard --logdir {config.runs_dir} shows the run)")
+    print(f"best: {folder / 'best'}  (tensorboard --logdir {runs} shows the run)")
     return 0
 
 

@@ -106,12 +106,13 @@ def begin(checkpoints: Path, best: Path, logs: Sequence[Path], state: TrainState
     return finish
 
 
-def bytes_needed(state: TrainState) -> int:
-    """What a run may need on the disk: the kept checkpoints, the one being written, the model folders that these and
-    best/ may hold, and last/."""
+def bytes_needed(state: TrainState, runs: int = 1) -> int:
+    """What so many runs, one after the other, may need on the disk: of each the kept checkpoints, the model folders
+    that these and best/ may hold, and last/; and the checkpoint being written."""
     weights = sum(tensor.nbytes for tensor in state.model.state_dict().values())
     moments = 2 * sum(parameter.nbytes for parameter in state.model.parameters() if parameter.requires_grad)
-    return int((KEPT + 1) * (weights + moments) + (KEPT + 3) * weights)
+    one = weights + moments + weights
+    return int(runs * (KEPT * one + 2 * weights) + one)
 
 
 def restore(checkpoints: Path, best: Path, state: TrainState, say: Callable[[str], None]) -> bool:

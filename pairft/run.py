@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -31,29 +30,28 @@ def check_new(config: Config) -> None:
         raise UserError(f"can't write to --runs-dir {runs}: {error.strerror}; choose another") from None
 
 
-def create(config: Config, manifest: dict[str, Any]) -> Path:
-    """Make the run's folder with config.yaml and manifest.json in it, all at once."""
-    runs = Path(config.runs_dir).expanduser()
+def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
+    """Make the run's folder in `runs`, with config.yaml and manifest.json in it, all at once."""
     model = config.model.rstrip("/").rsplit("/", 1)[-1]
     stem = config.run_name or f"{model}-{config.task}-{time.strftime('%Y%m%d-%H%M%S')}"
     part = runs / f".{stem}-{os.getpid()}.part"
-    part.mkdir()
-    (part / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-    (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    for number in range(1, 1000):
-        folder = runs / (stem if number == 1 else f"{stem}-{number}")
-        if config.run_name and folder.exists():
-            break
-        try:
-            os.rename(part, folder)  # fails where a folder that holds something has the name
-            return folder
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-            if config.run_name:
+    with folders.gone_on_error(part):
+        part.mkdir()
+        (part / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+        (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        for number in range(1, 1000):
+            folder = runs / (stem if number == 1 else f"{stem}-{number}")
+            if config.run_name and folder.exists():
                 break
-    shutil.rmtree(part)
-    raise UserError(f"the run {runs / stem} exists: choose another --run-name, or go on with --resume")
+            try:
+                os.rename(part, folder)  # fails where a folder that holds something has the name
+                return folder
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                if config.run_name:
+                    break
+        raise UserError(f"the run {runs / stem} exists: choose another --run-name, or go on with --resume")
 
 
 def find(runs: Path, name: str | None) -> Path:

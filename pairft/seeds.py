@@ -1,20 +1,68 @@
 """Several runs of one config that differ by their seed alone, and what they say together."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pairft import folders, run
 from pairft.config import Config
+from pairft.errors import EXIT_DIVERGED, EXIT_STOPPED, UserError
+from pairft.signals import StopRequest
 
 RESAMPLES = 9999
 CONFIDENCE = 0.95
 
 
-def one_seed(config: Config, group: Path, seed: int) -> Config:
-    """The config of one of the runs; its folder is `group`/seed-<seed>."""
-    return replace(config, seed=seed, seeds=None, runs_dir=str(group), run_name=f"seed-{seed}")
+@dataclass(frozen=True)
+class Group:
+    """What a run has to know of the runs that it is one of."""
+
+    folder: Path  # of them all
+    earlier: Path | None  # a run's, on whose data all are trained
+    left: int  # runs to be trained yet, this one counted
+    stop: StopRequest
+
+
+def train_all(config: Config, folder: Path | None, argv: Sequence[str], train: Callable[..., int]) -> int:
+    """One training per seed by `train` (train.py), one after the other, and their summary.json; what is finished in
+    `folder` stays. The exit code."""
+    assert config.seeds is not None
+    begun = folder is not None
+    folder = folder or run.create(config, run.manifest(argv, {}), Path(config.runs_dir).expanduser())
+    _lock = folders.lock(folder)  # until this function ends
+    places = {seed: folder / f"seed-{seed}" for seed in config.seeds}
+    left = [seed for seed in config.seeds if not run.is_finished(places[seed])]
+    diverged = []
+    with StopRequest() as stop:  # one for all: it may come where a run can't end any more, or between two
+        for number, seed in enumerate(left):
+            earlier = next(iter(sorted(folder.glob("seed-*"))), None)
+            group = Group(folder, earlier, len(left) - number, stop)
+            place = places[seed] if places[seed].exists() else None
+            try:
+                code = EXIT_STOPPED[stop.signal] if stop.signal else train(one_seed(config, seed), place, argv, group)
+            except (UserError, OSError):
+                if not begun and not any(folder.glob("seed-*")):  # a mistake found before anything was trained
+                    shutil.rmtree(folder)
+                raise
+            if code == EXIT_DIVERGED:
+                diverged.append(seed)
+            elif code:
+                run.say(f"go on with all seeds: {run.resume_command(folder)}")
+                return code
+    finished = [seed for seed in config.seeds if seed not in diverged]
+    if finished:
+        summary = summarise(folder, finished, diverged)
+        run.write_json(folder / "summary.json", summary)
+        print(table(summary))
+    return EXIT_DIVERGED if diverged else 0
+
+
+def one_seed(config: Config, seed: int) -> Config:
+    """The config of one of the runs, as if it were alone: a run of the same numbers can be made from it."""
+    return replace(config, seed=seed, seeds=None, run_name=f"seed-{seed}")
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

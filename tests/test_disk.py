@@ -32,6 +32,11 @@ def test_too_little_space_is_said_at_the_start(go, small_disk, capsys):
     message = capsys.readouterr().err
     assert "make room" in message and str(small_disk) in message
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
+    (small_disk / "filler").write_bytes(b"")
+    assert go(*FLAGS, "--runs-dir", small_disk, "--seeds", "1,2,3,4,5,6,7,8,9", "--run-name", "a") == 2
+    assert "make room" in capsys.readouterr().err  # for all of them, though the first would fit
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+    assert go(*FLAGS, "--runs-dir", small_disk, "--seeds", "1", "--run-name", "a") == 0
 
 
 def test_a_disk_that_fills_up_ends_the_run_with_the_checkpoint_before_kept(begin, small_disk, go):

@@ -104,6 +104,23 @@ def test_what_defines_a_run_may_not_change_on_resume_but_its_length_may(go, tmp_
     assert "epochs: 3" in (runs / "a" / "config.yaml").read_text()
 
 
+def test_a_run_that_is_cut_short_to_where_it_stopped_is_evaluated_there(go, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    for name, every in (("a", "never"), ("b", 5)):
+        flags = ("--max-steps", 8, "--eval-every", every, "--save-every", 7)
+        assert go(*FLAGS, *flags, "--run-name", f"whole-{name}") == 0
+        undone(runs / f"whole-{name}", runs / name, 7)
+        assert go("--resume", "--run-name", name, "--max-steps", 7) == 0
+        assert "from step 7\n" in capsys.readouterr().err
+        results = json.loads((runs / name / "results.json").read_text())
+        assert results["train"]["steps"] == results["last"]["step"] == 7
+        assert read_lines(runs / name, "validation")[-1]["f1"] == results["last"]["validation"]["f1"]
+        kept = load_file(runs / name / "checkpoints" / "step-00000007" / "model.safetensors")
+        weights = load_file(runs / name / "last" / "model.safetensors")
+        assert all(torch.equal(kept[key], weights[key]) for key in weights)
+        assert results["best"]["step"] in ((7,) if every == "never" else (5, 7))
+
+
 def test_random_states_come_back():
     import random
 

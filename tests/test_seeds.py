@@ -1,6 +1,8 @@
 """--seeds: each run equals the one that --seed alone makes, and the summary says what they say together."""
 
+import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -14,7 +16,8 @@ import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
-from pairft import predict, seeds
+import train
+from pairft import evaluation, model, predict, run, seeds
 
 FLAGS = ("--max-steps", 12, "--lr", "1e-3", "--eval-every", 6)
 
@@ -105,9 +108,70 @@ def test_stopped_seeds_go_on(go, tmp_path, tiny_model, pairs_folder, capsys):
     assert whole == killed
 
 
+def test_a_stop_at_the_very_end_of_a_seed_ends_them_all(go, tmp_path, capsys, monkeypatch):
+    scored = []
+
+    def stopped_while_scoring(*arguments):
+        scored.append(os.kill(os.getpid(), signal.SIGTERM))
+        return score(*arguments)
+
+    score = evaluation.score
+    monkeypatch.setattr(evaluation, "score", stopped_while_scoring)
+    assert go("--seeds", "1,2", "--max-steps", 2, "--run-name", "a") == 143
+    assert "go on with all seeds: python train.py --resume --run-name a" in capsys.readouterr().err
+    group = tmp_path / "runs" / "a"
+    assert (group / "seed-1" / "results.json").exists() and not (group / "seed-2").exists()
+    assert len(scored) == 1
+    monkeypatch.undo()
+    assert go("--resume", "--run-name", "a") == 0
+    assert json.loads((group / "summary.json").read_text())["seeds"] == [1, 2]
+
+
+def test_a_stop_while_a_later_seed_loads_says_how_to_go_on(go, tmp_path, capsys, monkeypatch):
+    load = model.load_model
+
+    def stopped_while_loading(*arguments):
+        if (tmp_path / "runs" / "a" / "seed-1").exists():
+            os.kill(os.getpid(), signal.SIGINT)
+        return load(*arguments)
+
+    monkeypatch.setattr(model, "load_model", stopped_while_loading)
+    assert go("--seeds", "1,2", "--max-steps", 3, "--run-name", "a") == 130
+    assert "go on with all seeds: python train.py --resume --run-name a" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert go("--resume", "--run-name", "a") == 0
+    assert go("--seeds", "1,2", "--max-steps", 3, "--run-name", "whole") == 0
+    whole, stopped = (json.loads((tmp_path / "runs" / name / "summary.json").read_text()) for name in ("whole", "a"))
+    assert whole == stopped
+
+
+def test_a_run_of_the_same_numbers_from_the_config_of_a_seed(go, tmp_path):
+    runs = tmp_path / "runs"
+    assert go("--seeds", "4,5", "--max-steps", 3, "--run-name", "group") == 0
+    config = runs / "group" / "seed-5" / "config.yaml"
+    assert train.main(["--config", str(config), "--run-name", "again"]) == 0
+    group, again = ((runs / name / "results.json") for name in ("group/seed-5", "again"))
+    assert json.loads(group.read_text())["last"] == json.loads(again.read_text())["last"]
+    assert (runs / "again" / "config.yaml").read_text() == config.read_text()
+
+
+def test_a_disk_that_fails_before_the_first_run_leaves_nothing_behind(go, tmp_path, capsys, monkeypatch):
+    create = run.create
+
+    def fail(config, manifest, runs):
+        if config.seeds is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(runs))
+        return create(config, manifest, runs)
+
+    monkeypatch.setattr(run, "create", fail)
+    assert go("--seeds", "1,2", "--max-steps", 1, "--run-name", "a") == 2
+    assert "No space left" in capsys.readouterr().err
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 def test_a_seed_that_diverges_does_not_end_the_others(go, tmp_path, capsys, monkeypatch):
     plain = seeds.one_seed
-    steep = lambda config, group, seed: replace(plain(config, group, seed), lr=1e30 if seed == 1 else 1e-3)  # noqa: E731
+    steep = lambda config, seed: replace(plain(config, seed), lr=1e30 if seed == 1 else 1e-3)  # noqa: E731
     monkeypatch.setattr(seeds, "one_seed", steep)
     assert go("--seeds", "1,2", "--max-steps", 4, "--run-name", "a") == 3
     shown, group = capsys.readouterr(), tmp_path / "runs" / "a"
