@@ -39,6 +39,13 @@ def test_too_little_space_is_said_at_the_start(go, small_disk, capsys):
     assert go(*FLAGS, "--runs-dir", small_disk, "--seeds", "1", "--run-name", "a") == 0
 
 
+def test_a_full_disk_keeps_nothing_of_several_seeds(go, small_disk, capsys):
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    assert go(*FLAGS, "--runs-dir", small_disk, "--seeds", "1,2", "--run-name", "a") == 2
+    assert "No space left" in capsys.readouterr().err
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
 def test_a_disk_that_fills_up_ends_the_run_with_the_checkpoint_before_kept(begin, small_disk, go):
     process = begin("--max-steps", 100000, "--save-every", 20, "--run-name", "a", runs=small_disk)
     checkpoints = small_disk / "a" / "checkpoints"
