@@ -18,14 +18,20 @@ from typing import Any
 from pairft import config as settings
 from pairft import flags, folders, hub, run, seeds
 from pairft.config import Config
-from pairft.errors import EXIT_DIVERGED, EXIT_STOPPED, EXIT_USER, USER_ERRNOS, Diverged, UserError
+from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, Diverged, UserError
+from pairft.output import unbreakable
 from pairft.signals import StopRequest
 from pairft.tasks import TASKS, metrics_of
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train as the command line says; the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    with unbreakable():
+        return run_as(sys.argv[1:] if argv is None else argv)
+
+
+def run_as(argv: Sequence[str]) -> int:
+    """The same; what is printed can't end it."""
     try:
         config, folder = understand(argv)
         if config is None:
@@ -41,26 +47,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {what}; make room, mend the place or choose another; --resume goes on with a run\n")
         return EXIT_USER
     except KeyboardInterrupt:  # before the training: there is nothing to save
-        return EXIT_STOPPED[signal.SIGINT]
+        return EXIT_SIGNAL + signal.SIGINT
     finally:
         gc.enable()
 
 
 def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
     """The settings, and the folder of the run to go on with. No settings where that run is finished."""
-    given = flags.read_flags(argv)
+    given = on_command_line = flags.read_flags(argv)
     if "config" in given:
         given = {**flags.read_file(given["config"]), **given}
     folder = None
     if given.get("resume"):
         folder = run.find(Path(given.get("runs_dir", "runs")).expanduser(), given.get("run_name"))
-        if run.is_finished(folder):
-            sys.stderr.write(f"{folder} is finished: nothing to do\n")
-            return None, folder
         recorded = flags.read_file(folder / "config.yaml")
         run.check_resumed(recorded, given, folder)
-        given = {**recorded, **given, "run_name": folder.name}
+        if run.is_finished(folder):
+            run.check_finished(folder, recorded, given)
+            return None, folder
+        given = {**run.with_new_length(recorded, given), **given, "run_name": folder.name}
     config = settings.resolve(given)
+    for line in settings.without_effect(on_command_line, config):
+        run.say(line)
     if folder is None:
         run.check_new(config)
     return hub.settle(config, given, TASKS[config.task].glue_config), folder
@@ -92,6 +100,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     # ---- from sentences to tokens ------------------------------------------------------------------------------------
     device.keep_memory()
     where, amp_dtype = device.choose(config)
+    for line in settings.without_effect(flags.read_flags(argv), config, where.type):
+        run.say(line)
     pairs = data.load(config)
     tokenizer, model_config = model.load_tokenizer(config.model)
     max_length = tokens.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
@@ -103,6 +113,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     device.seed_everything(config.seed)
     classifier, what_is_new = model.load_model(config.model, pairs.label_names)
     tokens.check_ids(splits, len(classifier.get_input_embeddings().weight), config.model)
+    model_print = model.fingerprint(classifier)
     device.seed_everything(config.seed)  # again, as Trainer does: the draws for the new head must not shift dropout's
     if not gc.get_freeze_count():
         gc.freeze()  # modules stay; each collection that looked through them all took half a second
@@ -128,7 +139,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     changed, start = "", "from step 0"
     begun = folder or (group and group.earlier)
     if begun:
-        changed = run.check_same(begun, prints, torch.get_num_threads())
+        changed = run.check_same(begun, prints, model_print, torch.get_num_threads())
     if folder is not None:
         found = checkpoint.restore(folder / "checkpoints", folder / "best", state, run.say)
         start = f"from step {state.step}" + ("" if found else ", there is no whole checkpoint")
@@ -150,7 +161,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     runs = group.folder if group else Path(config.runs_dir).expanduser()
     if folder is None:
         folders.check_space(runs, needed)
-        folder = run.create(config, run.manifest(argv, prints, torch.get_num_threads()), runs)
+        folder = run.create(config, run.manifest(argv, prints, model_print, torch.get_num_threads()), runs)
         _lock = folders.lock(folder)
     else:
         folders.check_space(folder, needed, held=folders.bytes_in(folder))
@@ -232,7 +243,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         if saver.failures:
             raise UserError(f"stopped after step {state.step}, which could not be saved; --resume goes on before it")
         run.say(f"stopped after step {state.step}; go on with: {run.resume_command(folder)}")
-        return EXIT_STOPPED[stop.signal]
+        return EXIT_SIGNAL + stop.signal
 
     # ---- what came of it ---------------------------------------------------------------------------------------------
     assert state.last is not None, state.step  # after the last step it evaluates
@@ -242,10 +253,11 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         state.best = state.last
     for name in ("best", "last"):
         folders.flush_all(folder / name)
-    evaluations = [line for line in record.lines() if line["split"] == "validation"]
+    evaluations = record.evaluations(state.last)
     results = {
         "best": state.best,
         "last": state.last,
+        "lost_best": state.lost_best,
         "train": {
             "steps": state.step,
             "seconds": state.seconds,  # without evaluating and saving
@@ -262,6 +274,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     run.write_json(folder / "results.json", results)
     record.close()
     print(table(evaluations, state.best["step"]))
+    if state.lost_best is not None:
+        print(f"warning: the evaluation after step {state.lost_best['step']} was the best, but its model was damaged")
     print(f"best: {folder / 'best'}  (tensorboard --logdir {runs} shows the run)")
     return 0
 

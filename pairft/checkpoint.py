@@ -5,21 +5,19 @@ checkpoints/step-00000459/
     model.safetensors      weights and buffers by name
     optimizer.safetensors  AdamW's state by parameter name: "exp_avg/<name>", "exp_avg_sq/<name>", "step/<name>"
     random-0.safetensors   the random states of process 0
-    best/                  the run's best model as it was then: hard links, which take no space
+    best/                  the run's best model as it was then: a copy of the run's best/, shared by checkpoints
     files.json             size and sha256 of each of these
 """
 
 import json
 import math
-import os
-import random
 import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -28,11 +26,13 @@ from torch import Tensor
 from pairft import folders
 from pairft.batches import Position
 from pairft.errors import Diverged, UserError
+from pairft.random_states import random_states, restore_random_states
 from pairft.state import TrainState
 
 LAYOUT = 2
 KEPT = 2  # the newest
-COUNTERS = ("step", "examples", "seconds", "lines", "split", "best", "last")
+COUNTERS = ("step", "examples", "seconds", "lines", "split", "best", "last", "lost_best")
+BEST = "best/"  # what the names of its files begin with
 
 
 def folder_of(checkpoints: Path, step: int) -> Path:
@@ -80,30 +80,53 @@ def begin(checkpoints: Path, best: Path, logs: Sequence[Path], state: TrainState
         for name, some in tensors.items():
             save_file(some, part / f"{name}.safetensors")
 
+    shared = shared_best(checkpoints, state)
+
     def finish() -> None:
         with folders.gone_on_error(part):
             if device.type != "cpu":
                 write()
+            if shared is None and state.best is not None:
+                folders.unlink(part / "best")  # a user's edit in best/ must not reach the checkpoint
             (part / "state.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             for log in logs:
                 folders.flush(log)
-            folders.seal(part)
-            shutil.rmtree(folder, ignore_errors=True)  # of the same step, left by a failed attempt to go on from it
-            os.rename(part, folder)
+            folders.follow_umask(part, like=part / "state.json")
+            folders.seal(part, known)
+            folders.put(part, folder)
         folders.flush(checkpoints)
         for old in whole_checkpoints(checkpoints)[:-KEPT]:
             shutil.rmtree(old)
 
+    known = {} if shared is None else listed_best(shared)
     with folders.gone_on_error(part):
         part.mkdir()
         if state.best is not None:
-            folders.link(best, part / "best")
+            folders.link(best if shared is None else shared / "best", part / "best")
         if device.type == "cpu":
             write()  # the tensors are the live ones; a copy of them in memory would take as long
             tensors.clear()
         else:
             tensors = {key: {name: tensor.cpu() for name, tensor in some.items()} for key, some in tensors.items()}
     return finish
+
+
+def shared_best(checkpoints: Path, state: TrainState) -> Path | None:
+    """The newest checkpoint, if it holds the same best model: its files are linked, and need no copy."""
+    for folder in reversed(whole_checkpoints(checkpoints)[-1:]):
+        try:
+            held = json.loads((folder / "state.json").read_text(encoding="utf-8"))["best"]
+            if state.best is not None and held["step"] == state.best["step"] and listed_best(folder):
+                return folder
+        except (OSError, ValueError, KeyError, TypeError):  # it has no best model, or is damaged
+            pass
+    return None
+
+
+def listed_best(folder: Path) -> dict[str, dict[str, Any]]:
+    """What a checkpoint's list says of its best model's files. They are not read again for a checkpoint that links
+    them, so that damage done to them since is not taken for their content."""
+    return {name: listed for name, listed in folders.read_list(folder).items() if name.startswith(BEST)}
 
 
 def bytes_needed(state: TrainState, runs: int = 1) -> int:
@@ -116,28 +139,49 @@ def bytes_needed(state: TrainState, runs: int = 1) -> int:
 
 
 def restore(checkpoints: Path, best: Path, state: TrainState, say: Callable[[str], None]) -> bool:
-    """Go back to the newest whole checkpoint, to its best model, too; False where there is none. Those after it, which
-    are damaged, are dropped and said to be. Raises UserError for one that can't be read or has another layout."""
-    found = False
+    """Restore the newest whole checkpoint and its best model; False where there is none. Damaged checkpoints after it
+    are renamed, not deleted, and said to be. Raises UserError for one that can't be read or has another layout."""
+    found = damaged = False
     for folder in reversed(whole_checkpoints(checkpoints)):
         check_layout(folder)
         wrong = folders.damage(folder)
-        if wrong is None:
+        needed = [what for name, what in wrong.items() if not name.startswith(BEST)]
+        if not needed:
             load(folder, state)
             found = True
             break
-        say(f"warning: the checkpoint {folder} is damaged ({wrong}); going back to the one before")
-        shutil.rmtree(folder)
+        aside = folders.set_aside(folder)
+        say(f"warning: the checkpoint {folder} is damaged ({needed[0]}): kept as {aside}; trying the one before")
+        damaged = True
     for leftover in [*checkpoints.glob(".*.part"), *best.parent.glob(".*.part")]:  # of a process that was killed
         folders.remove(leftover)
     folders.mend(best)
     if found and state.best is not None:
-        part = best.with_name(f".{best.name}.part")
-        folders.link(folder / "best", part)
-        folders.put(part, best)
-    elif best.exists():
+        restore_best(folder, best, state, say)
+    elif best.exists() and damaged:
+        say(f"warning: {best} is of a checkpoint that is damaged: kept as {folders.set_aside(best)}")
+    elif best.exists():  # of a later step, which is trained again
         shutil.rmtree(best)
     return found
+
+
+def restore_best(folder: Path, best: Path, state: TrainState, say: Callable[[str], None]) -> None:
+    """Make `best` the best model that a checkpoint knows. Where the checkpoint's copy and `best` itself are both
+    damaged, the best model is lost, and a later evaluation chooses a new one."""
+    wrong = folders.damage(folder, BEST)
+    if not wrong:
+        part = best.with_name(f".{best.name}.part")
+        shutil.copytree(folder / "best", part)
+        folders.put(part, best)
+    elif folders.damage(folder, BEST, at=best):
+        kept = f"; {best} is kept as {folders.set_aside(best)}" if best.exists() else ""
+        assert state.best is not None, folder
+        say(
+            f"warning: the best model, of step {state.best['step']}, is damaged in {folder} "
+            f"({next(iter(wrong.values()))}) and in {best}: it is lost, and the best of the later evaluations takes "
+            f"its place{kept}"
+        )
+        state.lost_best, state.best = state.best, None
 
 
 def check_layout(folder: Path) -> None:
@@ -166,7 +210,7 @@ def load(folder: Path, state: TrainState) -> None:
             f"can't read the checkpoint {folder} ({reason}): move it away to go on from the one before"
         ) from error
     for name in COUNTERS:
-        setattr(state, name, content[name])
+        setattr(state, name, content[name] if name != "lost_best" else content.get(name))  # 0.1.0 did not write it
     state.position = Position(**content["position"])
     state.bad_steps.fill_(content["bad_steps"])
     if content["scaler"]:  # empty where there is none, as on a CPU
@@ -211,36 +255,3 @@ def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, ten
         index: by_name[names[parameter]] for index, parameter in enumerate(ordered) if names[parameter] in by_name
     }
     optimizer.load_state_dict(plain)
-
-
-def random_states(device: str = "cpu") -> dict[str, Tensor]:
-    """The states of torch's, numpy's and Python's generators as tensors; of the device's, too."""
-    kind, keys, *rest = numpy.random.get_state(legacy=True)
-    assert kind == "MT19937", kind
-    version, words, gauss = random.getstate()
-    states = {
-        "torch": torch.get_rng_state(),
-        "numpy_keys": torch.from_numpy(numpy.asarray(keys).astype(numpy.int64)),
-        "numpy_rest": torch.tensor(rest, dtype=torch.float64),  # position, has_gauss, cached_gaussian
-        "python_words": torch.tensor(words, dtype=torch.int64),
-        "python_rest": torch.tensor([version, gauss is not None, gauss or 0.0], dtype=torch.float64),
-    }
-    if device == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state()
-    elif device == "mps":
-        states["mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def restore_random_states(states: dict[str, Tensor]) -> None:
-    torch.set_rng_state(states["torch"])
-    position, has_gauss, gauss = states["numpy_rest"].tolist()
-    numpy.random.set_state(
-        ("MT19937", states["numpy_keys"].numpy().astype(numpy.uint32), int(position), int(has_gauss), gauss)
-    )
-    version, has_next, following = states["python_rest"].tolist()
-    random.setstate((int(version), tuple(states["python_words"].tolist()), following if has_next else None))
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
-    if "mps" in states and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(states["mps"])

@@ -92,7 +92,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 # With --resume. All else would make it another run.
-MAY_CHANGE = ("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir")
+MAY_CHANGE = (
+    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir"),
+    *("model", "data"),  # their places; fingerprints in the manifest tell whether the content is the same
+)
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
 TYPES = typing.get_type_hints(Config)
@@ -221,6 +224,20 @@ def check(config: Config) -> None:
             problems.append(f"{flag_of(name)} is empty")
     if problems:
         raise UserError("\n  ".join(problems))
+
+
+def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:
+    """A line for each setting in `given` that another one, or the type of the device, makes void. Those of the device
+    only where it is given."""
+    if device is not None:
+        names = [name for name in ("tf32", "capture") if name in given and device != "cuda"]
+        return [f"note: {flag_of(name)} has no effect on {device}" for name in names]
+    winners = {"epochs": "max_steps", "seed": "seeds"}
+    return [
+        f"note: {flag_of(name)} {given[name]} has no effect: {flag_of(winner)} is given"
+        for name, winner in winners.items()
+        if name in given and getattr(config, winner) is not None
+    ]
 
 
 def values(config: Config) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The one kind of error that is the user's to mend, and the exit codes."""
 
 import errno
-import signal
 
 EXIT_USER = 2
 EXIT_DIVERGED = 3
@@ -10,7 +9,7 @@ USER_ERRNOS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG),
     *(errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE),
 )
-EXIT_STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+EXIT_SIGNAL = 128  # plus the number of the signal that stopped the run, as a shell has it
 
 
 class UserError(ValueError):

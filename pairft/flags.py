@@ -47,13 +47,13 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
         name = flag[2:].replace("-", "_")
         help_text = f"{text} (default: {default})".replace("%", "%%")
         if TYPES[name] is bool:
-            parser.add_argument(flag, action="store_true", help=help_text)
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=help_text)
         else:
             parser.add_argument(flag, metavar=name.split("_")[-1].upper(), help=help_text)
     given, unknown = parser.parse_known_args(argv)
     if unknown and not unknown[0].startswith("-"):
         raise UserError(f"unexpected argument {unknown[0]!r}: settings are given as flags, for example --epochs 3")
-    flags = [flag for flag, _, _ in flag_rows()]
+    flags = list(parser._option_string_actions)
     names = [text.split("=")[0] for text in unknown if text.startswith("-")]
     problems = [f"unknown flag {name}{closest(name, flags)} (python train.py --help lists them)" for name in names]
     return parse_all(vars(given), problems)

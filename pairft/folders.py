@@ -3,12 +3,13 @@
 import contextlib
 import ctypes
 import hashlib
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pairft.errors import UserError
 
@@ -41,39 +42,66 @@ def flush_all(folder: Path) -> None:
         flush(path)
 
 
-def seal(folder: Path) -> None:
-    """Write the folder's list of files, and flush all of it to the disk."""
+def read_list(folder: Path) -> dict[str, dict[str, Any]]:
+    """The list of a sealed folder: {"name": {"bytes": …, "sha256": …}, …}. Raises ValueError where it is damaged."""
+    try:
+        content = json.loads((folder / LIST).read_text(encoding="utf-8"))
+        return {str(name): {"bytes": int(f["bytes"]), "sha256": str(f["sha256"])} for name, f in content.items()}
+    except FileNotFoundError:
+        raise ValueError(f"{LIST} is missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{LIST} is not what was written") from None
+
+
+def seal(folder: Path, known: Mapping[str, dict[str, Any]] | None = None) -> None:
+    """Write the folder's list of files, and flush all of it to the disk. `known`: entries of the list that are not
+    computed again, of files linked from another sealed folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    content = {}
+    content = dict(known or {})
     for path in files:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()  # lets other threads run meanwhile
-        content[path.relative_to(folder).as_posix()] = {"bytes": path.stat().st_size, "sha256": digest}
+        name = path.relative_to(folder).as_posix()
+        if name not in content:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()  # lets other threads run meanwhile
+            content[name] = {"bytes": path.stat().st_size, "sha256": digest}
     (folder / LIST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     flush_all(folder)
 
 
-def damage(folder: Path) -> str | None:
-    """What of a sealed folder isn't as it was written; None where it is whole. OSError where it can't be read."""
+def damage(folder: Path, below: str = "", at: Path | None = None) -> dict[str, str]:
+    """What of a sealed folder isn't as it was written, by file name; {} if it is whole. `below`: only of the files
+    whose names begin with this; `at`: the folder that should hold these, instead of the sealed one. Raises OSError
+    where a file can't be read."""
     try:
-        content = json.loads((folder / LIST).read_text(encoding="utf-8"))
-        wanted = {str(name): (int(about["bytes"]), str(about["sha256"])) for name, about in content.items()}
-    except FileNotFoundError:
-        return f"{LIST} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"{LIST} is not what was written"
-    for name, (size, digest) in wanted.items():
-        path = folder / name
+        wanted = read_list(folder)
+    except ValueError as error:
+        return {LIST: str(error)}
+    found = {}
+    for name, listed in wanted.items():
+        if not name.startswith(below):
+            continue
+        path = folder / name if at is None else at / name.removeprefix(below)
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute() or path.is_symlink():
-            return f"{LIST} leads out of the folder"
+            return {LIST: f"{LIST} leads out of the folder"}
         if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size} bytes instead of {size}"
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                return f"{name} has changed since it was written"
-    return None
+            found[name] = f"{name} is missing"
+        elif path.stat().st_size != listed["bytes"]:
+            found[name] = f"{name} has {path.stat().st_size} bytes instead of {listed['bytes']}"
+        else:
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != listed["sha256"]:
+                    found[name] = f"{name} has changed since it was written"
+    return found
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file or folder that can't be used but may hold work: damaged-NAME, or damaged-NAME-2, …"""
+    for number in itertools.count(1):
+        aside = path.with_name(f"damaged-{path.name}" + (f"-{number}" if number > 1 else ""))
+        if not aside.exists():
+            break
+    os.rename(path, aside)
+    return aside
 
 
 @contextlib.contextmanager
@@ -113,6 +141,23 @@ def mend(folder: Path) -> None:
     old = folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
         os.rename(old, folder)
+
+
+def follow_umask(folder: Path, like: Path) -> None:
+    """Give the files of a folder the permissions of `like`, a file that open() made: some libraries write files that
+    only their owner can read."""
+    mode = like.stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
+
+
+def unlink(folder: Path) -> None:
+    """Replace each file that is a hard link by a copy, so that a change of the other one doesn't reach it."""
+    for path in [path for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink > 1]:
+        copy = path.with_name(f".{path.name}.copy")
+        shutil.copy2(path, copy)
+        os.replace(copy, path)
 
 
 def link(folder: Path, copy: Path) -> None:

@@ -1,6 +1,7 @@
 """The encoder and its new head: loaded, and saved as a folder that anyone can load."""
 
 import functools
+import hashlib
 import json
 import pickle
 from collections.abc import Sequence
@@ -113,6 +114,16 @@ def load_model(name: str, label_names: Sequence[str] | None, trained: bool = Fal
     return model, f"new weights, not from {name}: {shown}" if new else f"all weights from {name}"
 
 
+def fingerprint(model: "PreTrainedModel") -> str:
+    """A sha256 of the encoder's weights, by name; without the head, which is drawn or trained. The same weights have
+    the same one, wherever and in whichever file format they are kept."""
+    digest = hashlib.sha256()
+    for name, tensor in model.base_model.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def sidecar(config: Config, pairs: Data, max_length: int) -> dict[str, Any]:
     """What predict needs beyond what transformers keeps in a model folder."""
     return {
@@ -142,6 +153,7 @@ def save_model(
         tokenizer.save_pretrained(part)
         (part / SIDECAR).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (part / "README.md").write_text(model_card(about, settings), encoding="utf-8")
+        folders.follow_umask(part, like=part / SIDECAR)
         folders.put(part, folder)
 
 

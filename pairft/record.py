@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import sys
 import threading
 import time
@@ -49,10 +48,15 @@ class Record:
 
             self.bar = tqdm(total=self.total_steps, initial=self.first_step, unit="step", dynamic_ncols=True)
 
-    def lines(self) -> list[dict[str, Any]]:
-        """What metrics.jsonl holds."""
-        texts = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(text) for text in texts]
+    def evaluations(self, last: dict[str, Any]) -> list[dict[str, Any]]:
+        """The validation lines of metrics.jsonl; if someone has removed them, the last evaluation alone."""
+        here = {"step": last["step"], "epoch": last["epoch"], **last["validation"]}
+        try:
+            texts = (self.folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return [here]
+        lines = [line for line in map(parsed, texts) if line.get("split") == "validation"]
+        return [line for line in lines if all(isinstance(line.get(name), (int, float)) for name in here)] or [here]
 
     def files(self) -> list[Path]:
         """Those that a checkpoint counts the lines of: to be on the disk before it is."""
@@ -116,9 +120,10 @@ class Record:
         plain = {name: value if math.isfinite(value) else None for name, value in line.items() if name != "split"}
         path = self.folder / "metrics.jsonl"
         try:
-            # Not made anew where someone has removed the run: that is an error.
-            with path.open("a" if self.written == 0 else "r+", encoding="utf-8") as file:
-                file.seek(0, os.SEEK_END)
+            if self.written and not path.exists() and self.folder.is_dir():
+                self.say(f"warning: {path} is gone, and {self.written} lines with it; a new one is begun")
+                self.written = 0
+            with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"split": line["split"], **plain}) + "\n")
             self.written += 1
             writer = self.writer()
@@ -175,6 +180,15 @@ def order_event_files(folder: Path, now: int) -> None:
             break
         now -= 1
         file.rename(file.with_name(f"events.out.tfevents.{now:010d}.{rest}"))
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """A line of metrics.jsonl; {} if it is none."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return {}
+    return line if isinstance(line, dict) else {}
 
 
 def scores_of(line: dict[str, Any]) -> dict[str, float]:

@@ -1,9 +1,12 @@
 """A run's folder: found, made whole, and what is written down of how it came about."""
 
 import errno
+import itertools
 import json
 import os
 import platform
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -32,8 +35,7 @@ def check_new(config: Config) -> None:
 
 def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
     """Make the run's folder in `runs`, with config.yaml and manifest.json in it, all at once."""
-    model = config.model.rstrip("/").rsplit("/", 1)[-1]
-    stem = config.run_name or f"{model}-{config.task}-{time.strftime('%Y%m%d-%H%M%S')}"
+    stem = config.run_name or generated_name(config)
     part = runs / f".{stem}-{os.getpid()}.part"
     with folders.gone_on_error(part):
         part.mkdir()
@@ -52,6 +54,16 @@ def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
                 if config.run_name:
                     break
         raise UserError(f"the run {runs / stem} exists: choose another --run-name, or go on with --resume")
+
+
+def generated_name(config: Config) -> str:
+    """The name of a run that was given none: model, task and time. One that --run-name takes."""
+    folder = Path(config.model).expanduser()
+    model = folder.resolve().name if folder.exists() else config.model.rstrip("/").rsplit("/", 1)[-1]
+    plain = re.sub(r"[^\w.-]+", "-", model).strip("-.").encode()[:100].decode(errors="ignore") or "model"
+    name = f"{plain}-{config.task}-{time.strftime('%Y%m%d-%H%M%S')}"
+    assert not run_name_problems(name), name
+    return name
 
 
 def find(runs: Path, name: str | None) -> Path:
@@ -85,8 +97,14 @@ def divergence(error: Diverged, rows: Sequence[int], checkpoints: Sequence[Path]
 
 
 def resume_command(folder: Path) -> str:
-    place = f" --runs-dir {folder.parent}" if str(folder.parent) != "runs" else ""
-    return f"python train.py --resume --run-name {folder.name}{place}"
+    """What resumes the run, to be pasted into a shell in the same working directory."""
+    script = sys.argv[0] if Path(sys.argv[0]).name == "train.py" else "train.py"
+    given = {"--run-name": folder.name, "--runs-dir": str(folder.parent)}
+    if given["--runs-dir"] == "runs":
+        del given["--runs-dir"]
+    # A value that begins with a dash would be read as a flag.
+    words = [[f"{flag}={value}"] if value.startswith("-") else [flag, value] for flag, value in given.items()]
+    return shlex.join(["python", script, "--resume", *itertools.chain(*words)])
 
 
 def is_finished(folder: Path) -> bool:
@@ -106,15 +124,57 @@ def check_resumed(recorded: dict[str, Any], given: dict[str, Any], where: Path) 
             )
 
 
-def check_same(folder: Path, prints: dict[str, str], threads: int) -> str:
-    """What has changed since the run was begun and may change its last bits, as a line; "" if nothing. Raises UserError
-    where the data has changed: the checkpoint's position means nothing in it."""
-    begun = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    for part, digest in begun["data_fingerprint"].items():
-        if prints.get(part) != digest:
+def with_new_length(recorded: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A run's own settings, for what is given with --resume: --epochs replaces a --max-steps, which would win over it.
+    Raises UserError where it can't: the runs of several seeds keep their length."""
+    if "epochs" not in given or "max_steps" in given or recorded.get("max_steps") is None:
+        return recorded
+    if recorded.get("seeds"):
+        raise UserError(
+            f"--epochs {given['epochs']} has no effect: the runs were started with --max-steps "
+            f"{recorded['max_steps']}, which their seeds share; leave it out"
+        )
+    say(f"note: --epochs {given['epochs']} replaces the run's --max-steps {recorded['max_steps']}")
+    return {**recorded, "max_steps": None}
+
+
+def check_finished(folder: Path, recorded: dict[str, Any], given: dict[str, Any]) -> None:
+    """Say that a run is finished, and which of the settings given with --resume have no effect. Raises UserError for
+    another length: the learning rate has come to zero, so that training on would equal no run."""
+    summary = folder / "summary.json"
+    results = read_json(summary if summary.exists() else folder / "results.json")
+    last = next(iter(results["runs"].values()))["last"] if "runs" in results else results["last"]
+    lengths = {"max_steps": last["step"], "epochs": last["epoch"]}
+    name = "max_steps" if given.get("max_steps") is not None else "epochs"
+    if given.get(name) not in (None, lengths[name]):
+        raise UserError(
+            f"{flag_of(name)} is {given[name]}, but {folder} is finished after {last['step']} steps "
+            f"({last['epoch']:g} epochs), at which its learning rate came to zero: leave it out, or start a new run "
+            f"from its weights with --model {shlex.quote(str(folder / 'last'))}"
+        )
+    say(f"{folder} is finished: nothing to do")
+    idle = [n for n in MAY_CHANGE if n not in ("runs_dir", "epochs", "max_steps") and given.get(n) is not None]
+    idle = [flag_of(name) for name in idle if given[name] != recorded.get(name)]
+    if idle:
+        say(f"note: without effect: {', '.join(idle)}")
+
+
+def check_same(folder: Path, prints: dict[str, str], model_print: str, threads: int) -> str:
+    """What has changed since the run was started and may change its last bits, as a line; "" if nothing. Raises
+    UserError where the data or the base model has changed. The checkpoint's position means nothing in other data, and
+    the embedding rows that aren't trained come from the base model."""
+    begun = read_json(folder / "manifest.json")
+    for split, digest in begun["data_fingerprint"].items():
+        if prints.get(split) != digest:
             raise UserError(
-                f"the {part} part of the data has changed since {folder} was begun: restore it, or begin anew"
+                f"the {split} split of the data is not the one that {folder} was started with: restore it, name its "
+                "new place with --data, or start a new run"
             )
+    if begun.get("model_fingerprint", model_print) != model_print:  # 0.1.0 did not write it
+        raise UserError(
+            f"the weights of the base model are not those that {folder} was started with: restore them, name their "
+            "new place with --model, or start a new run"
+        )
     now = {**versions(), "threads": threads}
     was = {**begun["versions"], "threads": begun["machine"]["threads"]}
     changed = [f"{name} {was[name]} -> {now[name]}" for name in was if was[name] != now.get(name)]
@@ -128,7 +188,12 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def manifest(argv: Sequence[str], data_fingerprint: dict[str, str], threads: int | None = None) -> dict[str, Any]:
+def manifest(
+    argv: Sequence[str],
+    data_fingerprint: dict[str, str],
+    model_fingerprint: str | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
     """What is needed to tell later how a run came about."""
     try:
         found = subprocess.run(
@@ -143,6 +208,7 @@ def manifest(argv: Sequence[str], data_fingerprint: dict[str, str], threads: int
         "versions": versions(),
         "git_revision": revision,
         "data_fingerprint": data_fingerprint,
+        "model_fingerprint": model_fingerprint,
         "machine": {
             "system": platform.platform(),
             "processor": platform.machine(),
@@ -151,6 +217,14 @@ def manifest(argv: Sequence[str], data_fingerprint: dict[str, str], threads: int
         },
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def read_json(path: Path) -> Any:
+    """Raises UserError where the file isn't JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(f"{path} is not JSON: restore it, or start a new run") from None
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pairft import folders, run
 from pairft.config import Config
-from pairft.errors import EXIT_DIVERGED, EXIT_STOPPED, UserError
+from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, UserError
 from pairft.signals import StopRequest
 
 RESAMPLES = 9999
@@ -42,7 +42,7 @@ def train_all(config: Config, folder: Path | None, argv: Sequence[str], train: C
             group = Group(folder, earlier, len(left) - number, stop)
             place = places[seed] if places[seed].exists() else None
             try:
-                code = EXIT_STOPPED[stop.signal] if stop.signal else train(one_seed(config, seed), place, argv, group)
+                code = EXIT_SIGNAL + stop.signal if stop.signal else train(one_seed(config, seed), place, argv, group)
             except (UserError, OSError):
                 if not begun and not any(folder.glob("seed-*")):  # a mistake found before anything was trained
                     shutil.rmtree(folder)

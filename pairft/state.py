@@ -55,6 +55,7 @@ class TrainState:
     lines: int = 0  # of metrics.jsonl, when the state was saved
     best: dict[str, Any] | None = None  # the evaluation that the main metric calls best
     last: dict[str, Any] | None = None  # the latest one
+    lost_best: dict[str, Any] | None = None  # an evaluation that was the best, but whose model was damaged on disk
 
     def epoch(self, num_rows: int) -> float:
         """Epochs done, with the fraction of the one under way."""

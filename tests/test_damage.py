@@ -40,7 +40,7 @@ def trained(go, tmp_path):
 @pytest.mark.parametrize(
     ("name", "harm"),
     [
-        *((name, flip) for name in (*FILES, "best/model.safetensors")),
+        *((name, flip) for name in FILES),
         ("model.safetensors", cut),
         ("files.json", cut),
         ("optimizer.safetensors", Path.unlink),
@@ -53,6 +53,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(go, capsys, trained, n
     assert go("--resume", "--run-name", "killed") == 0
     message = capsys.readouterr().err
     assert "step-00000016 is damaged" in message and "from step 12" in message
+    aside = killed / "checkpoints" / "damaged-step-00000016"
+    assert aside.is_dir() and str(aside) in message  # nothing is deleted because it looks wrong
     assert same_weights(whole, killed)
     for split in ("train", "validation"):
         assert comparable(whole, split) == comparable(killed, split)
@@ -67,7 +69,9 @@ def test_without_a_whole_checkpoint_it_begins_again(go, tmp_path, capsys):
         cut(folder / "optimizer.safetensors")
     assert go("--resume", "--run-name", "a") == 0
     message = capsys.readouterr().err
-    assert message.count("is damaged") == 2 and "no whole checkpoint" in message
+    assert message.count("is damaged (") == 2 and "no whole checkpoint" in message
+    kept = sorted(path.name for path in (run / "checkpoints").iterdir() if path.name.startswith("damaged-"))
+    assert kept == ["damaged-step-00000008", "damaged-step-00000016"] and (run / "damaged-best").is_dir()
     after = load_file(run / "last" / "model.safetensors")
     assert all(torch.equal(before[name], after[name]) for name in before)
 

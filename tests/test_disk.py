@@ -60,7 +60,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_the_checkpoint_before_kept(begin
     message = process.stderr.read()
     assert message.count("\nerror: ") == 1 and "Traceback" not in message, message
     kept = checkpoint.whole_checkpoints(checkpoints)
-    assert kept and folders.damage(kept[-1]) is None
+    assert kept and folders.damage(kept[-1]) == {}
     assert not list(checkpoints.glob(".*"))
     (small_disk / "filler").unlink()
     at = int(kept[-1].name.removeprefix("step-"))

@@ -33,7 +33,7 @@ def test_a_signal_during_a_save_waits_for_it(begin, go, tmp_path):
     assert process.returncode == 143, message
     assert not list(checkpoints.glob(".*"))
     kept = checkpoint.whole_checkpoints(checkpoints)
-    assert len(kept) == 2 and all(folders.damage(folder) is None for folder in kept)
+    assert len(kept) == 2 and all(folders.damage(folder) == {} for folder in kept)
     assert f"stopped after step {int(kept[-1].name[5:])};" in message
 
 
@@ -59,7 +59,7 @@ def test_under_torchrun_a_signal_that_comes_twice_is_one(tiny_model, pairs_folde
     os.killpg(process.pid, signal.SIGINT)
     message = process.communicate(timeout=90)[1]
     checkpoints = checkpoint.whole_checkpoints(tmp_path / "runs" / "a" / "checkpoints")
-    assert message.count("stopped after step") == 1 and folders.damage(checkpoints[-1]) is None
+    assert message.count("stopped after step") == 1 and folders.damage(checkpoints[-1]) == {}
 
 
 @pytest.mark.parametrize("under_torchrun", [True, False])

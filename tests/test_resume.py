@@ -10,7 +10,7 @@ import torch
 from conftest import read_lines
 from safetensors.torch import load_file
 
-from pairft import checkpoint
+from pairft import checkpoint, random_states
 
 FLAGS = ("--epochs", 2, "--lr", "1e-3", "--log-every", 3, "--accumulate", 1)
 
@@ -131,7 +131,7 @@ def test_random_states_come_back():
 
     random.gauss(0, 1)  # leaves a second number in wait
     numpy.random.randn()
-    states = checkpoint.random_states()
+    states = random_states.random_states()
     first = draw()
-    checkpoint.restore_random_states(states)
+    random_states.restore_random_states(states)
     assert draw() == first

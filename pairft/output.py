@@ -1,0 +1,73 @@
+"""Standard output and standard error that may break at any time without ending the training.
+
+`tee` dies with Ctrl-C, `head` closes its pipe, a terminal is closed, the disk behind a log is full: what can't be
+written is dropped, and the training continues to its next checkpoint. Only what is printed is handled here; errors of
+the run directory are raised as usual.
+"""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+
+class Output(io.TextIOBase):
+    """A text stream on a file descriptor. Writes are unbuffered: nothing is left that could fail when Python exits and
+    change the exit code, and a signal handler may write while the main thread does."""
+
+    def __init__(self, descriptor: int, encoding: str) -> None:
+        self.descriptor = descriptor
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # the base class has an attribute
+        return self._encoding
+
+    def write(self, text: str) -> int:
+        rest = text.encode(self._encoding, "backslashreplace")
+        with contextlib.suppress(OSError):
+            while rest:
+                rest = rest[os.write(self.descriptor, rest) :]
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return os.isatty(self.descriptor)
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+
+@contextlib.contextmanager
+def unbreakable() -> Iterator[None]:
+    """Within the context, sys.stdout and sys.stderr are Outputs on the same descriptors. A descriptor that was closed
+    before Python started leads to nowhere, so that no file of the run can get its number. Streams without a descriptor,
+    as in a notebook, stay as they are."""
+    before = sys.stdout, sys.stderr
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdout, sys.stderr = (stream_on(stream, number) for number, stream in ((1, before[0]), (2, before[1])))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def stream_on(stream: Any, descriptor: int) -> Any:
+    """`stream` as an Output, if it writes to a file descriptor."""
+    if stream is None:  # its descriptor was closed
+        return Output(descriptor, "utf-8")
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError, AttributeError):  # io.UnsupportedOperation is the first two
+        return stream
+    with contextlib.suppress(OSError, ValueError):
+        stream.flush()
+    return Output(number, stream.encoding or "utf-8")
