@@ -1,17 +1,20 @@
-"""Trainings killed at random moments and gone on with, held against the one that never was killed.
+"""Trainings that are killed or disturbed at random moments and then resumed, compared with one that never was.
 
-    python benchmarks/kill.py [--runs 30] [--seed 0]
+    python benchmarks/kill.py [--runs 30] [--disturbed 20] [--seed 0]
 
-Each is killed with SIGKILL up to three times: at a random moment, as soon as its folder is there, or while a checkpoint
-is being written. Then it goes on to its end. Weights, best model, metrics.jsonl and results.json should be the same
-but for times. The last line says how many are.
+The first are killed with SIGKILL up to three times: at a random moment, as soon as the run directory exists, or while a
+checkpoint is being written. The others are ended by SIGHUP or by Ctrl-C behind `tee`, or go on behind a closed pipe, or
+run on a disk that fills up; the exit code is checked, too. Then each is resumed to its end. Weights, best model,
+metrics.jsonl and results.json should be the same but for times. The last lines say how many are.
 """
 
 import argparse
 import collections
+import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +31,9 @@ sys.path.insert(0, str(HERE.parent))
 FLAGS = (
     "--data builtin --max-steps 90 --batch-size 4 --accumulate 2 --lr 1e-3 --log-every 4 --eval-every 7 --save-every 2"
 )
+KINDS = {"SIGHUP": 129, "Ctrl-C behind tee": 130, "a closed pipe": 0, "a disk that fills": 2}  # with the exit codes
+UNIGNORED = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+DISK = ["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs"]
 TIMES = ("seconds", "examples_per_second", "saving")
 
 
@@ -47,11 +53,14 @@ def write_model(folder: Path) -> None:
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 
 
-def start(runs: Path, name: str, model: Path, resume: bool) -> subprocess.Popen[str]:
+def start(runs: Path, name: str, model: Path, resume: bool, piped: bool = False) -> subprocess.Popen[str]:
+    """Train; the output goes to a log or, if `piped`, to a pipe. In a process group of its own, like a shell's job."""
     command = [sys.executable, str(HERE.parent / "train.py"), "--runs-dir", str(runs), "--run-name", name]
     command += ["--resume"] if resume else ["--model", str(model), *FLAGS.split()]
+    command = [sys.executable, "-c", UNIGNORED, *command]
     with (runs / f"{name}.log").open("a") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, text=True)
+        output = subprocess.PIPE if piped else log
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
 def kill_somewhere(process: subprocess.Popen[str], run: Path, draw: random.Random, seconds: float) -> str | None:
@@ -84,6 +93,86 @@ def kill_somewhere(process: subprocess.Popen[str], run: Path, draw: random.Rando
     return "at another moment" if any(checkpoints.glob("step-*")) else "before the first checkpoint"
 
 
+def disturb(kind: str, process: subprocess.Popen[str], runs: Path, wait: float) -> int:
+    """Disturb a training after so many seconds; its exit code. The disk of `runs` stays full until it has ended."""
+    tee = None
+    if kind == "Ctrl-C behind tee":
+        with (runs / "tee.log").open("w") as log:
+            tee = subprocess.Popen(["tee"], stdin=process.stdout, stdout=log)
+    if tee is not None or kind == "a closed pipe":
+        assert process.stdout is not None
+        if tee is None:
+            process.stdout.readline()
+        else:
+            process.stdout.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(wait)
+    filler = runs / "filler"
+    if kind == "SIGHUP" and process.poll() is None:
+        process.send_signal(signal.SIGHUP)
+    elif tee is not None:
+        tee.kill()
+        tee.wait()
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    elif kind == "a closed pipe":
+        assert process.stdout is not None
+        process.stdout.close()
+    elif kind == "a disk that fills":
+        while process.poll() is None:
+            with contextlib.suppress(OSError), filler.open("ab", buffering=0) as file:
+                file.write(bytes(1 << 18))
+            time.sleep(0.01)
+    code = process.wait()
+    filler.unlink(missing_ok=True)
+    return code
+
+
+def disturbed_run(kind: str, runs: Path, name: str, model: Path, wait: float) -> dict[str, Any] | None:
+    """The outcome of a run that was disturbed and resumed. None where it ended before that."""
+    piped = kind in ("Ctrl-C behind tee", "a closed pipe")
+    process = start(runs, name, model, resume=False, piped=piped)
+    while not (runs / name / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.005)  # before that there is nothing to save, and a signal ends the process as any other
+    code = disturb(kind, process, runs, wait)
+    finished = (runs / name / "results.json").exists()
+    if finished and KINDS[kind]:
+        return None
+    assert code == KINDS[kind], (kind, code, (runs / f"{name}.log").read_text())
+    if not finished:
+        code = start(runs, name, model, resume=True).wait()
+        assert code == 0, (runs / f"{name}.log").read_text()
+    return outcome(runs / name)
+
+
+def count_disturbed(number: int, runs: Path, model: Path, draw: random.Random, wanted: dict[str, Any]) -> int:
+    """How many of so many disturbed runs come to the wanted outcome; each kind in turn, but for a disk that fills
+    where mounting a small one is not permitted."""
+    disk = runs / "disk"
+    disk.mkdir()
+    kinds = list(KINDS)
+    if subprocess.run([*DISK, disk], check=False, capture_output=True).returncode:
+        print("a disk that fills: not tried, for mounting one takes more rights")
+        kinds.remove("a disk that fills")
+    identical = done = attempts = 0
+    try:
+        while done < number:
+            kind, attempts = kinds[done % len(kinds)], attempts + 1
+            place = disk if kind == "a disk that fills" else runs
+            got = disturbed_run(kind, place, f"disturbed-{attempts}", model, draw.uniform(0, 4))
+            if got is None:
+                continue
+            done += 1
+            different = [key for key in wanted if got[key] != wanted[key]]
+            identical += not different
+            print(f"disturbed run {done}: {kind}: {', '.join(different) or 'identical'}", flush=True)
+            if place == disk:
+                shutil.rmtree(disk / f"disturbed-{attempts}")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=False, capture_output=True)
+    return identical
+
+
 def outcome(run: Path) -> dict[str, Any]:
     """All that should be the same."""
 
@@ -107,6 +196,7 @@ def outcome(run: Path) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--disturbed", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     args = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -143,10 +233,12 @@ def main() -> int:
             moments.update(found)
             said = f"different: {', '.join(different)}" if different else "identical"
             print(f"run {number}: killed {', '.join(found)}: {said}", flush=True)
+        undisturbed = count_disturbed(args.disturbed, runs, model, draw, wanted)
     for moment, count in moments.most_common():
         print(f"{count} times killed {moment}")
+    print(f"disturbed: {undisturbed}/{args.disturbed} identical")
     print(f"{identical}/{args.runs} identical")
-    return 0 if identical == args.runs else 1
+    return 0 if (identical, undisturbed) == (args.runs, args.disturbed) else 1
 
 
 if __name__ == "__main__":
