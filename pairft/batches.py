@@ -98,7 +98,7 @@ def pack(batch: Batch, first_position: int) -> Packed:
 
 
 class Position(NamedTuple):
-    """How far a training has come: `consumed` examples, by all processes, of the order of epoch `epoch`."""
+    """How far a training has come: `consumed` examples of the order of epoch `epoch`."""
 
     epoch: int = 0
     consumed: int = 0

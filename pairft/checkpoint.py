@@ -4,7 +4,7 @@ checkpoints/step-00000459/
     state.json             layout, step, position, counters, best and latest evaluation, gradient scaler
     model.safetensors      weights and buffers by name
     optimizer.safetensors  AdamW's state by parameter name: "exp_avg/<name>", "exp_avg_sq/<name>", "step/<name>"
-    random-0.safetensors   the random states of process 0
+    random-0.safetensors   torch's, numpy's and Python's random states
     best/                  the run's best model as it was then: a copy of the run's best/, shared by checkpoints
     files.json             size and sha256 of each of these
 """

@@ -191,7 +191,7 @@ def test_all_seeds_have_the_same_data(go, tmp_path, capsys, pairs_folder):
     file = tmp_path / "pairs" / "train.jsonl"
     file.write_text("".join(file.read_text().splitlines(keepends=True)[:40]))
     assert go("--data", tmp_path / "pairs", "--resume", "--run-name", "a") == 2
-    assert "the train part of the data has changed" in capsys.readouterr().err
+    assert "the train split of the data is not the one" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "a" / "seed-2").exists()
 
 
