@@ -143,14 +143,15 @@ def check_finished(folder: Path, recorded: dict[str, Any], given: dict[str, Any]
     another length: the learning rate has come to zero, so that training on would equal no run."""
     summary = folder / "summary.json"
     results = read_json(summary if summary.exists() else folder / "results.json")
-    last = next(iter(results["runs"].values()))["last"] if "runs" in results else results["last"]
+    seed, one = next(iter(results["runs"].items())) if "runs" in results else (None, results)
+    last, model = one["last"], folder / "last" if seed is None else folder / f"seed-{seed}" / "last"
     lengths = {"max_steps": last["step"], "epochs": last["epoch"]}
     name = "max_steps" if given.get("max_steps") is not None else "epochs"
     if given.get(name) not in (None, lengths[name]):
         raise UserError(
             f"{flag_of(name)} is {given[name]}, but {folder} is finished after {last['step']} steps "
             f"({last['epoch']:g} epochs), at which its learning rate came to zero: leave it out, or start a new run "
-            f"from its weights with --model {shlex.quote(str(folder / 'last'))}"
+            f"from its weights with --model {shlex.quote(str(model))}"
         )
     say(f"{folder} is finished: nothing to do")
     idle = [n for n in MAY_CHANGE if n not in ("runs_dir", "epochs", "max_steps") and given.get(n) is not None]
