@@ -114,7 +114,9 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         collate, how = unpad.prepare(classifier, collate, splits["train"][:3], first, amp_dtype)
     if not as_trainer:
         dropout.replace_dropout(classifier)
-    rows = None if as_trainer else vocabulary.train_used_rows(classifier, splits["train"])
+    rows = None
+    if not as_trainer:
+        rows = vocabulary.train_used_rows(classifier, splits["train"], tokenizer.pad_token_id)
     state = TrainState(
         model=classifier,
         optimizer=optim.build_optimizer(classifier, config.weight_decay, rows),
