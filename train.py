@@ -76,7 +76,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     import numpy
     import torch
 
-    from pairft import batches, checkpoint, data, device, dropout, memory, model, optim, tokens, unpad, vocabulary
+    from pairft import batches, checkpoint, data, device, dropout, memory, model, optim, padding, tokens, unpad, vocabulary
     from pairft.capture import replay_steps
     from pairft.evaluation import predictions_of, run_model, score
     from pairft.loop import Schedule, fit
@@ -96,13 +96,13 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     tokenizer, model_config = model.load_tokenizer(config.model)
     max_length = tokens.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
     splits = tokens.tokenise(pairs, tokenizer, max_length)
-    collate = batches.collate_for(tokenizer, where)
     as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
 
     # ---- the model, its optimizer, and the state of the training that they are part of -------------------------------
     device.seed_everything(config.seed)
     classifier, what_is_new = model.load_model(config.model, pairs.label_names)
     tokens.check_ids(splits, len(classifier.get_input_embeddings().weight), config.model)
+    collate, warning = padding.prepare(classifier, tokenizer, splits["train"], where, may_change=not as_trainer)
     device.seed_everything(config.seed)  # again, as Trainer does: the draws for the new head must not shift dropout's
     if not gc.get_freeze_count():
         gc.freeze()  # modules stay; each collection that looked through them all took half a second
@@ -161,8 +161,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     record.say(
         f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}"
     )
-    if changed:
-        record.say(changed)
+    for line in filter(None, (changed, warning)):
+        record.say(line)
     saver = Saver(folder / "checkpoints", record.say)
 
     def keep_model(name: str, found: dict[str, Any]) -> None:
