@@ -111,7 +111,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     how = "with padding"
     if config.unpad == "auto":
         first = tokens.first_position(model_config)
-        collate, how = unpad.prepare(classifier, collate, splits["train"][:3], first, amp_dtype)
+        trial = unpad.trial_rows(splits["train"], model_config, tokens.length_limit(tokenizer, model_config))
+        collate, how = unpad.prepare(classifier, collate, trial, first, amp_dtype)
     if not as_trainer:
         dropout.replace_dropout(classifier)
     rows = None
