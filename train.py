@@ -76,10 +76,11 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     import numpy
     import torch
 
-    from pairft import batches, checkpoint, data, device, dropout, memory, model, optim, padding, tokens, unpad, vocabulary
+    from pairft import batches, checkpoint, data, device, dropout, memory, model, optim, tokens, unpad, vocabulary
     from pairft.capture import replay_steps
-    from pairft.evaluation import predictions_of, run_model, score
+    from pairft.evaluation import Fallbacks, predictions_of, run_model, score
     from pairft.loop import Schedule, fit
+    from pairft.padding import checked_collate
     from pairft.record import Record, table
     from pairft.saving import Saver
     from pairft.state import TrainState, new_window
@@ -102,7 +103,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     device.seed_everything(config.seed)
     classifier, what_is_new = model.load_model(config.model, pairs.label_names)
     tokens.check_ids(splits, len(classifier.get_input_embeddings().weight), config.model)
-    collate, warning = padding.prepare(classifier, tokenizer, splits["train"], where, may_change=not as_trainer)
+    collate, warning = checked_collate(classifier, tokenizer, splits["train"], where, may_change=not as_trainer)
     device.seed_everything(config.seed)  # again, as Trainer does: the draws for the new head must not shift dropout's
     if not gc.get_freeze_count():
         gc.freeze()  # modules stay; each collection that looked through them all took half a second
@@ -165,6 +166,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     for line in filter(None, (changed, warning)):
         record.say(line)
     saver = Saver(folder / "checkpoints", record.say)
+    fallbacks = Fallbacks(record.say)
 
     def keep_model(name: str, found: dict[str, Any]) -> None:
         """Write the model folder `name`, with what an evaluation has found of the model."""
@@ -174,7 +176,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     def evaluate(state: TrainState) -> None:
         """Score the validation part, and keep the model if it is the best so far."""
         began = time.perf_counter()
-        outcome = run_model(classifier, splits["validation"], collate, where, amp_dtype, as_trainer)
+        outcome = run_model(classifier, splits["validation"], collate, where, amp_dtype, as_trainer, fallbacks)
         if not numpy.isfinite(outcome.logits).all():
             raise Diverged(state.step, "the model's answer to the validation part")
         scores = score(outcome, metrics, as_trainer)

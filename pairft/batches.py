@@ -144,7 +144,7 @@ def collate(
 
 
 def collate_for(tokenizer: "PreTrainedTokenizerFast", device: torch.device) -> Collate:
-    """`collate` with the tokenizer's padding and on its side; on CUDA to a multiple of 8, which its tensor cores work on."""
+    """`collate` with the tokenizer's padding and on its side; on CUDA to a multiple of 8, for its tensor cores."""
     return functools.partial(
         collate,
         pad_token_id=int(tokenizer.pad_token_id),

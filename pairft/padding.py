@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4  # of the logits' norm: float32's rounding stays far below
 
 
-def prepare(
+def checked_collate(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerFast",
     dataset: "Dataset",

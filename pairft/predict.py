@@ -112,7 +112,7 @@ def predict(args: argparse.Namespace) -> None:
     classifier, _ = model.load_model(args.model, names, trained=True)
     collate = batches.collate_for(tokenizer, where_to)
     if args.data is not None:  # a pair alone has no padding
-        collate, warning = padding.prepare(classifier, tokenizer, dataset, where_to, may_change=True)
+        collate, warning = padding.checked_collate(classifier, tokenizer, dataset, where_to, may_change=True)
         if warning:
             sys.stderr.write(warning + "\n")
     classifier.to(where_to)

@@ -65,8 +65,8 @@ def one_seed(config: Config, seed: int) -> Config:
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation of the sample, least, greatest, and the 95 % confidence interval of the mean by Student's
-    t. A single value has neither deviation nor interval."""
+    """Mean, standard deviation of the sample, least, greatest, and the 95 % confidence interval of the mean, by
+    Student's t. A single value has neither deviation nor interval."""
     import numpy
     from scipy.stats import t
 
@@ -99,7 +99,7 @@ def summarise(group: Path, seeds: Sequence[int], diverged: Sequence[int] = ()) -
 
 def table(summary: Mapping[str, Any]) -> str:
     """For the terminal: a line for each metric, of the last and of the best model."""
-    lines = [f"{'model':<6} {'metric':<10} {'mean':>8} {'sd':>8} {'min':>8} {'max':>8}   95 % confidence interval of the mean"]
+    lines = [f"{'model':<6} {'metric':<10} {'mean':>8} {'sd':>8} {'min':>8} {'max':>8}   95 % interval of the mean"]
     for which in ("last", "best"):
         for name, found in summary[which].items():
             sd, interval = ("-", "-")

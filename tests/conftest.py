@@ -99,7 +99,8 @@ def write_tiny_model(folder: Path, architecture: str = "bert", **changes: Any) -
     settings = {"vocab_size": len(vocabulary), "max_position_embeddings": 64, **SIZES, **special_ids}
     torch.manual_seed(0)
     settings |= ARCHITECTURES[architecture] | changes
-    config = AutoConfig.for_model(architecture, **{name: value for name, value in settings.items() if value is not None})
+    given = {name: value for name, value in settings.items() if value is not None}
+    config = AutoConfig.for_model(architecture, **given)
     AutoModel.from_config(config).save_pretrained(folder)
     return folder
 

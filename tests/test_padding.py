@@ -53,7 +53,7 @@ def test_batches_equal_examples_alone_or_a_warning_is_given(go, tmp_path, capsys
     tokenizer, _ = model.load_tokenizer(str(run / "last"))
     classifier, _ = model.load_model(str(run / "last"), ["no", "yes"], trained=True)
     rows = tokenised(tokenizer, pairs)
-    batched, warning = padding.prepare(classifier, tokenizer, rows, CPU, may_change=True)
+    batched, warning = padding.checked_collate(classifier, tokenizer, rows, CPU, may_change=True)
     got = run_model(classifier, rows, batched, CPU, None).logits
     assert bool(warning) == (architecture in DEPENDENT) == (far(got, wanted) > 1e-4)
     if not warning:
@@ -85,7 +85,7 @@ def test_the_check_changes_nothing_of_the_model(tiny_model):
     classifier, _ = model.load_model(str(tiny_model), ["no", "yes"])
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
     state = torch.get_rng_state()
-    padding.prepare(classifier, tokenizer, tokenised(tokenizer, some_pairs("train", 20)), CPU, may_change=True)
+    padding.checked_collate(classifier, tokenizer, tokenised(tokenizer, some_pairs("train", 20)), CPU, may_change=True)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
     assert tokenizer.padding_side == "right"
@@ -101,7 +101,9 @@ def test_a_padding_token_beyond_the_embedding(go, tmp_path, tiny_model, capsys):
     assert "resize_token_embeddings" in capsys.readouterr().err
     classifier, _ = model.load_model(str(tiny_model), ["no", "yes"])
     with pytest.raises(UserError, match="padding token"):
-        padding.prepare(classifier, tokenizer, tokenised(tokenizer, some_pairs("train", 2)), CPU, may_change=True)
+        padding.checked_collate(
+            classifier, tokenizer, tokenised(tokenizer, some_pairs("train", 2)), CPU, may_change=True
+        )
 
 
 def test_examples_of_unequal_lengths():
@@ -111,12 +113,12 @@ def test_examples_of_unequal_lengths():
 
 def test_collate_pads_on_the_left_and_pack_takes_it_out():
     rows = {"input_ids": [[5, 6, 7], [8]], "token_type_ids": [[0, 0, 1], [1]], "label": [1, 0]}
-    sides = [partial(collate, pad_token_id=9, pad_token_type_id=3, multiple=1, side=side)(rows) for side in ("left", "right")]
-    left = sides[0]
+    sides = [partial(collate, pad_token_id=9, pad_token_type_id=3, multiple=1, side=side) for side in ("left", "right")]
+    left, right = (side(rows) for side in sides)
     assert left.input_ids.tolist() == [[5, 6, 7], [9, 9, 8]]
     assert left.attention_mask.tolist() == [[1, 1, 1], [0, 0, 1]]
     assert left.token_type_ids is not None and left.token_type_ids.tolist() == [[0, 0, 1], [3, 3, 1]]
-    packed, other = (pack(batch, 2) for batch in sides)
+    packed, other = (pack(batch, 2) for batch in (left, right))
     assert packed.input_ids.tolist() == [[5, 6, 7, 8]] and packed.position_ids.tolist() == [[2, 3, 4, 2]]
     assert packed.slots is not None and packed.slots.tolist() == [0, 1, 2, 5]
     for name in ("input_ids", "position_ids", "token_type_ids", "offsets"):

@@ -11,7 +11,7 @@ from datasets import Dataset
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pairft import evaluation, unpad
+from pairft import attention, evaluation, unpad
 from pairft.attention import PairAttention, attend_from_firsts
 from pairft.batches import Batch, Packed, collate, pack
 from pairft.dropout import keep_mask
@@ -149,9 +149,8 @@ def short_pairs(folder):
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_window_is_checked_with_examples_that_all_fit_into_it(go, tmp_path, capsys, monkeypatch, broken):
     encoder, data = write_tiny_model(tmp_path / "model", "modernbert"), short_pairs(tmp_path / "data")
-    attend = unpad.attend
     if broken:
-        monkeypatch.setattr(unpad, "attend", lambda *args, sliding_window=None, **given: attend(*args, **given))
+        monkeypatch.setattr(attention, "beyond", lambda window, length, like: torch.zeros(length, length))
     assert go("--model", encoder, "--data", data, "--max-steps", 1) == 0
     assert ("what its head reads differs" in capsys.readouterr().err) == broken
 
