@@ -77,11 +77,11 @@ def run_model(
             order.append(rows)
         if amp_dtype is not None:  # once all are under way: this waits for the device
             finite = torch.stack([logits.isfinite().all() for logits, _, _ in parts]).tolist()
-            if not all(finite) and not fallbacks.overflowed:
-                fallbacks.say(f"warning: {amp_dtype} overflows in evaluation; such batches are computed in fp32")
-                fallbacks.overflowed = True
             for number in (number for number, fine in enumerate(finite) if not fine):
                 parts[number] = answer(collate(dataset[order[number].tolist()]), None)
+                if parts[number][0].isfinite().all() and not fallbacks.overflowed:
+                    fallbacks.overflowed = True
+                    fallbacks.say(f"warning: {amp_dtype} overflows in evaluation; such batches are computed in fp32")
         whole = [torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)]
     back = numpy.argsort(numpy.concatenate(order))
     return Outcome(*(part[back] for part in whole))
@@ -107,7 +107,7 @@ def logits_of(
         give_back(device)
         if len(batch.labels) <= fallbacks.divisor:
             raise UserError(
-                "the device's memory doesn't hold the forward pass of a single example: take a smaller --max-length or "
+                "the device's memory doesn't hold a single example of this evaluation: take a smaller --max-length or "
                 "model, or --precision bf16"
             )
         if fallbacks.divisor == 1:

@@ -32,7 +32,7 @@ def checked_collate(
             f"the tokenizer's padding token has the id {tokenizer.pad_token_id}, but the model's embedding has "
             f"{len(model.get_input_embeddings().weight)} rows: save the model after resize_token_embeddings"
         )
-    if model.config.pad_token_id is None:  # decoders look for the last token that is not padding
+    if getattr(model.config, "pad_token_id", None) is None:  # decoders look for the last token that is not padding
         model.config.pad_token_id = tokenizer.pad_token_id
     error = dependence(model, collate_for(tokenizer, device), dataset)
     if error > TOLERANCE and may_change:

@@ -55,7 +55,7 @@ def test_a_number_of_steps_that_ends_within_an_epoch(tiny_model, pairs, tmp_path
     assert_equal(found, 40, [26, 40])
 
 
-@pytest.mark.parametrize("architecture", ["distilbert", "roberta", "electra", "albert"])
+@pytest.mark.parametrize("architecture", ["distilbert", "roberta", "electra", "albert", "xlnet", "gpt2"])
 def test_other_architectures(pairs, tmp_path, architecture):
     encoder = write_tiny_model(tmp_path / architecture, architecture)
     found = compare(str(encoder), pairs, tmp_path / "both", ["--epochs", "2"], threads=1)
