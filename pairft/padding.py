@@ -54,7 +54,7 @@ def dependence(model: "PreTrainedModel", collate: Collate, dataset: "Dataset") -
     """How far the logits of a few examples, padded in one batch, are from those of each alone, relative to these."""
     examples = dataset[unequal(dataset.with_format("numpy")["length"][:])]
     model.eval()
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference mode: what a model caches here, training must be able to use
         batched = model(**collate(examples).inputs()).logits
         alone = []
         for number in range(len(examples["label"])):
