@@ -86,8 +86,9 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
 
     from pairft import batches, checkpoint, data, device, dropout, memory, model, optim, tokens, unpad, vocabulary
     from pairft.capture import replay_steps
-    from pairft.evaluation import predictions_of, run_model, score
+    from pairft.evaluation import Fallbacks, predictions_of, run_model, score
     from pairft.loop import Schedule, fit
+    from pairft.padding import checked_collate
     from pairft.record import Record, table
     from pairft.saving import Saver
     from pairft.state import TrainState, new_window
@@ -106,7 +107,6 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     tokenizer, model_config = model.load_tokenizer(config.model)
     max_length = tokens.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
     splits = tokens.tokenise(pairs, tokenizer, max_length)
-    collate = batches.collate_for(tokenizer, where)
     as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
 
     # ---- the model, its optimizer, and the state of the training that they are part of -------------------------------
@@ -114,6 +114,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     classifier, what_is_new = model.load_model(config.model, pairs.label_names)
     tokens.check_ids(splits, len(classifier.get_input_embeddings().weight), config.model)
     model_print = model.fingerprint(classifier)
+    collate, warning = checked_collate(classifier, tokenizer, splits["train"], where, may_change=not as_trainer)
     device.seed_everything(config.seed)  # again, as Trainer does: the draws for the new head must not shift dropout's
     if not gc.get_freeze_count():
         gc.freeze()  # modules stay; each collection that looked through them all took half a second
@@ -122,10 +123,13 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     how = "with padding"
     if config.unpad == "auto":
         first = tokens.first_position(model_config)
-        collate, how = unpad.prepare(classifier, collate, splits["train"][:3], first, amp_dtype)
+        trial = unpad.trial_rows(splits["train"], model_config, tokens.length_limit(tokenizer, model_config))
+        collate, how = unpad.prepare(classifier, collate, trial, first, amp_dtype)
     if not as_trainer:
         dropout.replace_dropout(classifier)
-    rows = None if as_trainer else vocabulary.train_used_rows(classifier, splits["train"])
+    rows = None
+    if not as_trainer:
+        rows = vocabulary.train_used_rows(classifier, splits["train"], tokenizer.pad_token_id)
     state = TrainState(
         model=classifier,
         optimizer=optim.build_optimizer(classifier, config.weight_decay, rows),
@@ -170,9 +174,10 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     record.say(
         f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}"
     )
-    if changed:
-        record.say(changed)
+    for line in filter(None, (changed, warning, device.caveat(where))):
+        record.say(line)
     saver = Saver(folder / "checkpoints", record.say)
+    fallbacks = Fallbacks(record.say)
 
     def keep_model(name: str, found: dict[str, Any]) -> None:
         """Write the model folder `name`, with what an evaluation has found of the model."""
@@ -182,7 +187,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     def evaluate(state: TrainState) -> None:
         """Score the validation part, and keep the model if it is the best so far."""
         began = time.perf_counter()
-        outcome = run_model(classifier, splits["validation"], collate, where, amp_dtype, as_trainer)
+        outcome = run_model(classifier, splits["validation"], collate, where, amp_dtype, as_trainer, fallbacks)
         if not numpy.isfinite(outcome.logits).all():
             raise Diverged(state.step, "the model's answer to the validation part")
         scores = score(outcome, metrics, as_trainer)

@@ -75,14 +75,17 @@ def jagged_attention(
 ) -> Tensor:
     """The same as PairAttention by torch's nested tensors: nothing in it depends on the lengths but the contents of
     `packed.offsets`. On a GPU by flash attention, or it raises RuntimeError: of torch's kernels for nested tensors the
-    memory-efficient one drops other weights in the backward pass than in the forward pass."""
+    memory-efficient one drops other weights in the backward pass than in the forward pass. That one computes float32,
+    which comes without autocast: in an evaluation, where nothing is dropped."""
 
     def nested(part: Tensor) -> Tensor:
         """[pairs, heads, tokens of the pair, width]. The lengths' bounds are given, or it would wait for the device."""
         rows = torch.nested.nested_tensor_from_jagged(part, packed.offsets, min_seqlen=1, max_seqlen=packed.longest)
         return rows.transpose(1, 2)
 
-    with sdpa_kernel(SDPBackend.FLASH_ATTENTION) if query.is_cuda else nullcontext():
+    plain = query.dtype == torch.float32 and not query.requires_grad
+    kernel = SDPBackend.EFFICIENT_ATTENTION if plain else SDPBackend.FLASH_ATTENTION
+    with sdpa_kernel(kernel) if query.is_cuda else nullcontext():
         found = F.scaled_dot_product_attention(nested(query), nested(key), nested(value), dropout_p=rate, scale=scaling)
     return found.transpose(1, 2).values()
 

@@ -79,10 +79,10 @@ def moved(batch: Batch | Packed, device: torch.device) -> Iterator[Any]:
 
 
 def pack(batch: Batch, first_position: int) -> Packed:
-    """A Batch without its padding; positions count from `first_position`."""
+    """A Batch without its padding, on whichever side it is; positions count from `first_position`."""
     mask = batch.attention_mask.bool()
     lengths = batch.attention_mask.sum(1)
-    positions = torch.arange(first_position, first_position + mask.shape[1]).expand(mask.shape)
+    positions = batch.attention_mask.cumsum(1) + (first_position - 1)
     return Packed(
         input_ids=batch.input_ids[mask][None],
         position_ids=positions[mask][None],
@@ -116,12 +116,17 @@ class StepData:
 Collate = Callable[[dict[str, Sequence[Any]]], Batch | Packed]
 
 
-def collate(rows: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id: int, multiple: int) -> Batch:
-    """Rows of the tokenised data as one Batch, padded on the right to the longest of them, rounded up to `multiple`."""
+def collate(
+    rows: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id: int, multiple: int, side: str = "right"
+) -> Batch:
+    """Rows of the tokenised data as one Batch, padded on the "right" or "left" to the longest of them, rounded up to
+    `multiple`."""
     ids = rows["input_ids"]
     lengths = numpy.array([len(row) for row in ids])
     shape = (len(ids), -(-int(lengths.max()) // multiple) * multiple)
     mask = numpy.arange(shape[1]) < lengths[:, None]
+    if side == "left":
+        mask = mask[:, ::-1]
 
     def padded(values: Sequence[Sequence[int]], padding: int) -> Tensor:
         array = numpy.full(shape, padding, numpy.int64)
@@ -131,7 +136,7 @@ def collate(rows: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id
     types = rows.get("token_type_ids")
     return Batch(
         input_ids=padded(ids, pad_token_id),
-        attention_mask=torch.from_numpy(mask.astype(numpy.int64)),
+        attention_mask=torch.from_numpy(mask.astype(numpy.int64, order="C")),
         token_type_ids=None if types is None else padded(types, pad_token_type_id),
         labels=torch.tensor(rows["label"]),  # floats as float32
         num_tokens=int(lengths.sum()),
@@ -139,12 +144,13 @@ def collate(rows: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id
 
 
 def collate_for(tokenizer: "PreTrainedTokenizerFast", device: torch.device) -> Collate:
-    """`collate` with the tokenizer's padding; on CUDA to a multiple of 8, which its tensor cores work on."""
+    """`collate` with the tokenizer's padding and on its side; on CUDA to a multiple of 8, for its tensor cores."""
     return functools.partial(
         collate,
         pad_token_id=int(tokenizer.pad_token_id),
         pad_token_type_id=tokenizer.pad_token_type_id,
         multiple=8 if device.type == "cuda" else 1,
+        side=tokenizer.padding_side,
     )
 
 

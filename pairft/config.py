@@ -56,7 +56,7 @@ class Config:
     preset: str | None = setting(
         None, "'trainer': hyperparameters and random draws as HF Trainer's defaults", choices=("trainer",)
     )
-    device: str = setting("auto", "where to compute", choices=("auto", "cpu", "cuda", "mps"))
+    device: str = setting("auto", "where to compute; auto: CUDA, else the CPU", choices=("auto", "cpu", "cuda", "mps"))
     unpad: str = setting(
         "auto", "auto: compute on real tokens alone where the architecture allows it", choices=("auto", "never")
     )

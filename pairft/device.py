@@ -17,7 +17,7 @@ def choose(config: Config) -> tuple[torch.device, torch.dtype | None]:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     kind = config.device
     if kind == "auto":
-        kind = next(name for name in ("cuda", "mps", "cpu") if available[name])
+        kind = "cuda" if available["cuda"] else "cpu"  # not mps: see `caveat`
     if not available[kind]:
         raise UserError(f"--device {kind}: this machine, or this build of torch, has none; leave it out or use cpu")
     precision = config.precision
@@ -35,6 +35,16 @@ def choose(config: Config) -> tuple[torch.device, torch.dtype | None]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.use_deterministic_algorithms(True)
     return torch.device(kind), {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def caveat(device: torch.device) -> str:
+    """A warning of what is not promised on this device, or ""."""
+    if device.type != "mps":
+        return ""
+    return (
+        "warning: on mps torch's fused AdamW may ignore that a gradient is not finite (pytorch#186360), so that this "
+        "reaches the weights; and no test of exact resume and retry has run on mps"
+    )
 
 
 def keep_memory() -> None:

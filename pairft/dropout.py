@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 LANES = 1 << 16  # values of a 16-bit lane: the rate is a multiple of 1 / LANES
 
@@ -9,9 +10,12 @@ LANES = 1 << 16  # values of a 16-bit lane: the rate is a multiple of 1 / LANES
 def keep_mask(shape: torch.Size | tuple[int, ...], rate: float, like: Tensor) -> Tensor:
     """0 with probability `rate`, else 1 / (1 - rate), of `like`'s dtype. Drawn from torch's global random state.
 
-    torch draws a Bernoulli variable per element, one after the other; here each 64-bit draw makes four.
+    torch draws a Bernoulli variable per element, one after the other; here each 64-bit draw makes four. torch draws for
+    rates that are too close to 0 or 1 for 16 bits.
     """
     kept = round((1 - rate) * LANES)
+    if not 0 < kept < LANES:
+        return F.dropout(torch.ones(shape, dtype=like.dtype), rate)
     count = torch.Size(shape).numel()
     draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
     lanes = draws.view(torch.int16)[:count].view(shape)

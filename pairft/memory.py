@@ -44,9 +44,7 @@ def retry_smaller(
                 state.scaler._per_optimizer_states.clear()
             set_random_state(before, state.bad_steps.device)
             released = release is not None and release()
-            if state.bad_steps.device.type == "cuda":
-                gc.collect()
-                torch.cuda.empty_cache()
+            give_back(state.bad_steps.device)
             if released:
                 continue
             if all(len(batch.labels) <= state.split for batch in micro_batches):
@@ -59,6 +57,13 @@ def retry_smaller(
             state.split *= 2
 
     return retried
+
+
+def give_back(device: torch.device) -> None:
+    """What torch keeps of a GPU's memory for later, so that smaller blocks can be made of it."""
+    if device.type in ("cuda", "mps"):
+        gc.collect()
+        (torch.cuda if device.type == "cuda" else torch.mps).empty_cache()
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
@@ -74,10 +79,12 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 def random_state(device: torch.device) -> list[Any]:
     """What dropout draws from; reading it waits for no device."""
-    return [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+    if device.type == "cpu":
+        return [torch.get_rng_state()]
+    return [torch.get_rng_state(), (torch.cuda if device.type == "cuda" else torch.mps).get_rng_state(device)]
 
 
 def set_random_state(states: list[Any], device: torch.device) -> None:
     torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
+    if device.type != "cpu":
+        (torch.cuda if device.type == "cuda" else torch.mps).set_rng_state(states[1], device)

@@ -64,7 +64,7 @@ def predict(args: argparse.Namespace) -> None:
 
     import datasets
 
-    from pairft import batches, device, model, tokens, unpad
+    from pairft import batches, device, model, padding, tokens, unpad
     from pairft.data import Data, check_rows, read_labels
     from pairft.evaluation import run_model, score
 
@@ -110,10 +110,15 @@ def predict(args: argparse.Namespace) -> None:
     dataset = tokens.tokenise(pairs, tokenizer, max_length)["test"]
     where_to, amp_dtype = device.choose(Config(device=args.device, precision=args.precision))
     classifier, _ = model.load_model(args.model, names, trained=True)
-    classifier.to(where_to)
     collate = batches.collate_for(tokenizer, where_to)
     if args.data is not None:  # a pair alone has no padding
-        collate, _ = unpad.prepare(classifier, collate, dataset[:4], tokens.first_position(config), amp_dtype)
+        collate, warning = padding.checked_collate(classifier, tokenizer, dataset, where_to, may_change=True)
+        if warning:
+            sys.stderr.write(warning + "\n")
+    classifier.to(where_to)
+    if args.data is not None:
+        trial = unpad.trial_rows(dataset, config, tokens.length_limit(tokenizer, config))
+        collate, _ = unpad.prepare(classifier, collate, trial, tokens.first_position(config), amp_dtype)
     outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
     answers = answers_of(outcome.logits, names)
     if args.text is not None:

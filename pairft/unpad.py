@@ -11,6 +11,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -20,7 +21,8 @@ from pairft.batches import Batch, Collate, Packed, pack
 from pairft.shapes import filled, rounded
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from datasets import Dataset
+    from transformers import PretrainedConfig, PreTrainedModel
 
 ATTENTION = "pairft_unpadded"  # our function's name in transformers' interface
 # Of the norm of what the head's last linear layer reads. Not of the logits: two that nearly cancel say nothing.
@@ -111,6 +113,23 @@ def take_firsts(rows: Tensor, packed: Packed) -> Tensor:
 def put_firsts(rows: Tensor, packed: Packed) -> Tensor:
     """And back, 0 between them."""
     return rows.new_zeros(1, packed.input_ids.shape[1], rows.shape[2]).index_copy(1, packed.first, rows)
+
+
+def trial_rows(dataset: "Dataset", config: "PretrainedConfig", limit: int) -> dict[str, Any]:
+    """Examples for `prepare`: the longest, the longest of at most three quarters and of at most half its length, and
+    where the model attends within a window that none of them exceeds, one made up that does. `limit`: tokens at most.
+    """
+    lengths = dataset.with_format("numpy")["length"][:]
+    longest = lengths.max()
+    chosen = {int(numpy.where(lengths <= longest * share, lengths, 0).argmax()) for share in (1, 0.75, 0.5)}
+    rows = {name: list(values) for name, values in dataset[sorted(chosen, key=lambda row: -lengths[row])].items()}
+    window = getattr(config, "local_attention", limit)
+    if longest <= window < limit:
+        number = min(2 * window, limit)
+        for values in rows.values():
+            first = values[0]
+            values.append((first * (number // len(first) + 1))[:number] if isinstance(first, list) else first)
+    return rows
 
 
 def prepare(

@@ -39,7 +39,7 @@ class UsedRows(nn.Embedding):
         self.register_load_state_dict_pre_hook(read_whole)
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.training:  # on training data: all of its tokens are in use
+        if self.training:  # all tokens of training data and its padding are in use
             if self.weight.device.type == "cpu":
                 return cast(Tensor, Lookup.apply(self.weight, self.place[input], self))
             return F.embedding(self.place[input], self.weight, self.padding_idx)
@@ -97,14 +97,16 @@ def tokens_in(dataset: "Dataset", num_tokens: int) -> Tensor:
     return torch.from_numpy(found)
 
 
-def train_used_rows(model: "PreTrainedModel", dataset: "Dataset") -> UsedRows | None:
+def train_used_rows(model: "PreTrainedModel", dataset: "Dataset", pad_token_id: int) -> UsedRows | None:
     """Put UsedRows in the place of the model's token embedding; build the optimizer afterwards. None where that would
     change what the model computes: its embedding does more than look rows up (mBART scales them), or it has a decoder,
-    which is given tokens that are not in the data."""
+    which is given tokens that are not in the data. `pad_token_id`: looked up in training without being in the data."""
     embedding = model.get_input_embeddings()
     if type(embedding) is not nn.Embedding or model.config.is_encoder_decoder:
         return None
-    return replace_embedding(model, tokens_in(dataset, embedding.num_embeddings))
+    used = tokens_in(dataset, embedding.num_embeddings)
+    used[pad_token_id] = True
+    return replace_embedding(model, used)
 
 
 def replace_embedding(model: "PreTrainedModel", used: Tensor) -> UsedRows:

@@ -31,23 +31,41 @@ import train  # noqa: E402
 from pairft import builtin  # noqa: E402
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-# What differs from a BERT, in the config's own names. RoBERTa and MPNet count positions from behind the padding's id.
+# What differs from a BERT, in the config's own names; None: has no such setting. Some count positions from behind the
+# padding's id.
+OFFSET: dict[str, Any] = {"max_position_embeddings": 66}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "bert": {},
-    "roberta": {"type_vocab_size": 1, "max_position_embeddings": 66},
+    "roberta": {"type_vocab_size": 1, **OFFSET},
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
     "electra": {"embedding_size": 16},
     "albert": {"embedding_size": 16, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
-    "mpnet": {"max_position_embeddings": 66},
+    "mpnet": OFFSET,
     "modernbert": {"num_hidden_layers": 3, "global_attn_every_n_layers": 2, "local_attention": 16},
+    "deberta-v2": {"relative_attention": True, "position_buckets": 16, "pos_att_type": ["p2c", "c2p"]},
+    "xlm-roberta": {"type_vocab_size": 1, **OFFSET},
+    "camembert": {"type_vocab_size": 1, **OFFSET},
+    "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
+    "convbert": {"embedding_size": 32},
+    "funnel": {
+        **{"block_sizes": [1, 1], "d_model": 32, "n_head": 2, "d_head": 16, "d_inner": 64},
+        **{"num_hidden_layers": None, "architectures": ["FunnelModel"]},
+    },
+    "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64, "max_position_embeddings": None},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "pad_token_id": None},
+    "qwen2": {"num_key_value_heads": 1, "head_dim": 16, "pad_token_id": None},
+    "qwen3": {"num_key_value_heads": 1, "head_dim": 16, "pad_token_id": None},
+    "fnet": {},
+    "nystromformer": {},
 }
-PADDING_SECOND = ("roberta", "mpnet")  # its id is 1
+PADDING_SECOND = ("roberta", "mpnet", "xlm-roberta", "camembert")  # its id is 1
+WITH_TYPES = ("bert", "electra", "albert", "convbert", "fnet", "funnel", "rembert")  # token_type_ids
 
 
 def write_tiny_model(folder: Path, architecture: str = "bert", **changes: Any) -> Path:
     """An encoder of 2 layers (ModernBERT: 3) and width 32 with random weights, whose vocabulary is the words of the
     builtin pairs."""
-    from transformers import AutoConfig, AutoModel, BertTokenizer
+    from transformers import AutoConfig, AutoModel, BertTokenizer, XLNetTokenizer
 
     words = {
         word
@@ -61,9 +79,13 @@ def write_tiny_model(folder: Path, architecture: str = "bert", **changes: Any) -
     vocabulary = list(dict.fromkeys([*special, *sorted(words), *"abcdefghijklmnopqrstuvwxyz0123456789"]))
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64)
+    tokenizer: Any = BertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=64)
+    if architecture == "xlnet":  # pads on the left, and ends with the token that its head reads
+        own = ["<unk>", "<pad>", "<cls>", "<sep>", "<s>", "</s>", "<mask>", "<eop>", "<eod>"]
+        vocabulary = [*own, "\u2581", *("\u2581" + word for word in vocabulary), *vocabulary[-36:]]
+        tokenizer = XLNetTokenizer(vocab=[(piece, -1.0) for piece in vocabulary], model_max_length=64)
     tokenizer.save_pretrained(folder)
-    if architecture not in ("bert", "electra", "albert"):  # save_pretrained keeps the names of the class
+    if architecture not in WITH_TYPES:  # save_pretrained keeps the names of the class
         about = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         about["model_input_names"] = ["input_ids", "attention_mask"]
         (folder / "tokenizer_config.json").write_text(json.dumps(about), encoding="utf-8")
@@ -76,7 +98,9 @@ def write_tiny_model(folder: Path, architecture: str = "bert", **changes: Any) -
     }
     settings = {"vocab_size": len(vocabulary), "max_position_embeddings": 64, **SIZES, **special_ids}
     torch.manual_seed(0)
-    config = AutoConfig.for_model(architecture, **{**settings, **ARCHITECTURES[architecture], **changes})
+    settings |= ARCHITECTURES[architecture] | changes
+    given = {name: value for name, value in settings.items() if value is not None}
+    config = AutoConfig.for_model(architecture, **given)
     AutoModel.from_config(config).save_pretrained(folder)
     return folder
 

@@ -5,7 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from conftest import ROOT
+
+from pairft import device
+from pairft.config import Config
 
 # Of three blocks like large gradients, how many malloc maps from the system one by one, and how many bytes its heap
 # gives back when they are freed, the second time. These are malloc's own counts, since page faults are the kernel's
@@ -43,3 +47,16 @@ def test_freed_memory_is_kept():
     assert counts("device.keep_memory()") == (0, 0)
     mapped, given_back = counts("")
     assert mapped == 3 and given_back > 2 * (20 << 20)
+
+
+def test_auto_does_not_pick_mps_and_mps_comes_with_a_warning(go, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device.choose(Config()) == (torch.device("cpu"), None)
+    assert go("--device", "auto", "--max-steps", 1) == 0
+    shown = capsys.readouterr().err
+    assert " on cpu " in shown and "warning" not in shown
+    where, amp_dtype = device.choose(Config(device="mps"))
+    assert (where, amp_dtype) == (torch.device("mps"), None)
+    assert "not finite" in device.caveat(where)
+    assert device.caveat(torch.device("cuda")) == device.caveat(torch.device("cpu")) == ""

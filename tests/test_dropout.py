@@ -22,6 +22,21 @@ def test_each_lane_keeps_at_the_rate_and_none_follows_another(rate):
     assert mask.mean().item() == pytest.approx(1, abs=allowed / (1 - rate))
 
 
+@pytest.mark.parametrize("rate", [1e-12, 1 / 140_000, 1 - 1 / 140_000, 1.0])
+def test_a_rate_beyond_16_bits_is_that_of_torch(rate):
+    mask = keep_mask((1000, N // 1000), rate, torch.ones((), dtype=torch.float64))
+    dropped = (mask == 0).double().mean().item()
+    assert dropped == pytest.approx(rate, abs=4 * (rate * (1 - rate) / N) ** 0.5 + 1e-12)
+    assert mask.unique().tolist() == pytest.approx([0, 1 / (1 - rate)] if 1e-9 < rate < 1 else [float(rate < 0.5)])
+
+
+@pytest.mark.parametrize("rate", [1 / 100_000, 1 / 65_536, 1 - 1 / 65_536, 1 - 1 / 100_000])
+def test_the_closest_rates_of_16_bits(rate):
+    mask = keep_mask((4 * N,), rate, torch.ones(()))
+    assert mask.unique().tolist() == pytest.approx([0, 65_536 / (65_535 if rate < 0.5 else 1)])
+    assert (mask == 0).double().mean().item() == pytest.approx(rate, abs=2e-5)
+
+
 def test_the_mask_is_drawn_from_the_global_random_state():
     state = torch.get_rng_state()
     first, second = keep_mask((3, 5), 0.5, torch.ones(())), keep_mask((3, 5), 0.5, torch.ones(()))

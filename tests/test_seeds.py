@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from conftest import ROOT
@@ -27,13 +28,18 @@ def test_the_spread_of_some_values():
     assert found["mean"] == pytest.approx(0.875)
     assert found["sd"] == pytest.approx((((0.075**2) * 2 + (0.025**2) * 2) / 3) ** 0.5)
     assert (found["min"], found["max"]) == (0.8, 0.95)
-    low, high = found["interval"]
-    # Of the 4^4 resamples, 5 (2.0 %) have a mean of at most 0.8125 and 15 (5.9 %) of at most 0.825, which therefore is
-    # the percentile of 2.5 %; the upper end is its mirror image.
-    assert (low, high) == (pytest.approx(0.825), pytest.approx(0.925))
-    assert seeds.spread([0.8, 0.9, 0.85, 0.95]) == found  # drawn from a fixed seed
+    # The 0.975 quantile of Student's t with 3 degrees of freedom, from the printed tables: 3.182.
+    half = 3.182 * found["sd"] / 2
+    assert found["interval"] == pytest.approx([0.875 - half, 0.875 + half], rel=1e-4)
     assert seeds.spread([0.5]) == {"mean": 0.5, "sd": None, "min": 0.5, "max": 0.5, "interval": None}
     assert seeds.spread([0.5, 0.5])["interval"] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("number", [2, 3, 5])
+def test_the_interval_holds_the_mean_in_95_of_100_cases(number):
+    draws = numpy.random.default_rng(number).normal(0.87, 0.01, (4000, number))
+    intervals = [seeds.spread(values)["interval"] for values in draws.tolist()]
+    assert 0.93 <= sum(low <= 0.87 <= high for low, high in intervals) / len(intervals) <= 0.97
 
 
 def test_runs_of_seeds_equal_runs_of_one_seed(go, tmp_path, capsys):

@@ -62,6 +62,14 @@ def test_other_architectures(pairs, tmp_path, architecture):
     assert_equal(found, 2 * STEPS_PER_EPOCH, [26, 52])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["xlnet", "gpt2"])
+def test_padding_on_the_left_and_a_missing_padding_id(pairs, tmp_path, architecture):
+    encoder = write_tiny_model(tmp_path / architecture, architecture)
+    found = compare(str(encoder), pairs, tmp_path / "both", ["--epochs", "2"], threads=1)
+    assert_equal(found, 2 * STEPS_PER_EPOCH, [26, 52])
+
+
 @pytest.mark.skipif(importlib.util.find_spec(builtin.PACKAGE) is None, reason=f"{builtin.PACKAGE} is not installed")
 def test_the_packaged_encoder(tmp_path):
     pairs = write_pairs(tmp_path / "pairs", rows=156)

@@ -2,14 +2,16 @@
 
 import functools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import some_pairs, write_tiny_model
+from conftest import some_pairs, write_rows, write_tiny_model
+from datasets import Dataset
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pairft import evaluation, unpad
+from pairft import attention, evaluation, unpad
 from pairft.attention import PairAttention, attend_from_firsts
 from pairft.batches import Batch, Packed, collate, pack
 from pairft.dropout import keep_mask
@@ -137,6 +139,39 @@ def test_a_model_that_differs_stays_padded_and_says_so(models, monkeypatch):
     assert torch.equal(model(**padded(rows).inputs()).logits, wanted)
 
 
+def short_pairs(folder):
+    for split, number in (("train", 12), ("validation", 4)):
+        rows = [{"sentence1": "the " * (i % 3 + 1), "sentence2": "the", "label": i % 2} for i in range(number)]
+        write_rows(folder / f"{split}.jsonl", rows)
+    return folder
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_window_is_checked_with_examples_that_all_fit_into_it(go, tmp_path, capsys, monkeypatch, broken):
+    encoder, data = write_tiny_model(tmp_path / "model", "modernbert"), short_pairs(tmp_path / "data")
+    if broken:
+        monkeypatch.setattr(attention, "beyond", lambda window, length, like: torch.zeros(length, length))
+    assert go("--model", encoder, "--data", data, "--max-steps", 1) == 0
+    assert ("what its head reads differs" in capsys.readouterr().err) == broken
+
+
+def test_the_check_takes_the_longest_examples_and_one_longer_than_the_window():
+    ids = [[9] * number for number in (3, 8, 5, 12, 10, 6)]
+    dataset = Dataset.from_dict({"input_ids": ids, "length": [len(row) for row in ids], "label": [0, 1, 0, 1, 0, 1]})
+
+    def lengths(window, limit):
+        config = SimpleNamespace(**({"local_attention": window} if window else {}))
+        rows = unpad.trial_rows(dataset, config, limit)
+        assert len(rows["label"]) == len(rows["input_ids"])
+        return [len(row) for row in rows["input_ids"]]
+
+    assert lengths(None, 512) == [12, 8, 6]
+    assert lengths(11, 512) == [12, 8, 6]
+    assert lengths(16, 512) == [12, 8, 6, 32]
+    assert lengths(16, 20) == [12, 8, 6, 20]
+    assert lengths(16, 16) == [12, 8, 6]  # no example can exceed it
+
+
 def test_an_architecture_without_a_row_trains_with_padding(go, tmp_path, capsys):
     encoder = write_tiny_model(tmp_path / "mpnet", "mpnet")
     assert go("--model", encoder, "--max-steps", 2, "--run-name", "a") == 0
@@ -198,8 +233,6 @@ def test_attention_drops_at_its_rate():
 
 
 def test_evaluation_equals_the_padded_one_in_the_rows_order(models):
-    from datasets import Dataset
-
     rows, padded = batch_for(models("bert"), 40)
     dataset = Dataset.from_dict({**rows, "length": [len(ids) for ids in rows["input_ids"]]})
     model = classifier(models("bert"))

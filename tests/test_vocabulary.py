@@ -1,5 +1,6 @@
 """Training the rows of the embedding that occur equals training all of them."""
 
+import copy
 import gc
 import weakref
 
@@ -43,7 +44,7 @@ def steps(model, optimizer, number, accumulate=1):
 def test_training_equals_that_of_the_whole_embedding(tiny_model, weight_decay, accumulate):
     whole, some = classifier(tiny_model), classifier(tiny_model)
     before = whole.get_input_embeddings().weight.detach().clone()
-    rows = train_used_rows(some, training_data())
+    rows = train_used_rows(some, training_data(), 0)
     assert rows.weight.shape == (5, 32)  # 2, 5, 7, 9, and the padding's 0
     steps(whole, build_optimizer(whole, weight_decay), 4, accumulate)
     steps(some, build_optimizer(some, weight_decay, rows), 4, accumulate)
@@ -65,7 +66,7 @@ def test_training_equals_that_of_the_whole_embedding(tiny_model, weight_decay, a
 
 def test_the_whole_embedding_goes_in_and_comes_out(tiny_model):
     model = classifier(tiny_model)
-    rows = train_used_rows(model, training_data())
+    rows = train_used_rows(model, training_data(), 0)
     state = model.state_dict()
     state["bert.embeddings.word_embeddings.weight"] = torch.arange(rows.table.numel()).double().view(rows.table.shape)
     model.load_state_dict(state)
@@ -81,7 +82,7 @@ def test_an_embedding_that_does_more_than_look_up_is_left_alone(tiny_model):
 
     model = classifier(tiny_model)
     model.set_input_embeddings(Scaled(*model.get_input_embeddings().weight.shape))
-    assert train_used_rows(model, training_data()) is None
+    assert train_used_rows(model, training_data(), 0) is None
     assert type(model.get_input_embeddings()) is Scaled
 
 
@@ -89,8 +90,27 @@ def test_a_decoder_is_left_alone():
     """It begins with a token that is in no row of the data."""
     config = AutoConfig.for_model("t5", vocab_size=20, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2)
     model = AutoModelForSequenceClassification.from_config(config)
-    assert train_used_rows(model, training_data()) is None
+    assert train_used_rows(model, training_data(), 0) is None
     assert type(model.get_input_embeddings()) is torch.nn.Embedding
+
+
+def test_an_embedding_without_a_padding_idx_looks_the_padding_up():
+    """FNet mixes padding into every token, so that another row in its place changes the logits."""
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64, "vocab_size": 12}
+    config = AutoConfig.for_model("fnet", **sizes, max_position_embeddings=8, pad_token_id=None, hidden_dropout_prob=0)
+    whole = AutoModelForSequenceClassification.from_config(config).double()
+    some = copy.deepcopy(whole)
+    assert whole.get_input_embeddings().padding_idx is None
+    rows = train_used_rows(some, training_data(), 3)
+    ids = torch.tensor([[2, 5, 9, 3], IDS[1]])
+    wanted, got = whole.train()(ids).logits, some.train()(ids).logits
+    assert torch.equal(got, wanted)
+    assert torch.equal(some.eval()(ids).logits, wanted)
+    wanted.sum().backward()
+    got.sum().backward()
+    assert rows.weight.grad is not None
+    assert torch.allclose(rows.weight.grad, whole.get_input_embeddings().weight.grad[rows.used])
 
 
 def test_tokens_in_reads_every_chunk():
@@ -112,7 +132,7 @@ def test_a_gradient_is_that_of_its_own_step_alone():
 def test_a_training_that_is_over_leaves_memory_at_once(tiny_model):
     """No cycle of optimizer and hook, which would keep the weights beside those of the next seed's run."""
     model = classifier(tiny_model)
-    optimizer = build_optimizer(model, 0.1, train_used_rows(model, training_data()))
+    optimizer = build_optimizer(model, 0.1, train_used_rows(model, training_data(), 0))
     steps(model, optimizer, 1)
     there = weakref.ref(optimizer)
     gc.collect()
