@@ -36,7 +36,7 @@ typecheck: install
 	$(BIN)/mypy
 
 check: lint typecheck
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -m "slow or not slow" --cov --cov-report=term $(ARGS)
 
 bench: install
 	$(BIN)/python benchmarks/compare_trainer.py $(ARGS)

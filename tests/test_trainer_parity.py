@@ -35,7 +35,11 @@ def assert_equal(found: Comparison, steps: int, evaluated_after: list[int]) -> N
 
 @pytest.mark.parametrize(
     ("eval_every", "evaluated_after"),
-    [("epoch", [26, 52]), ("7", [7, 14, 21, 28, 35, 42, 49, 52]), ("never", [52])],
+    [
+        ("epoch", [26, 52]),
+        pytest.param("7", [7, 14, 21, 28, 35, 42, 49, 52], marks=pytest.mark.slow),
+        pytest.param("never", [52], marks=pytest.mark.slow),
+    ],
 )
 def test_evaluation_at_any_interval(tiny_model, pairs, tmp_path, eval_every, evaluated_after):
     # Short last batches, in training and in evaluation, of sizes by which a division is not exact.
@@ -50,11 +54,13 @@ def test_another_seed_and_a_last_batch_of_one(tiny_model, tmp_path):
     assert_equal(found, 42, [21, 42])
 
 
+@pytest.mark.slow
 def test_a_number_of_steps_that_ends_within_an_epoch(tiny_model, pairs, tmp_path):
     found = compare(str(tiny_model), pairs, tmp_path / "both", ["--max-steps", "40"], threads=1)
     assert_equal(found, 40, [26, 40])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["distilbert", "roberta", "electra", "albert"])
 def test_other_architectures(pairs, tmp_path, architecture):
     encoder = write_tiny_model(tmp_path / architecture, architecture)
@@ -71,6 +77,7 @@ def test_padding_on_the_left_and_a_missing_padding_id(pairs, tmp_path, architect
 
 
 @pytest.mark.skipif(importlib.util.find_spec(builtin.PACKAGE) is None, reason=f"{builtin.PACKAGE} is not installed")
+@pytest.mark.slow
 def test_the_packaged_encoder(tmp_path):
     pairs = write_pairs(tmp_path / "pairs", rows=156)
     encoder = str(builtin.model_folder())
