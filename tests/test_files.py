@@ -119,7 +119,16 @@ def test_quotes_and_line_ends_within_fields(name, content, rows, tmp_path):
 
 @pytest.mark.parametrize(
     ("literal", "text"),
-    [("null", None), ("1", "1"), ("-1", "-1"), ("0.5", "0.5"), ("1.0", "1.0"), ("true", "true"), ('""', "")],
+    [
+        ("null", None),
+        ("1", "1"),
+        ("-1", "-1"),
+        ("0.50", "0.50"),
+        ("1.0", "1"),
+        ("1e2", "100"),
+        ("true", "true"),
+        ('""', ""),
+    ],
 )
 @pytest.mark.parametrize("form", ['{"sentence1": "a", "label": %s}\n', '[{"sentence1": "a", "label": %s}]'])
 def test_json_values_become_text(form, literal, text, tmp_path):
