@@ -14,11 +14,11 @@ LARGEST_OBJECT = 1 << 28  # characters of one object over several lines, of whic
 REMEDY = 'write one object per row, as pandas\' to_json(orient="records") does'
 
 
-class Float(str):
-    """A number with a point or an exponent, as the file has it."""
+class Number(str):
+    """A number as the file writes it."""
 
 
-DECODER = json.JSONDecoder(parse_int=str, parse_float=Float)  # what is a float all the same is NaN or Infinity
+DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number)  # what is a float all the same is NaN or Infinity
 
 
 def json_rows(file: IO[str], wanted: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
@@ -29,7 +29,8 @@ def json_rows(file: IO[str], wanted: Sequence[str] = ()) -> Iterator[dict[str, A
     values = list_items(file) if start == "[" else lines(file, wanted)
     for number, value in enumerate(values):
         if not isinstance(value, dict):
-            raise ValueError(f"expected an object with named columns, found {json.dumps(value)[:40]}: {REMEDY}")
+            found = "a list" if isinstance(value, list) else value if isinstance(value, Number) else json.dumps(value)
+            raise ValueError(f"expected an object with named columns, found {found[:40]}: {REMEDY}")
         shape = shape_of(value, wanted) if number == 0 and start == "{" and wanted else None
         if shape is not None and next(values, None) is None:
             raise ValueError(f"these are {shape}, not rows: {REMEDY}")
@@ -113,8 +114,8 @@ def as_text(value: Any, column: str, is_label: bool) -> str | None:
     1.0, the integer. Raises ValueError for what is no text, number or boolean, and for half a pair of surrogates."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Float) and is_label:
-        return whole_text(value)
+    if isinstance(value, Number):
+        return whole_text(value) if is_label else str(value)
     if value is None or isinstance(value, str):
         if value is not None and not value.isascii():
             value.encode()
