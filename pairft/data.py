@@ -63,17 +63,18 @@ def summary(pairs: Data, task: str) -> str:
 
     rows = pairs.splits["train"]
     counts = pc.value_counts(label_texts(rows.data.column(pairs.label_column), class_names(rows, pairs.label_column)))
-    found = [(pairs.label_ids[item["values"].as_py()], item["counts"].as_py()) for item in counts]
+    found: dict[float, int] = {}
+    for item in counts:
+        value = pairs.label_ids[item["values"].as_py()]
+        found[value] = found.get(value, 0) + item["counts"].as_py()
     if pairs.label_names is None:
-        values = [value for value, _ in found]
-        mean = sum(value * count for value, count in found) / len(rows)
+        mean = sum(value * count for value, count in found.items()) / len(rows)
         return (
-            f"{task}: a regression on {pairs.label_column!r}, from {min(values):g} to {max(values):g} (mean {mean:g}) "
+            f"{task}: a regression on {pairs.label_column!r}, from {min(found):g} to {max(found):g} (mean {mean:g}) "
             f"in {len(rows)} training examples"
         )
     names = pairs.label_names
-    numbers = [sum(count for label, count in found if label == index) for index in range(len(names))]
-    shares = [f"{name} {number / len(rows):.1%}" for name, number in zip(names, numbers, strict=True)]
+    shares = [f"{name} {found.get(index, 0) / len(rows):.1%}" for index, name in enumerate(names)]
     shown = ", ".join(shares[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     text = f"{task}: {len(names)} classes in {len(rows)} training examples: {shown}"
     if "f1" in metrics_of(TASKS[task], names)[0]:
@@ -91,7 +92,8 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
     datasets.disable_progress_bars()
     files.check_cache()
     if config.data == "builtin":
-        return without_labels({split: builtin.pairs(split) for split in ("train", "validation", "test")}, label_column)
+        made = {split: builtin.pairs(split) for split in ("train", "validation", "test")}
+        return wanted_only(made, text_columns, label_column)
     if not hub.is_hub_id(config.data):
         folder = Path(config.data).expanduser()
         if not folder.is_dir():
@@ -127,15 +129,16 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
         if split not in loaded:
             raise UserError(f"--data {config.data} has no {split} part; it has: {', '.join(loaded)}")
     found = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
-    return without_labels(found, label_column)
+    return wanted_only(found, text_columns, label_column)
 
 
-def without_labels(splits: dict[str, "Dataset"], label_column: str) -> dict[str, "Dataset"]:
-    """The splits, the test split without the label column."""
-    test = splits.get("test")
-    if test is None or label_column not in test.column_names:
-        return splits
-    return {**splits, "test": test.select_columns([name for name in test.column_names if name != label_column])}
+def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
+    """The splits with the wanted columns alone, test without the label; one that lacks a column stays as it is."""
+    made = {}
+    for split, rows in splits.items():
+        names = [*text_columns, *([label_column] if split != "test" else [])]
+        made[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
+    return made
 
 
 def check_rows(

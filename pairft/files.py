@@ -6,27 +6,24 @@ Parquet has types of its own and is left to `datasets`.
 """
 
 import csv
-import functools
 import hashlib
-import itertools
+import json
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pairft.errors import UserError
 from pairft.json_files import as_text, json_rows
 from pairft.kinds import check_kinds, plain_kind
+from pairft.table_files import other_delimiter, say_unnamed, table_reader, table_rows, unnamed_columns
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
 SUFFIXES = ("parquet", "csv", "tsv", "json", "jsonl")
 READER_VERSION = 2  # part of the cache's key: raise it when the rows read from the same file change
-MAX_FIELD = 16 << 20  # characters in one csv field
-DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", ",": "commas"}
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
@@ -97,23 +94,50 @@ def read_parquet(
     try:
         if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
             raise UserError(f"{files[0]} is empty: it has no rows")
-        schema = parquet.read_schema(files[0])
-        names = wanted_columns(files, schema.names, text_columns, label_column, label_needed)
-        check_kinds(str(files[0]), schema, text_columns, label_column)
-        kinds = [(name, plain_kind(schema.field(name).type)) for name in names]
+        names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, label_column, label_needed)
+        features = parquet_features(files, names, text_columns, label_column)
         return datasets.load_dataset(
             "parquet",
             content_key(files),  # otherwise the cache goes by path, size and time
             data_files={"rows": [str(path) for path in files]},
             split="rows",
             columns=names,
-            # With the names of a ClassLabel, which stand in the metadata.
-            features=datasets.Features.from_arrow_schema(pyarrow.schema(kinds, metadata=schema.metadata)),
+            features=features,
         ).select_columns(names)
-    except (pyarrow.ArrowException, OSError, datasets.exceptions.DatasetGenerationError) as error:
+    except UserError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
         raise unreadable(files, error) from None
     finally:
         datasets.logging.set_verbosity(level)
+
+
+def parquet_features(
+    files: list[Path], names: Sequence[str], text_columns: Sequence[str], label_column: str | None
+) -> "Features":
+    """The types of the named columns, with the names of a ClassLabel, which stand in the metadata. Raises UserError
+    where a type is not text or no label, or where the files number their classes differently."""
+    import datasets
+    import pyarrow
+    from pyarrow import parquet
+
+    found = []
+    for path in files:
+        schema = parquet.read_schema(path)
+        wanted_columns([path], schema.names, names, None, True)
+        check_kinds(str(path), schema, text_columns, label_column if label_column in names else None)
+        kinds = {name: plain_kind(schema.field(name).type) for name in names}
+        features = datasets.Features.from_arrow_schema(pyarrow.schema(kinds))
+        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
+        for name, kind in kinds.items():
+            if about.get(name, {}).get("_type") == "ClassLabel" and pyarrow.types.is_integer(kind):
+                features[name] = datasets.Features.from_dict({name: about[name]})[name]
+        found.append(features)
+    for path, features in zip(files, found, strict=True):
+        own, other = (getattr(held.get(label_column), "names", None) for held in (found[0], features))
+        if own != other:
+            raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: write them alike")
+    return found[0]
 
 
 def content_key(files: Sequence[Path]) -> str:
@@ -153,13 +177,9 @@ def wanted_columns(
     needed = (*text_columns, *(label if label_needed else ()))
     missing = [column for column in needed if column not in held]
     if missing:
-        own = "\t" if files[0].suffix == ".tsv" else ","
-        for mark, name in DELIMITERS.items():
-            if set(needed) <= {part.strip().strip('"') for field in held for part in field.split(mark)}:
-                raise UserError(
-                    f"the columns of {files[0]} are separated by {name} ({mark!r}): write it with {DELIMITERS[own]}"
-                    + (", or name it .tsv" if mark == "\t" else "")
-                )
+        other = other_delimiter(files[0], held, needed)
+        if other is not None:
+            raise UserError(other)
         raise UserError(
             f"{files[0]} has no column {missing[0]!r}; it has: {', '.join(filter(None, held))}. For other names: "
             "--text-columns, --label-column"
@@ -233,38 +253,3 @@ def header(path: Path) -> list[str]:
         raise not_utf8(path) from None
     except (csv.Error, OSError) as error:
         raise UserError(f"can't read {path}: {error}") from None
-
-
-def unnamed_columns(names: Sequence[str]) -> int:
-    """How many columns at the end of a header have no name: spreadsheets write such empty ones."""
-    return len(list(itertools.takewhile(lambda name: not name.strip(), reversed(names))))
-
-
-@functools.cache  # once, not for each split
-def say_unnamed(folder: Path, number: int) -> None:
-    sys.stderr.write(f"{folder}: ignoring {number} empty column(s) without a name at the end of each table\n")
-
-
-def table_reader(file: IO[str], suffix: str) -> Iterator[list[str]]:
-    """Fields of each line. A tsv knows no quotes: those in GLUE's own files are often unpaired."""
-    csv.field_size_limit(MAX_FIELD)
-    if suffix == ".tsv":
-        return csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-    return csv.reader(file, strict=True)
-
-
-def table_rows(file: IO[str], suffix: str) -> Iterator[dict[str, str]]:
-    reader = table_reader(file, suffix)
-    names = next(reader, [])
-    end = len(names) - unnamed_columns(names)
-    named = [name for name in names if name.strip()]
-    if len(set(named)) < len(named):
-        raise ValueError(f"the header names a column twice: {', '.join(named)}")
-    for fields in reader:
-        if not fields:  # a blank line
-            continue
-        if len(fields) != len(names):
-            raise ValueError(f"{len(fields)} fields, but the header has {len(names)}")
-        if end < len(names) and any(field.strip() for field in fields[end:]):
-            raise ValueError(f"{''.join(fields[end:]).strip()[:40]!r} stands in a column without a name")
-        yield dict(zip(names, fields, strict=True))

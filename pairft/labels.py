@@ -180,7 +180,8 @@ def label_ids(texts: Sequence[str], names: tuple[str, ...] | None, by_number: bo
     if names is None:
         values = {text: float(text) for text in texts if as_number(text) is not None}
         return {text: value for text, value in values.items() if math.isfinite(value)}
-    named: dict[str, float] = {text: names.index(text) for text in texts if text in names}
+    index = {name: number for number, name in enumerate(names)}
+    named: dict[str, float] = {text: index[text] for text in texts if text in index}
     if named or not by_number:
         return named
     whole = {text: number for text in texts if (number := as_number(text)) is not None and is_whole(number)}
