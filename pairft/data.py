@@ -170,6 +170,7 @@ def fingerprint(rows: "Dataset", columns: Sequence[str]) -> str:
     """A digest of the columns' content; the same for the same rows wherever they are kept."""
     digest = hashlib.sha256()
     held = [column for column in columns if column in rows.column_names]
+    digest.update("".join(repr(names) for column in held if (names := class_names(rows, column))).encode())
     for some in rows.select_columns(held).with_format("arrow").iter(batch_size=10_000):
         digest.update(repr([some.column(column).to_pylist() for column in held]).encode())
     return digest.hexdigest()

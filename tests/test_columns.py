@@ -231,3 +231,24 @@ def test_a_cache_that_cannot_be_written_is_named(source, go, tiny_model, tmp_pat
     for message in messages:
         assert f"can't write to the cache folder {cache}" in message and "set HF_DATASETS_CACHE" in message
     assert not list((tmp_path / "runs").iterdir()) and not (tmp_path / "o.csv").exists()
+
+
+def test_shards_that_number_their_classes_differently_are_refused(tmp_path):
+    import datasets
+
+    for number, names in enumerate((["no", "yes"], ["yes", "no"])):
+        kinds = {"a": datasets.Value("string"), "b": datasets.Value("string"), "y": datasets.ClassLabel(names=names)}
+        rows = datasets.Dataset.from_dict({"a": ["a"], "b": ["b"], "y": [0]}, features=datasets.Features(kinds))
+        rows.to_parquet(str(tmp_path / f"train-{number}-of-2.parquet"))
+    message = message_of(files.read_files, files.split_files(tmp_path, "train"), ("a", "b"), "y")
+    assert "train-1-of-2.parquet numbers its classes as ['yes', 'no']" in message and "['no', 'yes']" in message
+
+
+def test_metadata_of_unwanted_columns_may_say_anything(tmp_path):
+    """A feature that this version of `datasets` doesn't know, beside a ClassLabel that it does."""
+    about = {"y": {"names": ["no", "yes"], "_type": "ClassLabel"}, "meta": {"_type": "FeatureOfTheFuture"}}
+    table = pyarrow.table({"a": ["a"], "b": ["b"], "y": pyarrow.array([1], pyarrow.int8()), "meta": [1]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": about}})})
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    found = files.read_files([tmp_path / "train.parquet"], ("a", "b"), "y")
+    assert found.features["y"].names == ["no", "yes"] and found["y"][:] == [1]

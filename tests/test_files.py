@@ -210,6 +210,7 @@ def test_shards_are_read_in_their_order(kind, tmp_path):
     [
         (["train.csv", "train.txt", "training.csv", "my-train.csv"], ["train.csv"]),
         (["train-0.jsonl", "train-1.jsonl"], ["train-0.jsonl", "train-1.jsonl"]),
+        (["train-00000-of-00001-2f1c0a9be4d7316c.parquet"], ["train-00000-of-00001-2f1c0a9be4d7316c.parquet"]),
         (["test.csv", "validation.csv"], []),
     ],
 )
@@ -227,6 +228,7 @@ def test_the_files_of_a_split_are_found_by_name(names, found, tmp_path):
         (["train.csv", "train-00000-of-00001.csv"], "more than once"),
         (["train-00000-of-00003.csv", "train-00002-of-00003.csv"], "2 of the 3"),
         (["train-00001-of-00002.parquet"], "1 of the 2"),
+        (["train-00001-of-00002-9b0e77aa51c2d4f8.parquet"], "1 of the 2"),
         (["train-00000-of-00002.csv", "train-00001-of-00003.csv"], "train"),
     ],
 )

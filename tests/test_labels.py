@@ -165,3 +165,12 @@ def test_an_id_that_a_class_label_has_no_name_for_is_named(tmp_path):
     pyarrow.parquet.write_table(five, tmp_path / "data" / "train.parquet")
     with pytest.raises(UserError, match="row 2 has the label 'class id 5'"):
         data.load(Config(task="custom", data=str(tmp_path / "data"), text_columns=("a", "b"), label_column="y"))
+
+
+def test_the_fingerprint_tells_the_names_of_the_classes():
+    def prints(names: list[str]) -> str:
+        kinds = datasets.Features(a=datasets.Value("string"), y=datasets.ClassLabel(names=names))
+        rows = datasets.Dataset.from_dict({"a": ["x", "z"], "y": [0, 1]}, features=kinds)
+        return data.fingerprint(rows, ("a", "y"))
+
+    assert prints(["no", "yes"]) == prints(["no", "yes"]) != prints(["yes", "no"])
