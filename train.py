@@ -174,7 +174,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     record.say(
         f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}"
     )
-    for line in filter(None, (changed, warning, device.caveat(where))):
+    for line in filter(None, (data.summary(pairs, config.task), changed, warning, device.caveat(where))):
         record.say(line)
     saver = Saver(folder / "checkpoints", record.say)
     fallbacks = Fallbacks(record.say)

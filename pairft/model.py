@@ -133,6 +133,7 @@ def sidecar(config: Config, pairs: Data, max_length: int) -> dict[str, Any]:
         "text_columns": pairs.text_columns,
         "label_column": pairs.label_column,
         "label_names": pairs.label_names,
+        "labels_by_number": pairs.by_number,
         "max_length": max_length,
     }
 

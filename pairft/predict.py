@@ -65,8 +65,9 @@ def predict(args: argparse.Namespace) -> None:
     import datasets
 
     from pairft import batches, device, model, padding, tokens, unpad
-    from pairft.data import Data, check_rows, read_labels
+    from pairft.data import Data, check_rows
     from pairft.evaluation import run_model, score
+    from pairft.labels import read_labels
 
     datasets.disable_progress_bars()
     about_file = Path(args.model).expanduser() / model.SIDECAR
@@ -101,10 +102,13 @@ def predict(args: argparse.Namespace) -> None:
         labelled = label_column in rows.column_names
         where = args.data
     check_rows(rows, where, columns, label_column, label_needed=False)
-    by_number = "task" not in about or TASKS[about["task"]].label_names is not None
+    numbered = "task" not in about or TASKS[about["task"]].label_names is not None
+    by_number = about.get("labels_by_number", numbered)
     ids = read_labels(rows, where, label_column, names, by_number, label_needed=False)
     if not ids and args.data is not None and args.output is None:
         raise UserError(f"{args.data} has no labels to score: say with --output where the answers should go")
+    if labelled and not ids:
+        sys.stderr.write(f"{where}: the column {label_column!r} holds no known label, so nothing is scored\n")
 
     pairs = Data({"test": rows}, columns, label_column, names, ids)
     dataset = tokens.tokenise(pairs, tokenizer, max_length)["test"]
