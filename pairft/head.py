@@ -80,12 +80,12 @@ def described(source: "PretrainedConfig") -> str:
     held, kind = names_of(source), kind_of(source)
     if kind == REGRESSION:
         return "a regression" if len(held) == 1 else f"a regression with {len(held)} outputs"
-    return f"{len(held)} {'labels' if kind == MULTI_LABEL else 'classes'} ({listed(held)})"
+    return f"{len(held)} {'independent labels' if kind == MULTI_LABEL else 'classes'} ({listed(held)})"
 
 
 def wanted(label_names: Sequence[str] | None) -> str:
-    """What the data asks of a head, for a message."""
-    return "a regression" if label_names is None else f"{len(label_names)} classes ({listed(label_names)})"
+    """What the data is or has, for a message."""
+    return "is a regression" if label_names is None else f"has {len(label_names)} classes ({listed(label_names)})"
 
 
 def taken_as(

@@ -102,8 +102,8 @@ def load_model(name: str, label_names: Sequence[str] | None, use: str = "by name
     order = head.output_order(config, label_names)
     if mismatched or (order is None and use == "by name"):
         raise UserError(
-            f"--model {name} has a head for {head.described(config)}, but the data is {head.wanted(label_names)}: "
-            "--new-head draws a new head for it, or take a model that answers what the data asks"
+            f"--model {name} has a head for {head.described(config)}, but the data {head.wanted(label_names)}: "
+            "add --new-head for a new one on the same encoder, or take another model"
         )
     if use == "by name" and order is not None:
         head.put_in_order(model, outputs, order)

@@ -1,6 +1,7 @@
 """A head that a model comes with: used where its classes are the data's, in their order; else refused or made anew."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,14 @@ MISFITS = {
     "regression": (("score",), {"problem_type": "regression"}, NAMES, "a regression"),
     "regression unsaid": (("LABEL_0",), {}, NAMES, "a regression"),
     "two values": (NAMES, {"problem_type": "regression"}, NAMES, "a regression with 2 outputs"),
-    "labels": (("ad", "spam"), {"problem_type": "multi_label_classification"}, NAMES, "2 labels (ad, spam)"),
+    "labels": (
+        ("ad", "spam"),
+        {"problem_type": "multi_label_classification"},
+        NAMES,
+        "2 independent labels (ad, spam)",
+    ),
     "classes": (NAMES, {}, None, "2 classes (not_equivalent, equivalent)"),
-    "one label": (("spam",), {"problem_type": "multi_label_classification"}, None, "1 labels (spam)"),
+    "one label": (("spam",), {"problem_type": "multi_label_classification"}, None, "1 independent labels (spam)"),
 }
 
 
@@ -159,3 +165,19 @@ def test_the_preset_keeps_a_head_as_trainer_does_and_warns(go, tiny_model, tmp_p
     assert "--new-head" in capsys.readouterr().err
     assert go("--model", tmp_path / "runs" / "a" / "last", *flags) == 0
     assert "warning" not in capsys.readouterr().err
+
+
+def test_a_resumed_run_keeps_its_new_head_and_one_begun_without_gets_none(go, tiny_model, tmp_path, capsys):
+    classifier = with_head(tmp_path / "model", tiny_model, ("no", "yes"))
+    flags = ("--model", classifier, "--new-head", "--max-steps", 4, "--save-every", 2)
+    assert go(*flags, "--run-name", "a") == 0
+    runs = tmp_path / "runs"
+    undone = shutil.ignore_patterns("results.json", "best", "last", "step-00000004")
+    shutil.copytree(runs / "a", runs / "stopped", ignore=undone)
+    assert go("--model", classifier, "--resume", "--run-name", "stopped") == 0
+    assert same_weights(runs / "a", runs / "stopped")
+    assert go("--max-steps", 2, "--run-name", "b") == 0
+    (runs / "b" / "results.json").unlink()
+    capsys.readouterr()
+    assert go("--resume", "--run-name", "b", "--new-head") == 2
+    assert "--new-head is True" in capsys.readouterr().err
