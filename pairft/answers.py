@@ -58,9 +58,9 @@ def scores_of(outcome: Outcome, names: tuple[str, ...] | None, about: dict[str, 
     if names and about.get("positive_class") in names:
         positive = names.index(about["positive_class"])
     scores = score(known, metrics, positive)
-    notes = [f"{len(known.labels)} rows"]
+    line = "  ".join(f"{name} {value:.4f}" for name, value in scores.items()) + f"  ({len(known.labels)} rows)"
     if len(known.labels) < len(outcome.labels):
-        notes.append(f"{len(outcome.labels) - len(known.labels)} without a label left out")
+        line += f", {len(outcome.labels) - len(known.labels)} without a label left out"
     if names and "f1" in metrics:
-        notes.append(f1_of(None if positive is None else names[positive]))
-    return "  ".join(f"{name} {value:.4f}" for name, value in scores.items()) + f"  ({'; '.join(notes)})"
+        line += f", {f1_of(None if positive is None else names[positive])}"
+    return line

@@ -96,7 +96,7 @@ def test_a_label_column_that_is_not_there_is_an_error_where_it_was_asked_for(kin
     assert f"gold.{kind} has no column 'label'" in message and "gold" in message
     assert not (place / "answers.csv").exists()
     assert run(*flags, "--label-column", "gold") == 0
-    assert "(4 rows; f1 of 'equivalent')" in capsys.readouterr().out
+    assert "(4 rows), f1 of 'equivalent'" in capsys.readouterr().out
     assert run(*flags) == 0
 
 
