@@ -162,6 +162,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     record.say(
         f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}"
     )
+    record.say(data.summary(pairs, config.task))
     if changed:
         record.say(changed)
     saver = Saver(folder / "checkpoints", record.say)

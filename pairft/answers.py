@@ -14,21 +14,22 @@ if TYPE_CHECKING:
 
 
 def labels_of(
-    rows: "Dataset", where: str, column: str, names: tuple[str, ...] | None, config: "PretrainedConfig"
+    rows: "Dataset",
+    where: str,
+    column: str,
+    names: tuple[str, ...] | None,
+    config: "PretrainedConfig",
+    about: dict[str, Any],
 ) -> dict[str, float]:
-    """The id or value of each text that the label column holds; empty where no row has a label. In a regression -1 is a
-    value like others, unless it is all there is. Raises UserError for labels that can't be scored against."""
-    import pyarrow.compute as pc
-
-    from pairft.data import as_number, label_texts, read_labels
+    """The id or value of each text that the label column holds; empty where no row has a label. Raises UserError for
+    labels that can't be scored against."""
+    from pairft.labels import read_labels
 
     if names is not None and head.kind_of(config) != head.SINGLE_LABEL:
         raise UserError(f"the model gives {head.described(config)} for each row, and {where} has one label")
-    ids = read_labels(rows, where, column, names, by_number=True, label_needed=False)
-    if names is None and ids:
-        texts = pc.unique(label_texts(rows.data.column(column))).to_pylist()
-        ids |= {text: -1.0 for text in texts if text is not None and as_number(text) == -1}
-    return ids
+    numbered = "task" not in about or TASKS[about["task"]].label_names is not None
+    by_number = about.get("labels_by_number", numbered)
+    return read_labels(rows, where, column, names, by_number, label_needed=False)
 
 
 def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str) -> dict[str, list[Any]]:

@@ -3,6 +3,7 @@
 The flags, the keys of the file (flags.py) and the table in the README all come from `Config`.
 """
 
+import csv
 import dataclasses
 import difflib
 import math
@@ -37,7 +38,9 @@ class Config:
         "Hub id, local folder with train.*, validation.*, test.* (parquet, csv, tsv, json, jsonl), or 'builtin': "
         "generated pairs",
     )
-    text_columns: tuple[str, ...] | None = setting(None, "one or two columns of sentences, comma-separated")
+    text_columns: tuple[str, ...] | None = setting(
+        None, "one or two columns of sentences, comma-separated; a name that holds a comma in double quotes"
+    )
     label_column: str | None = setting(None, "the column of the label")
     new_head: bool = setting(False, "draw a new head; without it one whose labels are not the data's is an error")
     epochs: int = setting(3, "passes over the training data")
@@ -119,10 +122,13 @@ def parse_value(name: str, value: Any) -> Any:
             return value
         wanted = "true or false"
     elif name == "text_columns":
-        columns = text.split(",") if isinstance(text, str) else text
+        try:  # a name with a comma stands in quotes
+            columns = next(csv.reader([text], skipinitialspace=True, strict=True)) if isinstance(text, str) else text
+        except csv.Error:
+            columns = None
         if isinstance(columns, (list, tuple)) and all(isinstance(column, str) for column in columns):
             return tuple(column.strip() for column in columns)
-        wanted = "column names, comma-separated"
+        wanted = "column names, comma-separated; one that holds a comma in double quotes"
     elif name == "seeds":
         parts = text.split(",") if isinstance(text, str) else [value] if number else value
         try:
@@ -213,6 +219,10 @@ def check(config: Config) -> None:
         problems.append(f"--text-columns is {','.join(config.text_columns)!r}, but should name one or two columns")
     if config.text_columns is not None and len(set(config.text_columns)) < len(config.text_columns):
         problems.append(f"--text-columns names {config.text_columns[0]!r} twice")
+    task = TASKS.get(config.task)
+    label_column = config.label_column or (task and task.label_column)
+    if label_column in (config.text_columns or (task and task.text_columns) or ()):
+        problems.append(f"--text-columns names {label_column!r}, which is the label's: say --label-column for another")
     if config.task == "custom" and config.text_columns is None:
         problems.append("--task custom needs --text-columns, for example --text-columns question,answer")
     if config.run_name is not None:

@@ -5,7 +5,6 @@ become Python objects.
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,12 @@ from typing import TYPE_CHECKING
 from pairft import builtin, files, hub
 from pairft.config import Config
 from pairft.errors import UserError
-from pairft.tasks import TASKS
+from pairft.kinds import check_kinds, plain_kind
+from pairft.labels import class_names, label_names, label_texts, near_equal, read_labels
+from pairft.tasks import TASKS, metrics_of, positive_class
 
 if TYPE_CHECKING:
-    import pyarrow
     from datasets import Dataset
-
-
-LABEL_KINDS = ("int", "uint", "float", "bool", "string", "large_string", "null")
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,7 @@ class Data:
     label_column: str
     label_names: tuple[str, ...] | None  # by id; None for regression
     label_ids: dict[str, float]  # what the label column says, as text: the class id, or the value to regress on
+    by_number: bool = False  # whether a label may be a class id: where the task or the source numbers the classes
 
 
 def load(config: Config) -> Data:
@@ -45,27 +43,57 @@ def load(config: Config) -> Data:
     for split, rows in splits.items():
         check_rows(rows, f"the {split} part of {config.data}", text_columns, label_column, label_needed=split != "test")
     # A number stands for a class where the task or the source numbers them, not where the order is the alphabet's.
-    by_number = task.label_names is not None or hasattr(splits["train"].features[label_column], "names")
+    by_number = task.label_names is not None or class_names(splits["train"], label_column) is not None
     names = label_names(splits["train"], f"the train part of {config.data}", label_column, task.label_names)
     ids: dict[str, float] = {}
-    for split, rows in splits.items():
-        found = read_labels(
-            rows, f"the {split} part of {config.data}", label_column, names, by_number, label_needed=split != "test"
-        )
+    for split in ("train", "validation"):
+        where = f"the {split} part of {config.data}"
+        found = read_labels(splits[split], where, label_column, names, by_number, label_needed=True)
         if split == "train" and len(set(found.values())) < 2:
             only = next(iter(found))
-            raise UserError(f"every row of the train part of {config.data} has the label {only!r}: nothing to learn")
+            raise UserError(f"every row of {where} has the label {only!r}: nothing to learn")
         ids |= found
-    return Data(splits, text_columns, label_column, names, ids)
+    return Data(splits, text_columns, label_column, names, ids, by_number)
+
+
+def summary(pairs: Data, task: str) -> str:
+    """What was understood of the labels, in a line or two: classes and their shares in the training split, or the range
+    of a regression; what the main metric is about; a warning of names that differ in spelling alone."""
+    import pyarrow.compute as pc
+
+    rows = pairs.splits["train"]
+    counts = pc.value_counts(label_texts(rows.data.column(pairs.label_column), class_names(rows, pairs.label_column)))
+    found: dict[float, int] = {}
+    for item in counts:
+        value = pairs.label_ids[item["values"].as_py()]
+        found[value] = found.get(value, 0) + item["counts"].as_py()
+    if pairs.label_names is None:
+        mean = sum(value * count for value, count in found.items()) / len(rows)
+        return (
+            f"{task}: a regression on {pairs.label_column!r}, from {min(found):g} to {max(found):g} (mean {mean:g}) "
+            f"in {len(rows)} training examples"
+        )
+    names = pairs.label_names
+    shares = [f"{name} {found.get(index, 0) / len(rows):.1%}" for index, name in enumerate(names)]
+    shown = ", ".join(shares[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    text = f"{task}: {len(names)} classes in {len(rows)} training examples: {shown}"
+    if "f1" in metrics_of(TASKS[task], names)[0]:
+        positive = positive_class(names)
+        text += f"; F1 is of {names[positive]}" if positive is not None else "; F1 is the mean of the classes'"
+    alike = "; ".join(", ".join(map(repr, group)) for group in near_equal(names))
+    return text + (f"\nwarning: classes that differ only in spelling: {alike}" if alike else "")
 
 
 def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """train, validation and, where there is one, test, as they stand at the source."""
+    """train, validation and, where there is one, test, as they stand at the source; test without its labels, which may
+    say anything: training scores none of it."""
     import datasets
 
     datasets.disable_progress_bars()
+    files.check_cache()
     if config.data == "builtin":
-        return {split: builtin.pairs(split) for split in ("train", "validation", "test")}
+        made = {split: builtin.pairs(split) for split in ("train", "validation", "test")}
+        return wanted_only(made, text_columns, label_column)
     if not hub.is_hub_id(config.data):
         folder = Path(config.data).expanduser()
         if not folder.is_dir():
@@ -81,7 +109,7 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
                     f"it holds: {held}"
                 )
         return {
-            split: files.read_files(paths, text_columns, label_column, label_needed=split != "test")
+            split: files.read_files(paths, text_columns, label_column if split != "test" else None)
             for split, paths in found.items()
             if paths
         }
@@ -100,7 +128,17 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
     for split in ("train", "validation"):
         if split not in loaded:
             raise UserError(f"--data {config.data} has no {split} part; it has: {', '.join(loaded)}")
-    return {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
+    found = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
+    return wanted_only(found, text_columns, label_column)
+
+
+def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
+    """The splits with the wanted columns alone, test without the label; one that lacks a column stays as it is."""
+    made = {}
+    for split, rows in splits.items():
+        names = [*text_columns, *([label_column] if split != "test" else [])]
+        made[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
+    return made
 
 
 def check_rows(
@@ -116,17 +154,12 @@ def check_rows(
     for column in (*text_columns, label_column):
         if column not in rows.column_names and (label_needed or column != label_column):
             raise UserError(f"{where} has no column {column!r}; it has: {', '.join(rows.column_names)}")
-    if label_column in rows.column_names:
-        kind = getattr(rows.features[label_column], "dtype", "nested values")
-        if not kind.startswith(LABEL_KINDS):
-            raise UserError(f"the label column {label_column!r} of {where} holds {kind}, not names or numbers")
+    check_kinds(where, rows.data.schema, text_columns, label_column)
     for column in text_columns:
-        kind = getattr(rows.features[column], "dtype", "nested values")
-        if kind not in ("string", "large_string"):
-            raise UserError(f"the column {column!r} of {where} holds {kind}, not text")
-        first = 1
-        for chunk in rows.data.column(column).chunks:  # one after another: the trimmed text is in memory
-            blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk), ""), True)
+        values, first = rows.data.column(column), 1
+        kind = plain_kind(values.type)
+        for chunk in values.chunks:  # one after another: the trimmed text is in memory
+            blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk.cast(kind)), ""), True)
             row = pc.index(blank, pyarrow.scalar(True)).as_py()
             if row >= 0:
                 raise UserError(f"{where}, row {first + row}: {column!r} is empty; fill it in or remove the row")
@@ -137,98 +170,7 @@ def fingerprint(rows: "Dataset", columns: Sequence[str]) -> str:
     """A digest of the columns' content; the same for the same rows wherever they are kept."""
     digest = hashlib.sha256()
     held = [column for column in columns if column in rows.column_names]
+    digest.update("".join(repr(names) for column in held if (names := class_names(rows, column))).encode())
     for some in rows.select_columns(held).with_format("arrow").iter(batch_size=10_000):
         digest.update(repr([some.column(column).to_pylist() for column in held]).encode())
     return digest.hexdigest()
-
-
-def label_texts(values: "pyarrow.ChunkedArray") -> "pyarrow.ChunkedArray":
-    """Labels as text, null where there is none: the number 1.0 as "1"."""
-    import pyarrow
-    import pyarrow.compute as pc
-
-    texts = pc.utf8_trim_whitespace(values.cast(pyarrow.string()))
-    return pc.if_else(pc.equal(texts, ""), pyarrow.scalar(None, pyarrow.string()), texts)
-
-
-def as_number(text: str) -> float | None:
-    """A finite number, or None."""
-    try:
-        return float(text) if math.isfinite(float(text)) else None
-    except ValueError:
-        return None
-
-
-def label_names(rows: "Dataset", where: str, column: str, known: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The classes' names by id: the task's, the source's own, or the distinct values of the training part, numbers in
-    their order and names in the alphabet's. None for regression: values that are numbers, not all of them whole."""
-    import pyarrow.compute as pc
-
-    given = known if known is not None else getattr(rows.features[column], "names", None)
-    if given is not None:
-        return tuple(given)
-    values = sorted(
-        value for value in pc.unique(label_texts(rows.data.column(column))).to_pylist() if value is not None
-    )
-    if not values:
-        raise UserError(f"the label column {column!r} of {where} is empty")
-    numbers = [as_number(value) for value in values]
-    finite = [number for number in numbers if number is not None]
-    if len(finite) == len(values):
-        if any(number != int(number) for number in finite):
-            return None
-        return tuple(str(number) for number in sorted({int(number) for number in finite}))
-    if finite:
-        odd = values[numbers.index(None)]
-        raise UserError(f"the label column {column!r} of {where} mixes numbers and names: {odd!r} is no finite number")
-    return tuple(values)
-
-
-def read_labels(
-    rows: "Dataset", where: str, column: str, names: tuple[str, ...] | None, by_number: bool, label_needed: bool
-) -> dict[str, float]:
-    """The id (regression: the value) of each text that the label column holds. Raises UserError for a label that is
-    unknown or, where labels are needed, missing: none, or -1 where that is no class."""
-    import pyarrow
-    import pyarrow.compute as pc
-
-    if column not in rows.column_names:  # check_rows has seen whether it may be so
-        return {}
-    own = getattr(rows.features[column], "names", None)
-    if own is not None and names is not None and own not in (list(names), [str(index) for index in range(len(names))]):
-        raise UserError(
-            f"the label column {column!r} of {where} numbers its classes as {', '.join(own)}, but they should be "
-            f"{', '.join(names)}, in this order"
-        )
-    texts = label_texts(rows.data.column(column))
-    ids = {}
-    for text in pc.unique(texts).to_pylist():
-        value = label_id(text, names, by_number)
-        unlabelled = text is None or (as_number(text) == -1 and (names is None or value is None))
-        if unlabelled and not label_needed:
-            continue
-        if value is not None:
-            ids[text] = value
-        else:
-            alike = pc.is_null(texts) if text is None else pc.fill_null(pc.equal(texts, text), False)
-            row = pc.index(alike, pyarrow.scalar(True)).as_py() + 1
-            what = "has no label" if text is None else f"has the label {text!r}"
-            wanted = "a finite number" if names is None else f"one of: {', '.join(names[:20])}"
-            raise UserError(f"{where}, row {row} {what} in the column {column!r}; it should be {wanted}")
-    return ids
-
-
-def label_id(text: str | None, names: tuple[str, ...] | None, by_number: bool) -> float | None:
-    """The id of a label given by name or, with `by_number`, by id; regression: its value. None if it is neither."""
-    if text is None:
-        return None
-    number = as_number(text)
-    if names is None:
-        return number
-    if text in names:
-        return names.index(text)
-    if number is None or number != int(number):
-        return None
-    if str(int(number)) in names:  # 1.0 for 1
-        return names.index(str(int(number)))
-    return int(number) if by_number and 0 <= number < len(names) and not any(map(as_number, names)) else None

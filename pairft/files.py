@@ -9,74 +9,68 @@ import csv
 import hashlib
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pairft.errors import UserError
+from pairft.json_files import as_text, json_rows
+from pairft.kinds import check_kinds, plain_kind
+from pairft.table_files import other_delimiter, say_unnamed, table_reader, table_rows, unnamed_columns
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
 SUFFIXES = ("parquet", "csv", "tsv", "json", "jsonl")
-READER_VERSION = 1  # part of the cache's key: raise it when the rows read from the same file change
-MAX_FIELD = 16 << 20  # characters in one csv field
+READER_VERSION = 2  # part of the cache's key: raise it when the rows read from the same file change
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
-    """The files of a split: train.csv, or its shards train-00000-of-00002.csv, …; sorted; perhaps none."""
-    pattern = re.compile(rf"{split}(-\d+(-of-\d+)?)?\.({'|'.join(SUFFIXES)})")
+    """The files of a split: train.csv, or its shards train-00000-of-00002.csv, …, with a hash or without; sorted;
+    perhaps none."""
+    pattern = re.compile(rf"{split}(-\d+(-of-\d+(-[0-9a-f]+)?)?)?\.({'|'.join(SUFFIXES)})")
     files = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
     kinds = {(path.suffix, "-" in path.name) for path in files}
     if len(kinds) > 1:
         names = ", ".join(path.name for path in files)
         raise UserError(f"{folder} holds the {split} part more than once ({names}): keep one")
-    totals = {found.group(1) for path in files if (found := re.search(r"-of-(\d+)\.", path.name))}
+    totals = {found.group(1) for path in files if (found := re.search(r"-of-(\d+)[-.]", path.name))}
     if totals and {int(total) for total in totals} != {len(files)}:
         raise UserError(f"{folder} holds {len(files)} of the {max(map(int, totals))} files of the {split} part")
     return files
 
 
 def read_files(
-    files: list[Path], text_columns: Sequence[str], label_column: str, label_needed: bool = True
+    files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool = True
 ) -> "Dataset":
-    """The rows of files of one kind, with the wanted columns: a memory-mapped Dataset. The label may be absent where it
-    isn't needed.
+    """The wanted columns of files of one kind: a memory-mapped Dataset. The label may be absent where it isn't needed;
+    a `label_column` of None reads none.
 
     csv, tsv, json and jsonl give text columns (None where a value is missing); parquet keeps its types. Raises
     UserError for what can't be read, with file and row.
     """
     import datasets
-    import pyarrow
-    from pyarrow import parquet
 
+    check_cache()
+    if label_column in text_columns:
+        raise UserError(f"the column {label_column!r} is named as the label (--label-column) and in --text-columns")
     if files[0].suffix == ".parquet":
-        level = datasets.logging.get_verbosity()
-        datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it would log what the message below says
-        try:
-            if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
-                raise UserError(f"{files[0]} is empty: it has no rows")
-            paths = [str(path) for path in files]
-            loaded = datasets.load_dataset("parquet", data_files={"rows": paths}, split="rows")
-        except (pyarrow.ArrowException, OSError, datasets.exceptions.DatasetGenerationError) as error:
-            raise unreadable(files, error) from None
-        finally:
-            datasets.logging.set_verbosity(level)
-        return loaded.select_columns(
-            wanted_columns(files, loaded.column_names, text_columns, label_column, label_needed)
-        )
+        return read_parquet(files, text_columns, label_column, label_needed)
     is_json = files[0].suffix in (".json", ".jsonl")
-    names = [*text_columns, label_column]
+    names = [*text_columns, *([label_column] if label_column is not None else [])]
     if not is_json:  # a table says its columns on top; in JSON any row may lack any key
-        names = wanted_columns(files, header(files[0]), text_columns, label_column, label_needed)
-    stamp = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    key = hashlib.sha256(repr((READER_VERSION, stamp, names)).encode()).hexdigest()[:32]
+        held = header(files[0])
+        names = wanted_columns(files, held, text_columns, label_column, label_needed)
+        if unnamed_columns(held):
+            say_unnamed(files[0].parent, unnamed_columns(held))
     try:
         loaded = datasets.Dataset.from_generator(
             rows_of_all,
-            gen_kwargs={"files": tuple(files), "names": tuple(names)},  # lists would be taken for shards
+            # Tuples, since lists would be taken for shards.
+            gen_kwargs={"files": tuple(files), "names": tuple(names), "label_column": label_column},
             features=datasets.Features({name: datasets.Value("string") for name in names}),
-            fingerprint=key,
+            fingerprint=hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32],
         )
     except datasets.exceptions.DatasetGenerationError as error:
         if isinstance(error.__cause__, UserError):
@@ -87,19 +81,110 @@ def read_files(
     return loaded.select_columns(names)
 
 
+def read_parquet(
+    files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool
+) -> "Dataset":
+    """`read_files` for parquet: other columns may have types that `datasets` doesn't know, so they are left alone."""
+    import datasets
+    import pyarrow
+    from pyarrow import parquet
+
+    level = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it would log what the message below says
+    try:
+        if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
+            raise UserError(f"{files[0]} is empty: it has no rows")
+        names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, label_column, label_needed)
+        features = parquet_features(files, names, text_columns, label_column)
+        return datasets.load_dataset(
+            "parquet",
+            content_key(files),  # otherwise the cache goes by path, size and time
+            data_files={"rows": [str(path) for path in files]},
+            split="rows",
+            columns=names,
+            features=features,
+        ).select_columns(names)
+    except UserError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
+        raise unreadable(files, error) from None
+    finally:
+        datasets.logging.set_verbosity(level)
+
+
+def parquet_features(
+    files: list[Path], names: Sequence[str], text_columns: Sequence[str], label_column: str | None
+) -> "Features":
+    """The types of the named columns, with the names of a ClassLabel, which stand in the metadata. Raises UserError
+    where a type is not text or no label, or where the files number their classes differently."""
+    import datasets
+    import pyarrow
+    from pyarrow import parquet
+
+    found = []
+    for path in files:
+        schema = parquet.read_schema(path)
+        wanted_columns([path], schema.names, names, None, True)
+        check_kinds(str(path), schema, text_columns, label_column if label_column in names else None)
+        kinds = {name: plain_kind(schema.field(name).type) for name in names}
+        features = datasets.Features.from_arrow_schema(pyarrow.schema(kinds))
+        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
+        for name, kind in kinds.items():
+            if about.get(name, {}).get("_type") == "ClassLabel" and pyarrow.types.is_integer(kind):
+                features[name] = datasets.Features.from_dict({name: about[name]})[name]
+        found.append(features)
+    for path, features in zip(files, found, strict=True):
+        own, other = (getattr(held.get(label_column), "names", None) for held in (found[0], features))
+        if own != other:
+            raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: write them alike")
+    return found[0]
+
+
+def content_key(files: Sequence[Path]) -> str:
+    """A digest of the files' bytes, so that a changed file is read again even if its size and time are the same."""
+    digest = hashlib.sha256(repr((READER_VERSION, len(files))).encode())
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                digest.update(path.suffix.encode() + hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"can't read {path}: {error.strerror}") from None
+    return digest.hexdigest()[:32]
+
+
+def check_cache() -> None:
+    """Raise UserError where the cache of `datasets` can't be written."""
+    import datasets
+
+    folder = Path(datasets.config.HF_DATASETS_CACHE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(
+            f"can't write to the cache folder {folder}: {error.strerror}; set HF_DATASETS_CACHE (or HF_HOME, for all "
+            "caches) to a folder that can be written"
+        ) from None
+
+
 def wanted_columns(
-    files: list[Path], held: Sequence[str], text_columns: Sequence[str], label_column: str, label_needed: bool
+    files: list[Path], held: Sequence[str], text_columns: Sequence[str], label_column: str | None, label_needed: bool
 ) -> list[str]:
     """The wanted columns that there are; UserError where one is missing that is needed."""
     if not held:
         raise UserError(f"{files[0]} is empty")
-    for column in (*text_columns, label_column):
-        if column not in held and (label_needed or column != label_column):
-            raise UserError(
-                f"{files[0]} has no column {column!r}; it has: {', '.join(held)}. For other names: --text-columns, "
-                "--label-column"
-            )
-    return [column for column in (*text_columns, label_column) if column in held]
+    label = () if label_column is None else (label_column,)
+    needed = (*text_columns, *(label if label_needed else ()))
+    missing = [column for column in needed if column not in held]
+    if missing:
+        other = other_delimiter(files[0], held, needed)
+        if other is not None:
+            raise UserError(other)
+        raise UserError(
+            f"{files[0]} has no column {missing[0]!r}; it has: {', '.join(filter(None, held))}. For other names: "
+            "--text-columns, --label-column"
+        )
+    return [column for column in (*text_columns, *label) if column in held]
 
 
 def unreadable(files: list[Path], error: BaseException) -> UserError:
@@ -110,24 +195,31 @@ def unreadable(files: list[Path], error: BaseException) -> UserError:
     return UserError(f"can't read {which}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
 
 
-def rows_of_all(files: Sequence[Path], names: Sequence[str]) -> Iterator[dict[str, str | None]]:
+def rows_of_all(
+    files: Sequence[Path], names: Sequence[str], label_column: str | None
+) -> Iterator[dict[str, str | None]]:
     """The named columns of every row of every file, of which there must be one."""
     row = None
     for path in files:
-        for row in rows(path):
-            yield {name: row.get(name) for name in names}
+        for row in rows(path, names, label_column):
+            yield row
     if row is None:
         raise UserError(f"{files[0]} is empty: it has no rows")
 
 
-def rows(path: Path) -> Iterator[dict[str, str | None]]:
-    """The rows of one file, every value as text. Raises UserError with file and row."""
+def rows(path: Path, names: Sequence[str], label_column: str | None) -> Iterator[dict[str, Any]]:
+    """The named columns of each row of one file, as text. Raises UserError with file and row."""
     number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for row in json_rows(file) if path.suffix in (".json", ".jsonl") else table_rows(file, path.suffix):
-                number += 1
-                yield row
+            if path.suffix in (".json", ".jsonl"):
+                for item in json_rows(file, [name for name in names if name != label_column]):
+                    yield {name: as_text(item.get(name), name, name == label_column) for name in names}
+                    number += 1
+            else:
+                for fields in table_rows(file, path.suffix):
+                    yield {name: fields.get(name) for name in names}
+                    number += 1
     except UnicodeDecodeError:
         raise not_utf8(path) from None
     except (csv.Error, ValueError) as error:
@@ -151,84 +243,13 @@ def not_utf8(path: Path) -> UserError:
 
 
 def header(path: Path) -> list[str]:
-    """The columns of a file: a table's header line, or the keys of all its JSON objects."""
-    if path.suffix in (".json", ".jsonl"):
-        return list(dict.fromkeys(name for row in rows(path) for name in row))  # any row may lack any key
+    """The columns of a file: a table's header line, or the keys of all its JSON objects, of which any may lack any."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix in (".json", ".jsonl"):
+                return list(dict.fromkeys(name for item in json_rows(file) for name in item))
             return next(table_reader(file, path.suffix), [])
     except UnicodeDecodeError:
         raise not_utf8(path) from None
     except (csv.Error, OSError) as error:
         raise UserError(f"can't read {path}: {error}") from None
-
-
-def table_reader(file: IO[str], suffix: str) -> Iterator[list[str]]:
-    """Fields of each line. A tsv knows no quotes: those in GLUE's own files are often unpaired."""
-    csv.field_size_limit(MAX_FIELD)
-    if suffix == ".tsv":
-        return csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-    return csv.reader(file, strict=True)
-
-
-def table_rows(file: IO[str], suffix: str) -> Iterator[dict[str, str | None]]:
-    reader = table_reader(file, suffix)
-    names = next(reader, [])
-    if len(set(names)) < len(names):
-        raise ValueError(f"the header names a column twice: {', '.join(names)}")
-    for fields in reader:
-        if not fields:  # a blank line
-            continue
-        if len(fields) != len(names):
-            raise ValueError(f"{len(fields)} fields, but the header has {len(names)}")
-        yield dict(zip(names, fields, strict=True))
-
-
-def json_rows(file: IO[str]) -> Iterator[dict[str, str | None]]:
-    """Objects one a line, or in one list; read piece by piece either way."""
-    while (start := file.read(1)).isspace():
-        pass
-    file.seek(0)
-    values = list_items(file) if start == "[" else (json.loads(line) for line in file if line.strip())
-    for value in values:
-        if not isinstance(value, dict):
-            raise ValueError(f"expected an object with named columns, found {json.dumps(value)[:40]}")
-        yield {name: as_text(item) for name, item in value.items()}
-
-
-def list_items(file: IO[str]) -> Iterator[Any]:
-    """The items of one JSON list, decoded as the file is read."""
-    decoder = json.JSONDecoder()
-    blank = re.compile(r"[ \t\r\n]*")
-    text, at, wanted = "", 0, "open"  # then: "first" (or the end), "comma" (or the end), "value", "nothing"
-    while chunk := file.read(1 << 20):
-        text, at = text[at:] + chunk, 0
-        while True:
-            at = found.end() if (found := blank.match(text, at)) else at
-            if at == len(text):
-                break
-            if wanted == "open":
-                at, wanted = at + 1, "first"  # json_rows has seen the bracket
-            elif text[at] == "]" and wanted in ("first", "comma"):
-                at, wanted = at + 1, "nothing"
-            elif text[at] == "," and wanted == "comma":
-                at, wanted = at + 1, "value"
-            elif wanted in ("first", "value"):
-                try:
-                    value, at = decoder.raw_decode(text, at)
-                except ValueError:
-                    break  # cut off by the end of the piece, or wrong: known at the end
-                wanted = "comma"
-                yield value
-            else:
-                raise ValueError(f"not JSON: {text[at : at + 40]!r}")
-    if wanted != "nothing":
-        raise ValueError(f"not JSON, or cut short: {text[at : at + 40]!r}")
-
-
-def as_text(value: Any) -> str | None:
-    """Text as it is, anything else as JSON writes it. Raises ValueError for half a pair of surrogates."""
-    text = value if isinstance(value, str) or value is None else json.dumps(value)
-    if text is not None and not text.isascii():
-        text.encode()
-    return text

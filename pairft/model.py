@@ -174,6 +174,7 @@ def sidecar(config: Config, pairs: Data, max_length: int, positive: int | None) 
         "label_column": pairs.label_column,
         "label_names": pairs.label_names,
         "positive_class": pairs.label_names[positive] if pairs.label_names and positive is not None else None,
+        "labels_by_number": pairs.by_number,
         "max_length": max_length,
     }
 

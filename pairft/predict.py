@@ -158,7 +158,7 @@ def predict(args: argparse.Namespace) -> None:
     ids: dict[str, float] = {}
     if args.data is not None and label_column in rows.column_names:
         try:
-            ids = labels_of(rows, where, label_column, names, config)
+            ids = labels_of(rows, where, label_column, names, config, about)
             if not ids and args.output is not None:
                 sys.stderr.write(f"{where}: the column {label_column!r} holds no known label, so nothing is scored\n")
         except UserError as error:

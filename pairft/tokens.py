@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pairft.data import Data, label_texts
+from pairft.data import Data
 from pairft.errors import UserError
+from pairft.labels import class_names, label_texts
 
 if TYPE_CHECKING:
     import numpy
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
-TOKENS_VERSION = 1  # part of the cache's key: raise it when the tokens made from the same rows change
+TOKENS_VERSION = 2  # part of the cache's key: raise it when the tokens made from the same rows change
 NO_LIMIT = 2**31 - 1  # of a model that states none, such as XLNet and T5, which count positions from token to token
 UNLABELLED = -100  # class id of a row without a label, as cross entropy has it; in a regression it is NaN
 # Their position ids start behind the padding's id, so that the first pad_token_id + 1 positions are never used.
@@ -78,21 +79,26 @@ def tokenise(data: Data, tokenizer: "PreTrainedTokenizerFast", max_length: int) 
     key = repr(what).encode()
     splits = {}
     for split, rows in data.splits.items():
+        classes = class_names(rows, data.label_column)
         splits[split] = rows.with_format("arrow").map(
             tokenise_rows,
             batched=True,
             remove_columns=rows.column_names,
-            fn_kwargs={"data": data, "tokenizer": tokenizer, "max_length": max_length},
-            new_fingerprint=hashlib.sha256(key + rows._fingerprint.encode()).hexdigest()[:32],
+            fn_kwargs={"data": data, "classes": classes, "tokenizer": tokenizer, "max_length": max_length},
+            new_fingerprint=hashlib.sha256(key + repr((classes, rows._fingerprint)).encode()).hexdigest()[:32],
         )
         splits[split].reset_format()
     return splits
 
 
 def tokenise_rows(
-    rows: "pyarrow.Table", data: Data, tokenizer: "PreTrainedTokenizerFast", max_length: int
+    rows: "pyarrow.Table",
+    data: Data,
+    classes: Sequence[str] | None,
+    tokenizer: "PreTrainedTokenizerFast",
+    max_length: int,
 ) -> dict[str, Any]:
-    """The columns of `tokenise` for some rows."""
+    """The columns of `tokenise` for some rows. `classes`: what the ids of their label column stand for."""
     import numpy
     import pyarrow
     import pyarrow.compute as pc
@@ -113,7 +119,7 @@ def tokenise_rows(
     kind, missing = (pyarrow.float32(), float("nan")) if data.label_names is None else (pyarrow.int64(), UNLABELLED)
     if data.label_column in rows.column_names and data.label_ids:
         texts = pyarrow.array(list(data.label_ids), pyarrow.string())
-        found = pc.index_in(label_texts(rows.column(data.label_column)), texts)
+        found = pc.index_in(label_texts(rows.column(data.label_column), classes), texts)
         labels = pc.take(pyarrow.array(list(data.label_ids.values()), kind), found)
     else:
         labels = pyarrow.nulls(len(rows), kind)

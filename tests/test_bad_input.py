@@ -74,6 +74,7 @@ def spoil(path: Path, row: int, **values: Any) -> None:
         (("--task", "custom"), ("--text-columns",)),
         (("--task", "custom", "--text-columns", "a,a"), ("'a' twice",)),
         (("--task", "custom", "--text-columns", "a,b,c"), ("one or two columns",)),
+        (("--text-columns", "sentence1,label"), ("--text-columns names 'label'", "--label-column")),
         (("--precision", "bf17"), ("'bf17'", "did you mean bf16?")),
         (("--precision", "fp16"), ("fp16 needs a GPU", "bf16")),
         (("--device", "tpu"), ("'tpu'", "cpu, cuda")),

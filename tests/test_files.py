@@ -118,62 +118,6 @@ def test_quotes_and_line_ends_within_fields(name, content, rows, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("literal", "text"),
-    [("null", None), ("1", "1"), ("-1", "-1"), ("0.5", "0.5"), ("1.0", "1.0"), ("true", "true"), ('""', "")],
-)
-@pytest.mark.parametrize("form", ['{"sentence1": "a", "label": %s}\n', '[{"sentence1": "a", "label": %s}]'])
-def test_json_values_become_text(form, literal, text, tmp_path):
-    assert read_one(put(tmp_path / "train.json", form % literal)) == [["a", text]]
-
-
-def test_a_key_that_the_first_json_object_lacks_is_read_all_the_same(tmp_path):
-    path = put(tmp_path / "test.jsonl", '{"sentence1": "a"}\n{"sentence1": "b", "label": 1}\n')
-    assert read_one(path) == [["a", None], ["b", "1"]]
-
-
-@pytest.mark.parametrize("gap", ["", " ", "\n", "\r\n  "])
-def test_a_json_list_is_read_over_the_borders_of_its_pieces(gap, tmp_path):
-    """Pieces are a mebibyte: rows of odd sizes, one of them larger than a piece, so that borders fall anywhere."""
-    sizes = [300_001, 1, 1_500_000, 40_000, 0, 700_003, 2]
-    rows = [[f'{number} [{{" é', '\\"],{\n' * (size // 8), str(number)] for number, size in enumerate(sizes)]
-    items = f",{gap}".join(json.dumps(row, ensure_ascii=False) for row in objects(rows))
-    assert read(put(tmp_path / "train.json", f"{gap}[{gap}{items}{gap}]{gap}")) == rows
-
-
-@pytest.mark.parametrize("between", [" ", ",,"])
-def test_a_json_list_whose_punctuation_lies_at_the_border_of_two_pieces(between, tmp_path):
-    item = json.dumps({"sentence1": "x" * ((1 << 20) - len('[{"sentence1": ""}'))})
-    right = put(tmp_path / "right.json", f'[{item},{{"sentence1": "b"}}]')
-    assert [row[0][:1] for row in read_one(right)] == ["x", "b"]
-    wrong = put(tmp_path / "wrong.json", f'[{item}{between}{{"sentence1": "b"}}]')
-    assert "wrong.json, row 2" in message_of(read_one, wrong)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        '[{"sentence1": "a"} {"sentence1": "b"}]',
-        '[{"sentence1": "a"},, {"sentence1": "b"}]',
-        '[, {"sentence1": "a"}]',
-        '[{"sentence1": "a"}] {"sentence1": "b"}',
-        '[{"sentence1": "a"}]\n[{"sentence1": "b"}]',
-        '[[{"sentence1": "a"}]]',
-        '[{"sentence1": "a"}, {"sentence1": "b"}',
-        '[{"sentence1": "a"}, {"sent',
-        '[{"sentence1": "a"}, {\'sentence1\': "b"}]',
-        '[{"sentence1": "a"}, 3]',
-        '{"sentence1": "a"}\n{"sentence1": "b"',
-        '{"sentence1": "a"}\n{"sentence1": "b"} x',
-        '{\n"sentence1": "a"\n}',
-        "sentence1,sentence2\na,b\n",
-    ],
-)
-def test_what_is_no_json_is_an_error_and_no_row_is_dropped(content, tmp_path):
-    message = message_of(read_one, put(tmp_path / "train.json", content))
-    assert "train.json, row " in message
-
-
-@pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("a.csv", "sentence1,sentence2,label\na,b,1\nc,d\n", ["row 2", "2 fields", "3"]),
@@ -191,12 +135,6 @@ def test_what_is_no_json_is_an_error_and_no_row_is_dropped(content, tmp_path):
 def test_a_row_that_makes_no_sense_is_named(name, content, words, tmp_path):
     message = message_of(read, put(tmp_path / name, content))
     assert all(word in message for word in [name, *words]), message
-
-
-def test_half_a_pair_of_surrogates_is_named_with_its_row(tmp_path):
-    content = '{"sentence1": "\\ud83d\\ude00"}\n{"sentence1": "\\ud83d"}\n'
-    message = message_of(read_one, put(tmp_path / "train.jsonl", content))
-    assert "train.jsonl, row 2" in message
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -272,6 +210,7 @@ def test_shards_are_read_in_their_order(kind, tmp_path):
     [
         (["train.csv", "train.txt", "training.csv", "my-train.csv"], ["train.csv"]),
         (["train-0.jsonl", "train-1.jsonl"], ["train-0.jsonl", "train-1.jsonl"]),
+        (["train-00000-of-00001-2f1c0a9be4d7316c.parquet"], ["train-00000-of-00001-2f1c0a9be4d7316c.parquet"]),
         (["test.csv", "validation.csv"], []),
     ],
 )
@@ -289,6 +228,7 @@ def test_the_files_of_a_split_are_found_by_name(names, found, tmp_path):
         (["train.csv", "train-00000-of-00001.csv"], "more than once"),
         (["train-00000-of-00003.csv", "train-00002-of-00003.csv"], "2 of the 3"),
         (["train-00001-of-00002.parquet"], "1 of the 2"),
+        (["train-00001-of-00002-9b0e77aa51c2d4f8.parquet"], "1 of the 2"),
         (["train-00000-of-00002.csv", "train-00001-of-00003.csv"], "train"),
     ],
 )

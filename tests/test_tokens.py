@@ -13,9 +13,10 @@ import numpy
 import pytest
 from conftest import ROOT, some_pairs, write_rows, write_tiny_model
 
-from pairft import data, tokens
+from pairft import data, files, tokens
 from pairft.config import Config
 from pairft.errors import UserError
+from pairft.labels import read_labels
 
 TEXTS = [
     ("The bank opens at 9.", "It is closed."),
@@ -49,6 +50,14 @@ def folder_of(path: Path, pairs: list[tuple[str, str]], labels: list[Any], **mor
 
 def load(folder: Path, *columns: str) -> data.Data:
     return data.load(Config(task="custom", data=str(folder), text_columns=columns or ("sentence1", "sentence2")))
+
+
+def scored(folder: Path) -> data.Data:
+    """The test split with its labels, read as predict does."""
+    trained, columns = load(folder), ("sentence1", "sentence2")
+    rows = files.read_files([folder / "test.jsonl"], columns, "label", label_needed=False)
+    ids = read_labels(rows, "test", "label", trained.label_names, trained.by_number, label_needed=False)
+    return data.Data({"test": rows}, columns, "label", trained.label_names, ids)
 
 
 @pytest.mark.parametrize("max_length", [5, 6, 13, 64])
@@ -95,15 +104,18 @@ def test_token_type_ids_only_where_the_model_reads_them(tiny_model, tmp_path):
     ("train", "test", "kind", "wanted"),
     [
         (["yes", "no", "no"], ["no", -1, None], "int64", [0, -100, -100]),
-        (["1.0", 0, 1], [1.0, "", "-1"], "int64", [1, -100, -100]),
-        ([5, 10, 7], ["10", "7.0", None], "int64", [2, 1, -100]),
+        ([1.0, 0, 1], [1.0, "", "-1"], "int64", [1, -100, -100]),
+        ([5, 10, 7], ["10", 7.0, None], "int64", [2, 1, -100]),
+        (["yes", "no", "no"], ["?", "no", "-"], "int64", [-100, 0, -100]),
+        (["yes", "no", "no"], ["unknown", "unknown", None], "int64", [-100, -100, -100]),
         ([True, False, True], [True, False, None], "int64", [1, 0, -100]),
         (["0.5", 1, 2.5], [2.5, 7, None], "float32", [2.5, 7.0, float("nan")]),
         (["0.5", 1, 2.5], [-1, "-1.0", ""], "float32", [float("nan")] * 3),
+        (["0.5", 1, 2.5], [-1, 2.5, "?"], "float32", [-1.0, 2.5, float("nan")]),  # -1 is a value among others
     ],
 )
 def test_labels_stand_in_their_rows(train, test, kind, wanted, tokenizer, tmp_path):
-    pairs = load(folder_of(tmp_path, TEXTS[:3], train, test=test))
+    pairs = scored(folder_of(tmp_path, TEXTS[:3], train, test=test))
     rows = tokens.tokenise(pairs, tokenizer, 64)["test"]
     assert rows.features["label"].dtype == kind
     assert rows.features["length"].dtype == "int32"

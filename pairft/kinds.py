@@ -1,0 +1,42 @@
+"""The types that columns of text and of labels may have: asked by what they are, whatever their names."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pairft.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def plain_kind(kind: "pyarrow.DataType") -> "pyarrow.DataType":
+    """The type of the values, however they are laid out: of a dictionary's values; string_view as string."""
+    import pyarrow
+
+    if pyarrow.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pyarrow.string() if pyarrow.types.is_string_view(kind) else kind
+
+
+def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str], label_column: str | None) -> None:
+    """Raise UserError unless the text columns hold text, and the label column, where there is one, names or numbers."""
+    from pyarrow import types
+
+    def is_text(kind: "pyarrow.DataType") -> bool:
+        return bool(types.is_string(kind) or types.is_large_string(kind))
+
+    for column in text_columns:
+        kind = plain_kind(schema.field(column).type)
+        if not is_text(kind):
+            raise UserError(f"the column {column!r} of {where} holds {kind}, not text")
+    if label_column is None or label_column not in schema.names:
+        return
+    kind = plain_kind(schema.field(label_column).type)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        raise UserError(
+            f"the label column {label_column!r} of {where} holds {kind}, but a row has one label: multi-label data "
+            "aren't supported"
+        )
+    scalar = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null, is_text)
+    if not any(is_it(kind) for is_it in scalar):
+        raise UserError(f"the label column {label_column!r} of {where} holds {kind}, not names or numbers")

@@ -1,0 +1,198 @@
+"""What a label column says: the classes and their names, or the values of a regression.
+
+A label is the text that it is: 01 is another class than 1, and nothing passes through a float. Whole floats of a typed
+column are integers, since pandas turns integers with a gap into floats. Labels stay in Arrow; only the distinct ones
+become Python objects.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+from pairft.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow
+    from datasets import Dataset
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+NO_GOLD_LABEL = ("-", "?")  # SNLI has the first where its annotators disagreed; tables have the second for the unknown
+
+
+def as_number(text: str) -> Decimal | None:
+    """The number that a label is, exactly, or None."""
+    try:
+        return Decimal(text) if NUMBER.fullmatch(text) else None
+    except InvalidOperation:  # an exponent beyond all bounds
+        return None
+
+
+def is_whole(number: Decimal) -> bool:
+    return number == number.to_integral_value()
+
+
+def whole_text(text: str) -> str:
+    """The integer, for a number that is one: "1" for "1.0". Other text as it is."""
+    number = as_number(text)
+    return str(int(number)) if number is not None and is_whole(number) and number.adjusted() < 309 else text
+
+
+def class_names(rows: "Dataset", column: str) -> list[str] | None:
+    """The names that the label column itself numbers, of a ClassLabel; None for any other column."""
+    return getattr(rows.features.get(column), "names", None)
+
+
+def label_texts(values: "pyarrow.ChunkedArray", classes: Sequence[str] | None) -> "pyarrow.ChunkedArray":
+    """Labels as text, null where there is none. `classes`: what a ClassLabel's ids stand for."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    none = pyarrow.scalar(None, pyarrow.string())
+    if pyarrow.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    kind = values.type
+    if classes is not None:
+        known = pc.and_(pc.greater_equal(values, 0), pc.less(values, len(classes)))
+        names = pc.take(pyarrow.array(classes, pyarrow.string()), pc.if_else(known, values, pyarrow.scalar(None, kind)))
+        other = pc.binary_join_element_wise("class id", values.cast(pyarrow.string()), " ")
+        return pc.if_else(known, names, pc.if_else(pc.equal(values, -1), none, other))
+    if pyarrow.types.is_floating(kind):
+        if pyarrow.types.is_float16(kind):
+            values = values.cast(pyarrow.float32())
+        whole = pc.and_(pc.equal(pc.trunc(values), values), pc.less(pc.abs(values), 2.0**63))
+        integers = pc.if_else(whole, values, pyarrow.scalar(0, values.type)).cast(pyarrow.int64())
+        texts = pc.if_else(whole, integers.cast(pyarrow.string()), values.cast(pyarrow.string()))
+        return pc.if_else(pc.is_nan(values), none, texts)
+    if pyarrow.types.is_decimal(kind):
+        if kind.scale <= 0:
+            return values.cast(pyarrow.decimal256(76, 0)).cast(pyarrow.string())
+        texts = pc.replace_substring_regex(values.cast(pyarrow.string()), r"^(-?\d+)\.0+$", r"\1")
+        return pc.replace_substring_regex(texts, r"^-?0E-\d+$", "0")
+    texts = pc.utf8_trim_whitespace(values.cast(pyarrow.string()))
+    return pc.if_else(pc.equal(texts, ""), none, texts)
+
+
+def label_names(rows: "Dataset", where: str, column: str, known: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The classes' names by id: the task's, the source's own, or the distinct values of the training split, sorted by
+    number, then by text. If any label is fractional, the task is a regression: None."""
+    import pyarrow.compute as pc
+
+    own = class_names(rows, column)
+    given = known if known is not None else own
+    if given is not None:
+        return tuple(given)
+    texts = label_texts(rows.data.column(column), None)
+    counts = {item["values"].as_py(): item["counts"].as_py() for item in pc.value_counts(texts)}
+    counts.pop(None, None)
+    if not counts:
+        raise UserError(f"the label column {column!r} of {where} is empty")
+    numbers = {text: number for text in counts if (number := as_number(text)) is not None}
+    check_values(counts, numbers, where, column)
+    if any(not is_whole(number) for number in numbers.values()):
+        return None
+    return tuple(sorted(counts, key=lambda text: (numbers.get(text, Decimal(0)), text)))
+
+
+def check_values(counts: dict[str, int], numbers: dict[str, Decimal], where: str, column: str) -> None:
+    """Raise UserError where the distinct labels of a training split are no classes, and not the values of a
+    regression, as they stand."""
+    others = [text for text in counts if text not in numbers]
+    for text, count in counts.items():
+        dash = text in NO_GOLD_LABEL and "+" not in counts
+        if dash or (numbers.get(text) == -1 and not may_be_class(numbers, others)):
+            raise UserError(
+                f"the column {column!r} of {where} has the label {text!r} (count: {count}), which often says that "
+                "there is no gold label: remove these rows or, if it is a class, give it another name"
+            )
+    commas = [text for text in others if DECIMAL_COMMA.fullmatch(text)]
+    if commas and len(commas) == len(others):
+        raise UserError(
+            f"the label column {column!r} of {where} holds {commas[0]!r}, with a comma: write numbers with a point, "
+            f"{commas[0].replace(',', '.')}"
+        )
+    if others and numbers:
+        raise UserError(
+            f"the label column {column!r} of {where} mixes numbers and names: {min(others)!r} is no finite number"
+        )
+
+
+def may_be_class(numbers: dict[str, Decimal], others: Sequence[str]) -> bool:
+    """Whether -1 is a label like the others: of -1, 0 and 1, of a scale with other negative numbers, or of a
+    regression; not beside names, or beside 0, 1 and 2."""
+    rest = [number for number in numbers.values() if number != -1]
+    if others:
+        return False
+    return len(rest) < 2 or max(rest) <= 1 or min(rest) < 0 or not all(map(is_whole, rest))
+
+
+def read_labels(
+    rows: "Dataset", where: str, column: str, names: tuple[str, ...] | None, by_number: bool, label_needed: bool
+) -> dict[str, float]:
+    """The id (regression: the value) of each text that the label column holds. Where labels aren't needed, rows may
+    have none (`is_unlabelled`), and a column that only repeats one unknown text holds none at all. Raises UserError for
+    any other label that is unknown or missing."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    if column not in rows.column_names:  # check_rows has seen whether it may be so
+        return {}
+    own = class_names(rows, column)
+    numbered = [str(index) for index in range(len(names or ()))]
+    if own is not None and names is not None and set(own) != set(names) and not (by_number and own == numbered):
+        raise UserError(
+            f"the label column {column!r} of {where} numbers its classes as {', '.join(own)}, but they should be "
+            f"{', '.join(names)}"
+        )
+    texts = label_texts(rows.data.column(column), own)
+    distinct = pc.unique(texts).to_pylist()
+    ids = label_ids([text for text in distinct if text is not None], names, by_number)
+    if label_needed:
+        unknown = [text for text in distinct if text not in ids]
+    else:
+        if names is None and {as_number(text) for text in ids} == {-1}:
+            ids = {}
+        unknown = [text for text in distinct if text not in ids and not is_unlabelled(text)]
+        if not ids and len(unknown) == 1:
+            return {}
+    for text in unknown:
+        alike = pc.is_null(texts) if text is None else pc.fill_null(pc.equal(texts, text), False)
+        row = pc.index(alike, pyarrow.scalar(True)).as_py() + 1
+        what = "has no label" if text is None else f"has the label {text!r}"
+        wanted = "a finite number, with a point" if names is None else f"one of: {', '.join(names[:20])}"
+        more = pc.sum(alike).as_py() - 1
+        also = f" (as {more} more)" if more else ""
+        raise UserError(f"{where}, row {row} {what} in the column {column!r}{also}; it should be {wanted}")
+    return ids
+
+
+def is_unlabelled(text: str | None) -> bool:
+    """Whether a label that is no class (regression: that all rows have) says that there is none."""
+    return text is None or text in NO_GOLD_LABEL or as_number(text) == -1
+
+
+def label_ids(texts: Sequence[str], names: tuple[str, ...] | None, by_number: bool) -> dict[str, float]:
+    """The ids (regression: the values) of those of a column's distinct labels that have one. Labels are names; only
+    where none is, and with `by_number`, they are ids."""
+    if names is None:
+        values = {text: float(text) for text in texts if as_number(text) is not None}
+        return {text: value for text, value in values.items() if math.isfinite(value)}
+    index = {name: number for number, name in enumerate(names)}
+    named: dict[str, float] = {text: index[text] for text in texts if text in index}
+    if named or not by_number:
+        return named
+    whole = {text: number for text in texts if (number := as_number(text)) is not None and is_whole(number)}
+    return {text: int(number) for text, number in whole.items() if 0 <= number < len(names)}
+
+
+def near_equal(names: Sequence[str]) -> list[list[str]]:
+    """Groups of names that differ only in case, blanks, dashes or how a number is written."""
+    groups: dict[Decimal | str, list[str]] = {}
+    for name in names:
+        number = as_number(name)
+        plain = " ".join(re.split(r"[\s_-]+", unicodedata.normalize("NFKC", name).casefold()))
+        groups.setdefault(plain if number is None else number, []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
