@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairft import builtin, files, hub
+from pairft.cache import cache_errors, check_cache
 from pairft.config import Config
 from pairft.errors import UserError
 from pairft.kinds import check_kinds, plain_kind
@@ -84,13 +85,14 @@ def summary(pairs: Data, task: str) -> str:
     return text + (f"\nwarning: classes that differ only in spelling: {alike}" if alike else "")
 
 
+@cache_errors()
 def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
     """train, validation and, where there is one, test, as they stand at the source; test without its labels, which may
     say anything: training scores none of it."""
     import datasets
 
     datasets.disable_progress_bars()
-    files.check_cache()
+    check_cache()
     if config.data == "builtin":
         made = {split: builtin.pairs(split) for split in ("train", "validation", "test")}
         return wanted_only(made, text_columns, label_column)

@@ -9,11 +9,11 @@ import csv
 import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pairft.cache import cache_errors, check_cache, of_cache, unwritable
 from pairft.errors import UserError
 from pairft.json_files import as_text, json_rows
 from pairft.kinds import check_kinds, plain_kind
@@ -41,6 +41,7 @@ def split_files(folder: Path, split: str) -> list[Path]:
     return files
 
 
+@cache_errors()
 def read_files(
     files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool = True
 ) -> "Dataset":
@@ -96,14 +97,16 @@ def read_parquet(
             raise UserError(f"{files[0]} is empty: it has no rows")
         names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, label_column, label_needed)
         features = parquet_features(files, names, text_columns, label_column)
-        return datasets.load_dataset(
-            "parquet",
-            content_key(files),  # otherwise the cache goes by path, size and time
-            data_files={"rows": [str(path) for path in files]},
-            split="rows",
-            columns=names,
-            features=features,
-        ).select_columns(names)
+        with cache_errors():
+            loaded = datasets.load_dataset(
+                "parquet",
+                content_key(files),  # otherwise the cache goes by path, size and time
+                data_files={"rows": [str(path) for path in files]},
+                split="rows",
+                columns=names,
+                features=features,
+            )
+        return loaded.select_columns(names)
     except UserError:
         raise
     except (pyarrow.ArrowException, OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
@@ -152,21 +155,6 @@ def content_key(files: Sequence[Path]) -> str:
     return digest.hexdigest()[:32]
 
 
-def check_cache() -> None:
-    """Raise UserError where the cache of `datasets` can't be written."""
-    import datasets
-
-    folder = Path(datasets.config.HF_DATASETS_CACHE)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UserError(
-            f"can't write to the cache folder {folder}: {error.strerror}; set HF_DATASETS_CACHE (or HF_HOME, for all "
-            "caches) to a folder that can be written"
-        ) from None
-
-
 def wanted_columns(
     files: list[Path], held: Sequence[str], text_columns: Sequence[str], label_column: str | None, label_needed: bool
 ) -> list[str]:
@@ -191,6 +179,8 @@ def unreadable(files: list[Path], error: BaseException) -> UserError:
     """A message from the innermost cause of a loader's error."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, OSError) and of_cache(error):
+        return unwritable(Path(error.filename), error)
     which = str(files[0]) if len(files) == 1 else f"{files[0]} or another of its {len(files)} files"
     return UserError(f"can't read {which}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
 

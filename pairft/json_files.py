@@ -124,4 +124,4 @@ def as_text(value: Any, column: str, is_label: bool) -> str | None:
         raise ValueError(f"{column!r} holds {json.dumps(value)}; where there is no value, write null")
     if is_label and isinstance(value, list):
         raise ValueError(f"the label {column!r} is a list, but a row has one label: multi-label data aren't supported")
-    raise ValueError(f"{column!r} holds {'a list' if isinstance(value, list) else 'an object'}, not text")
+    raise ValueError(f"{column!r} holds {'a list' if isinstance(value, list) else 'an object'}, not text or a number")

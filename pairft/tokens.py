@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pairft.cache import cache_errors
 from pairft.data import Data
 from pairft.errors import UserError
 from pairft.labels import class_names, label_texts
@@ -58,6 +59,7 @@ def identity(tokenizer: "PreTrainedTokenizerFast") -> str:
     return hashlib.sha256(json.dumps([type(tokenizer).__name__, rules]).encode()).hexdigest()
 
 
+@cache_errors()
 def tokenise(data: Data, tokenizer: "PreTrainedTokenizerFast", max_length: int) -> dict[str, "Dataset"]:
     """Each split with the columns input_ids (list of int), token_type_ids where the model uses them, length (int32,
     tokens) and label (int64 class id, or float32; UNLABELLED or NaN where there is none).

@@ -211,6 +211,24 @@ def test_the_same_content_elsewhere_is_not_read_again(tmp_path):
     assert made[0] == made[1]
 
 
+@pytest.mark.parametrize("source", ["csv", "parquet"])
+def test_a_part_of_the_cache_that_another_owns_is_named(source, tmp_path, monkeypatch):
+    """The data aren't blamed for it. A file stands where the folder of this kind of source should be."""
+    import datasets
+
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    (cache / {"csv": "generator", "parquet": "parquet"}[source]).write_text("")
+    path = tmp_path / f"train.{source}"
+    if source == "csv":
+        path.write_text("a,b,y\nc,d,1\n")
+    else:
+        pyarrow.parquet.write_table(pyarrow.table({"a": ["a"], "b": ["b"], "y": [1]}), path)
+    message = message_of(read, path)
+    assert f"can't write to the cache folder {cache}" in message and "set HF_DATASETS_CACHE" in message
+
+
 @pytest.mark.parametrize("source", ["folder", "builtin"])
 def test_a_cache_that_cannot_be_written_is_named(source, go, tiny_model, tmp_path, monkeypatch, capsys):
     import datasets
