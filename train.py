@@ -21,7 +21,7 @@ from pairft.config import Config
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, Diverged, UserError
 from pairft.output import unbreakable
 from pairft.signals import StopRequest
-from pairft.tasks import TASKS, metrics_of
+from pairft.tasks import TASKS, f1_of, metrics_of, positive_class
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,7 +111,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
 
     # ---- the model, its optimizer, and the state of the training that they are part of -------------------------------
     device.seed_everything(config.seed)
-    classifier, what_is_new = model.load_model(config.model, pairs.label_names)
+    use = "new" if config.new_head else "by position" if as_trainer else "by name"
+    classifier, what_is_new = model.load_model(config.model, pairs.label_names, use)
     tokens.check_ids(splits, len(classifier.get_input_embeddings().weight), config.model)
     model_print = model.fingerprint(classifier)
     collate, warning = checked_collate(classifier, tokenizer, splits["train"], where, may_change=not as_trainer)
@@ -158,6 +159,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     schedule = Schedule(total_steps, config.log_every, config.eval_every, config.save_every)
     warmup = optim.warmup_steps(total_steps, config.warmup_ratio)
     metrics, main_metric = metrics_of(TASKS[config.task], pairs.label_names)
+    positive = positive_class(pairs.label_names)
+    sidecar = model.sidecar(config, pairs, max_length, positive)
 
     # ---- the run's folder --------------------------------------------------------------------------------------------
     written = settings.to_yaml(config)
@@ -181,8 +184,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
 
     def keep_model(name: str, found: dict[str, Any]) -> None:
         """Write the model folder `name`, with what an evaluation has found of the model."""
-        about = {**model.sidecar(config, pairs, max_length), **found}
-        model.save_model(folder / name, classifier, tokenizer, about, written)
+        model.save_model(folder / name, classifier, tokenizer, {**sidecar, **found}, written)
 
     def evaluate(state: TrainState) -> None:
         """Score the validation part, and keep the model if it is the best so far."""
@@ -190,7 +192,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         outcome = run_model(classifier, splits["validation"], collate, where, amp_dtype, as_trainer, fallbacks)
         if not numpy.isfinite(outcome.logits).all():
             raise Diverged(state.step, "the model's answer to the validation part")
-        scores = score(outcome, metrics, as_trainer)
+        scores = score(outcome, metrics, positive, as_trainer)
         here = {"step": state.step, "epoch": state.epoch(num_rows), "validation": scores}
         record.validation(here, time.perf_counter() - began)
         here["collapsed"] = len(outcome.labels) > 1 and len(set(predictions_of(outcome.logits).tolist())) == 1
@@ -272,6 +274,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         "model": config.model,
         "data": config.data,
         "task": config.task,
+        "positive_class": sidecar["positive_class"],
         "fallback": config.fallback,
         "seed": config.seed,
     }
@@ -279,6 +282,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     run.write_json(folder / "results.json", results)
     record.close()
     print(table(evaluations, state.best["step"]))
+    if "f1" in metrics:
+        print(f1_of(sidecar["positive_class"]))
     if state.lost_best is not None:
         print(f"warning: the evaluation after step {state.lost_best['step']} was the best, but its model was damaged")
     print(f"best: {folder / 'best'}  (tensorboard --logdir {runs} shows the run)")

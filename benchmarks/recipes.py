@@ -29,6 +29,7 @@ def test_scores(model: Path, test: Path) -> dict[str, float]:
 
     from pairft import predict
     from pairft.metrics import compute
+    from pairft.tasks import positive_class
 
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "answers.parquet"
@@ -36,7 +37,9 @@ def test_scores(model: Path, test: Path) -> dict[str, float]:
         answers = pyarrow.parquet.read_table(output).column("label").to_numpy()
     names = json.loads((model / "pairft.json").read_text(encoding="utf-8"))["label_names"]
     wanted = pyarrow.parquet.read_table(test).column("label").to_numpy()
-    return compute(("accuracy", "f1"), numpy.array([names.index(answer) for answer in answers]), wanted, len(names))
+    return compute(
+        ("accuracy", "f1"), numpy.array([names.index(answer) for answer in answers]), wanted, positive_class(names)
+    )
 
 
 def result_of(group: Path, test: Path | None) -> dict[str, Any]:

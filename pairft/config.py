@@ -42,6 +42,7 @@ class Config:
         None, "one or two columns of sentences, comma-separated; a name that holds a comma in double quotes"
     )
     label_column: str | None = setting(None, "the column of the label")
+    new_head: bool = setting(False, "draw a new head; without it one whose labels are not the data's is an error")
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; beats --epochs")
     batch_size: int = setting(8, "examples per micro-batch and process")

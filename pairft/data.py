@@ -16,7 +16,7 @@ from pairft.config import Config
 from pairft.errors import UserError
 from pairft.kinds import check_kinds, plain_kind
 from pairft.labels import class_names, label_names, label_texts, near_equal, read_labels
-from pairft.tasks import TASKS, metrics_of
+from pairft.tasks import TASKS, metrics_of, positive_class
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -79,8 +79,8 @@ def summary(pairs: Data, task: str) -> str:
     shown = ", ".join(shares[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     text = f"{task}: {len(names)} classes in {len(rows)} training examples: {shown}"
     if "f1" in metrics_of(TASKS[task], names)[0]:
-        positive = 1  # of two classes
-        text += f"; F1 is of {names[positive]}" if len(names) == 2 else "; F1 is the mean of the classes'"
+        positive = positive_class(names)
+        text += f"; F1 is of {names[positive]}" if positive is not None else "; F1 is the mean of the classes'"
     alike = "; ".join(", ".join(map(repr, group)) for group in near_equal(names))
     return text + (f"\nwarning: classes that differ only in spelling: {alike}" if alike else "")
 

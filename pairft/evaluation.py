@@ -120,12 +120,12 @@ def predictions_of(logits: numpy.ndarray) -> numpy.ndarray:
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
 
 
-def score(outcome: Outcome, metrics: Sequence[str], as_trainer: bool = False) -> dict[str, float]:
-    """The mean loss and the metrics over the rows. `as_trainer`: the mean taken in float32, as Trainer takes it."""
+def score(
+    outcome: Outcome, metrics: Sequence[str], positive: int | None = None, as_trainer: bool = False
+) -> dict[str, float]:
+    """The mean loss and the metrics over the rows. `positive`: the class that F1 is about, None for macro F1.
+    `as_trainer`: the mean taken in float32, as Trainer takes it."""
     from pairft.metrics import compute  # imports evaluate: seconds, not wanted before the first step
 
     loss = outcome.losses.mean(dtype=numpy.float32 if as_trainer else numpy.float64)
-    return {
-        "loss": float(loss),
-        **compute(metrics, predictions_of(outcome.logits), outcome.labels, outcome.logits.shape[1]),
-    }
+    return {"loss": float(loss), **compute(metrics, predictions_of(outcome.logits), outcome.labels, positive)}

@@ -144,16 +144,13 @@ def patiently(load: Callable[[], T]) -> T:
     return load()
 
 
-def settle(config: Config, given: dict[str, Any], glue_config: str | None) -> Config:
-    """The config to train with: unchanged, or the builtin model and pairs where the Hub is out of reach and nothing
-    else was asked for. Raises UserError where something that is needed can't be had."""
-    if config.fallback and (config.model, config.data) != ("builtin", "builtin"):  # a file of a run that fell back
-        config = dataclasses.replace(config, fallback=False)
-    wanted = {"--model": config.model, "--data": config.data}
+def unavailable(wanted: dict[str, str], glue_config: str | None = None) -> str:
+    """Which of these, by flag, are on the Hub and not in the cache while the Hub is out of reach, as a clause that says
+    so; "" where there is nothing to say."""
     on_hub = {flag: name for flag, name in wanted.items() if is_hub_id(name)}
     forbidden = offline()
     if not on_hub or reachable():
-        return config
+        return ""
     os.environ["HF_HUB_OFFLINE"] = "1"  # before the first client is imported: the cache answers, or nothing does
     missing = [
         f"{flag} {name}"
@@ -161,9 +158,19 @@ def settle(config: Config, given: dict[str, Any], glue_config: str | None) -> Co
         if not (model_is_cached(name) if flag == "--model" else data_is_cached(name, glue_config))
     ]
     if not missing:
-        return config
+        return ""
     why = "HF_HUB_OFFLINE is set" if forbidden else f"{shown_endpoint()} can't be reached"
-    what = f"{' and '.join(missing)}: no folder here, not in the cache, and {why}"
+    return f"{' and '.join(missing)}: no folder here, not in the cache, and {why}"
+
+
+def settle(config: Config, given: dict[str, Any], glue_config: str | None) -> Config:
+    """The config to train with: unchanged, or the builtin model and pairs where the Hub is out of reach and nothing
+    else was asked for. Raises UserError where something that is needed can't be had."""
+    if config.fallback and (config.model, config.data) != ("builtin", "builtin"):  # a file of a run that fell back
+        config = dataclasses.replace(config, fallback=False)
+    what = unavailable({"--model": config.model, "--data": config.data}, glue_config)
+    if not what:
+        return config
     if any(name in given for name in ASKED_FOR):
         raise UserError(
             f"{what}. Restore the connection, name a local folder, or use "

@@ -30,17 +30,17 @@ class Accuracy(evaluate.Metric):
 
 
 class F1(evaluate.Metric):
-    """F1 of class 1 where there are two classes, else the mean of all classes' F1 (macro)."""
+    """F1 of one class, or the mean of the F1 of all classes that occur (macro) where none is named."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info("F1", "int64")
 
-    def _compute(self, predictions: Any, references: Any, num_labels: int) -> dict[str, float]:
-        if num_labels == 2:
-            value = f1_score(references, predictions, labels=[0, 1], pos_label=1, average="binary", zero_division=0.0)
-        else:
-            value = f1_score(references, predictions, labels=range(num_labels), average="macro", zero_division=0.0)
-        return {"f1": float(value)}
+    def _compute(self, predictions: Any, references: Any, positive: int | None) -> dict[str, float]:
+        if positive is None:
+            return {"f1": float(f1_score(references, predictions, average="macro", zero_division=0.0))}
+        # As a class against all others: also where it doesn't occur, which scikit-learn calls an error.
+        right, found = (numpy.asarray(ids) == positive for ids in (references, predictions))
+        return {"f1": float(f1_score(right, found, zero_division=0.0))}
 
 
 class Pearson(evaluate.Metric):
@@ -73,12 +73,13 @@ MODULES: dict[str, type[evaluate.Metric]] = {"accuracy": Accuracy, "f1": F1, "pe
 
 
 def compute(
-    names: Sequence[str], predictions: numpy.ndarray, references: numpy.ndarray, num_labels: int
+    names: Sequence[str], predictions: numpy.ndarray, references: numpy.ndarray, positive: int | None = None
 ) -> dict[str, float]:
-    """The named metrics of predictions against references: class ids, or values for a regression (num_labels 1)."""
+    """The named metrics of predictions against references: class ids, or values for a regression. `positive`: the class
+    that F1 is about; None for macro F1."""
     scores: dict[str, float] = {}
     for name in names:
         module = MODULES[name](keep_in_memory=True, hash="pairft", experiment_id="pairft")
-        options = {"num_labels": num_labels} if name == "f1" else {}
+        options = {"positive": positive} if name == "f1" else {}
         scores |= module.compute(predictions=predictions, references=references, **options) or {}
     return scores

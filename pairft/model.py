@@ -1,19 +1,21 @@
 """The encoder and its new head: loaded, and saved as a folder that anyone can load."""
 
+import contextlib
 import functools
 import hashlib
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pairft import builtin, folders, hub
+from pairft import builtin, folders, head, hub
 from pairft.config import Config
 from pairft.data import Data
 from pairft.errors import UserError
+from pairft.tasks import f1_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -66,52 +68,101 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
     return tokenizer, config
 
 
-def load_model(name: str, label_names: Sequence[str] | None, trained: bool = False) -> tuple["PreTrainedModel", str]:
+def load_model(name: str, label_names: Sequence[str] | None, use: str = "by name") -> tuple["PreTrainedModel", str]:
     """The classifier in float32, whatever its file holds, and a line on what of it is new.
 
-    `label_names` by id; None for a regression with one output. New weights are drawn from the global random state;
-    `trained`: they are an error instead.
-    """
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification, logging
+    `label_names` by id; None for a regression with one output. New weights are drawn from the global random state.
+    `use` says what becomes of a head that the source has:
 
-    names = list(label_names) if label_names is not None else ["score"]
+    - "by name": its classes are put in the order of `label_names`; UserError where they are others.
+    - "by position": its outputs are taken as they come, as HF Trainer takes them.
+    - "new": it is left out, and a new one is drawn.
+    - "trained": it is the model's own, and new weights are an error.
+    """
+    source, wanted = source_of(name), list(label_names) if label_names is not None else ["score"]
+    with torch.random.fork_rng(devices=[], enabled=use == "new"):
+        model, report, config = from_source(name, source, wanted, label_names is None)
+    if use == "new":
+        model, report = with_new_head(model)
+    new = sorted(report["missing_keys"])
+    if any("word_embeddings" in key or "embed_tokens" in key for key in new):
+        raise UserError(f"--model {name}: its file lacks the encoder's weights ({new[0]} and others); save it again")
+    if new and use == "trained":
+        raise UserError(f"--model {name} is no trained classifier: it lacks {new[0]}; name a run's best or last folder")
+    outputs = head.output_parameters(model)
+    mismatched = {key: (list(held), list(shape)) for key, held, shape in sorted(report["mismatched_keys"])}
+    for key, (held, shape) in mismatched.items():
+        if key not in outputs:
+            raise UserError(
+                f"--model {name}: {key} has the shape {held}, but by its config.json {shape}; save it again"
+            )
+    shown = ", ".join(new[:4]) + (f" and {len(new) - 4} more" if len(new) > 4 else "")
+    line = f"new weights, not from {name}: {shown}" if new else f"all weights from {name}"
+    if all(key in new for key in outputs) or use == "trained":
+        return model, line
+    order = head.output_order(config, label_names)
+    if mismatched or (order is None and use == "by name"):
+        raise UserError(
+            f"--model {name} has a head for {head.described(config)}, but the data {head.wanted(label_names)}: "
+            "add --new-head for a new one on the same encoder, or take another model"
+        )
+    if use == "by name" and order is not None:
+        head.put_in_order(model, outputs, order)
+    return model, line + head.taken_as(config, label_names, order, use == "by position")
+
+
+def from_source(
+    name: str, source: str, labels: Sequence[str], regression: bool
+) -> tuple["PreTrainedModel", dict[str, Any], "PretrainedConfig"]:
+    """The classifier, transformers' report of keys that are missing or have another shape, and the config as it stands
+    at the source."""
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    load = functools.partial(
+        AutoModelForSequenceClassification.from_pretrained,
+        source,
+        dtype=torch.float32,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
+        problem_type="regression" if regression else "single_label_classification",
+        ignore_mismatched_sizes=True,  # load_model tells of them, with a remedy
+        output_loading_info=True,
+        trust_remote_code=False,
+    )
+    try:
+        config = hub.patiently(lambda: AutoConfig.from_pretrained(source, trust_remote_code=False))
+        with quiet():
+            model, report = hub.patiently(load)
+    except LOAD_ERRORS + (SafetensorError,) + hub.client_errors() as error:  # noqa: RUF005  (mypy follows no *)
+        raise load_error(name, "weights", error) from error
+    return model, report, config
+
+
+def with_new_head(model: "PreTrainedModel") -> tuple["PreTrainedModel", dict[str, Any]]:
+    """The same encoder with a head as transformers draws it for a file that holds none, and its report."""
+    encoder = model.base_model_prefix + "."
+    kept = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(encoder)}
+    with quiet():
+        made, report = type(model).from_pretrained(
+            None, config=model.config, state_dict=kept, dtype=torch.float32, output_loading_info=True
+        )
+    return made, report
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' bar, and its report of new weights, which takes a page; ours is one line."""
+    from transformers import logging
+
     logging.disable_progress_bar()
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # its report of new weights takes a page; ours is one line
+    logging.set_verbosity_error()
     try:
-        load = functools.partial(
-            AutoModelForSequenceClassification.from_pretrained,
-            source_of(name),
-            dtype=torch.float32,
-            num_labels=len(names),
-            id2label=dict(enumerate(names)),
-            label2id={label: index for index, label in enumerate(names)},
-            problem_type="regression" if label_names is None else "single_label_classification",
-            ignore_mismatched_sizes=True,  # reported below, with a remedy
-            output_loading_info=True,
-            trust_remote_code=False,
-        )
-        model, report = hub.patiently(load)
-    except LOAD_ERRORS + (SafetensorError,) + hub.client_errors() as error:  # noqa: RUF005  (mypy follows no *)
-        if isinstance(error, UserError):
-            raise
-        raise load_error(name, "weights", error) from error
+        yield
     finally:
         logging.set_verbosity(verbosity)
-    if report["mismatched_keys"]:
-        key, held, wanted = sorted(report["mismatched_keys"])[0]
-        raise UserError(
-            f"--model {name} doesn't fit the task: its {key} has the shape {list(held)}, but {len(names)} label(s) "
-            f"({', '.join(names[:8])}) need {list(wanted)}; take a model with as many labels, or one without a head"
-        )
-    new = sorted(report["missing_keys"])
-    if any("word_embeddings" in name or "embed_tokens" in name for name in new):
-        raise UserError(f"--model {name}: its file lacks the encoder's weights ({new[0]} and others); save it again")
-    if new and trained:
-        raise UserError(f"--model {name} is no trained classifier: it lacks {new[0]}; name a run's best or last folder")
-    shown = ", ".join(new[:4]) + (f" and {len(new) - 4} more" if len(new) > 4 else "")
-    return model, f"new weights, not from {name}: {shown}" if new else f"all weights from {name}"
 
 
 def fingerprint(model: "PreTrainedModel") -> str:
@@ -124,8 +175,8 @@ def fingerprint(model: "PreTrainedModel") -> str:
     return digest.hexdigest()
 
 
-def sidecar(config: Config, pairs: Data, max_length: int) -> dict[str, Any]:
-    """What predict needs beyond what transformers keeps in a model folder."""
+def sidecar(config: Config, pairs: Data, max_length: int, positive: int | None) -> dict[str, Any]:
+    """What predict needs beyond what transformers keeps in a model folder. `positive`: the class that F1 is about."""
     return {
         "model": config.model,
         "data": config.data,
@@ -133,6 +184,7 @@ def sidecar(config: Config, pairs: Data, max_length: int) -> dict[str, Any]:
         "text_columns": pairs.text_columns,
         "label_column": pairs.label_column,
         "label_names": pairs.label_names,
+        "positive_class": pairs.label_names[positive] if pairs.label_names and positive is not None else None,
         "labels_by_number": pairs.by_number,
         "max_length": max_length,
     }
@@ -160,7 +212,8 @@ def save_model(
 
 def model_card(about: dict[str, Any], settings: str) -> str:
     """The README of a model folder: what it answers, how well it did, and how it was trained."""
-    scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in about["validation"].items())
+    shown = {"f1": f1_of(about["positive_class"])}
+    scores = "\n".join(f"| {shown.get(name, name)} | {value:.4f} |" for name, value in about["validation"].items())
     columns = " and ".join(f"`{column}`" for column in about["text_columns"])
     labels = ", ".join(about["label_names"]) if about["label_names"] else "a number (regression)"
     return f"""---

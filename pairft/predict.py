@@ -4,17 +4,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
+from pairft import hub
 from pairft.config import Config, closest, parse_value
-from pairft.errors import EXIT_USER, UserError
-from pairft.tasks import TASKS, metrics_of
-
-if TYPE_CHECKING:
-    import numpy
-    from datasets import Dataset
+from pairft.errors import EXIT_USER, USER_ERRNOS, UserError
 
 OUTPUTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
@@ -31,7 +27,13 @@ def parser() -> argparse.ArgumentParser:
         "--data", metavar="FILE", help="pairs to judge: parquet, csv, tsv, json (rows or a list) or jsonl"
     )
     made.add_argument("--output", metavar="FILE", help=f"where each row's answer goes: {', '.join(OUTPUTS)}")
-    made.add_argument("--text", nargs="+", metavar="SENTENCE", help="one pair instead of a file")
+    made.add_argument(
+        "--text",
+        nargs="+",
+        metavar="SENTENCE",
+        help="one pair instead of a file: the next one or two arguments as they stand, dashes in front and all; only a "
+        "sentence that reads like one of these flags has to be given as --text=SENTENCE",
+    )
     made.add_argument("--text-columns", help="columns of the sentences, comma-separated (default: as in training)")
     made.add_argument("--label-column", help="column of the labels, if any (default: as in training)")
     made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
@@ -41,79 +43,136 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def take_text(argv: Sequence[str], flags: Collection[str]) -> tuple[list[str], list[str] | None]:
+    """The arguments without --text and its sentences, and these. argparse would take a sentence that begins with a dash
+    for a flag."""
+    rest: list[str] = []
+    sentences: list[str] | None = None
+    left = 0
+    for argument in argv:
+        if argument == "--text":
+            sentences, left = sentences or [], 2
+        elif argument.startswith("--text="):
+            sentences, left = [*(sentences or []), argument.removeprefix("--text=")], 1
+        elif left and sentences is not None and argument.split("=")[0] not in flags:
+            sentences.append(argument)
+            left -= 1
+        else:
+            rest.append(argument)
+            left = 0
+    return rest, sentences
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     made = parser()
+    flags = list(made._option_string_actions)
     try:
-        args, unknown = made.parse_known_args(argv)
+        rest, sentences = take_text(sys.argv[1:] if argv is None else argv, flags)
+        args, unknown = made.parse_known_args(rest)
+        args.text = sentences
         if unknown:
-            flags = list(made._option_string_actions)
-            raise UserError(f"unknown argument {unknown[0]}{closest(unknown[0], flags)}")
+            hint = "; --text takes one or two sentences, each in quotes" if sentences else ""
+            raise UserError(f"unknown argument {unknown[0]}{closest(unknown[0], flags)}{hint}")
+        check(args)
         predict(args)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_USER
+    except OSError as error:
+        if error.errno not in USER_ERRNOS:
+            raise
+        what = f"{error.filename or 'writing'}: {error.strerror}"
+        sys.stderr.write(f"error: {what}; make room, allow it or choose another place (HF_HOME is the cache's)\n")
+        return EXIT_USER
     return 0
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise UserError for arguments that don't go together, a file that isn't there, or an output that can't be written
+    or would overwrite what is read. Done first: nothing should be computed in vain."""
+    from pairft import files
+
+    if (args.text is None) == (args.data is None):
+        raise UserError("give either --data FILE or --text SENTENCE SENTENCE")
+    if args.text is not None:
+        for flag, value in (("--text-columns", args.text_columns), ("--label-column", args.label_column)):
+            if value is not None:
+                raise UserError(f"{flag} is about the columns of --data: leave it out with --text")
+    else:
+        data = Path(args.data).expanduser()
+        if not data.is_file():
+            raise UserError(f"--data {data} {'is a folder' if data.is_dir() else 'does not exist'}: name a file")
+        if data.suffix.lstrip(".") not in files.SUFFIXES:
+            raise UserError(f"--data {data}: its name should end in one of .{', .'.join(files.SUFFIXES)}")
+    if args.output is not None:
+        check_output(Path(args.output).expanduser(), args)
+    missing = hub.unavailable({"--model": args.model})
+    if missing:
+        raise UserError(f"{missing}. Restore the connection, or name a local folder")
+
+
+def check_output(output: Path, args: argparse.Namespace) -> None:
+    if output.suffix not in OUTPUTS:
+        raise UserError(f"--output {output}: its name should end in one of {', '.join(OUTPUTS)}")
+    model = Path(args.model).expanduser()
+    held = [path for path in model.rglob("*") if path.is_file()] if model.is_dir() else []
+    if output.exists() and args.data is not None and output.samefile(Path(args.data).expanduser()):
+        raise UserError(f"--output {output} is the file that --data names: choose another, it would be overwritten")
+    if (held and model.resolve() in output.resolve().parents) or (output.exists() and any(map(output.samefile, held))):
+        raise UserError(f"--output {output} is one of the files of --model {args.model}, or among them: choose another")
+    if output.is_dir():
+        raise UserError(f"can't write --output {output}: it is a folder")
+    part = part_of(output)
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise UserError(f"can't write --output {output}: {error.strerror}") from None
 
 
 def predict(args: argparse.Namespace) -> None:
     """Answer for one pair or for a file's rows; print the metrics where the file has labels."""
-    if (args.text is None) == (args.data is None):
-        raise UserError("give either --data FILE or --text SENTENCE SENTENCE")
-    if args.output is not None and Path(args.output).suffix not in OUTPUTS:
-        raise UserError(f"--output {args.output}: its name should end in one of {', '.join(OUTPUTS)}")
-
     import datasets
 
-    from pairft import batches, device, model, padding, tokens, unpad
+    from pairft import batches, device, head, model, padding, tokens, unpad
+    from pairft.answers import answers_of, labels_of, scores_of
     from pairft.data import Data, check_rows
-    from pairft.evaluation import run_model, score
-    from pairft.labels import read_labels
+    from pairft.evaluation import run_model
+    from pairft.files import read_files
 
     datasets.disable_progress_bars()
-    about_file = Path(args.model).expanduser() / model.SIDECAR
-    try:
-        about = json.loads(about_file.read_text(encoding="utf-8")) if about_file.is_file() else {}
-    except ValueError:
-        raise UserError(
-            f"{about_file} is not JSON: save the model again, or remove it and use --text-columns"
-        ) from None
+    about = about_of(args.model)
     tokenizer, config = model.load_tokenizer(args.model)
-    names = tuple(config.id2label[index] for index in range(config.num_labels)) if config.num_labels > 1 else None
-    max_length = about.get("max_length") or tokens.length_limit(tokenizer, config)
-    columns = parse_value("text_columns", args.text_columns) or tuple(about.get("text_columns", ()))
-    if len(columns) > 2 or not all(columns):
-        raise UserError(f"--text-columns is {args.text_columns!r}, but should name one or two columns")
-    if len(columns) != len(about.get("text_columns", columns)):
-        wanted = len(about["text_columns"])
-        raise UserError(f"--text-columns names {len(columns)} column(s), but {args.model} was trained on {wanted}")
+    kind, held = head.kind_of(config), head.names_of(config)
+    names = None if len(held) == 1 and kind != head.MULTI_LABEL else held
+    columns = columns_of(args, about)
     label_column = args.label_column or about.get("label_column", "label")
-
-    if args.text is not None:
-        wanted = len(columns) or len(args.text)
-        if len(args.text) != wanted or wanted > 2:
-            raise UserError(f"--text has {len(args.text)} sentences, but this model reads {min(wanted, 2)}")
-        columns = tuple(f"sentence{number + 1}" for number in range(wanted))
-        rows, labelled = one_row(dict(zip(columns, args.text, strict=True))), False
-        where = "--text"
+    if args.data is not None:
+        rows = read_files(
+            [Path(args.data).expanduser()], columns, label_column, label_needed=args.label_column is not None
+        )
     else:
-        if not columns:
-            raise UserError(f"{args.model} doesn't say which columns it reads: name them with --text-columns")
-        rows = rows_of(Path(args.data).expanduser(), columns, label_column)
-        labelled = label_column in rows.column_names
-        where = args.data
+        rows = datasets.Dataset.from_dict({name: [text] for name, text in zip(columns, args.text, strict=True)})
+    where = args.data or "--text"
     check_rows(rows, where, columns, label_column, label_needed=False)
-    numbered = "task" not in about or TASKS[about["task"]].label_names is not None
-    by_number = about.get("labels_by_number", numbered)
-    ids = read_labels(rows, where, label_column, names, by_number, label_needed=False)
+    ids: dict[str, float] = {}
+    if args.data is not None and label_column in rows.column_names:
+        try:
+            ids = labels_of(rows, where, label_column, names, config, about)
+            if not ids and args.output is not None:
+                sys.stderr.write(f"{where}: the column {label_column!r} holds no known label, so nothing is scored\n")
+        except UserError as error:
+            if args.output is None:
+                raise
+            sys.stderr.write(f"not scored: {error}\n")
     if not ids and args.data is not None and args.output is None:
         raise UserError(f"{args.data} has no labels to score: say with --output where the answers should go")
-    if labelled and not ids:
-        sys.stderr.write(f"{where}: the column {label_column!r} holds no known label, so nothing is scored\n")
 
     pairs = Data({"test": rows}, columns, label_column, names, ids)
+    max_length = about.get("max_length") or tokens.length_limit(tokenizer, config)
     dataset = tokens.tokenise(pairs, tokenizer, max_length)["test"]
     where_to, amp_dtype = device.choose(Config(device=args.device, precision=args.precision))
-    classifier, _ = model.load_model(args.model, names, trained=True)
+    classifier, _ = model.load_model(args.model, names, "trained")
     collate = batches.collate_for(tokenizer, where_to)
     if args.data is not None:  # a pair alone has no padding
         collate, warning = padding.checked_collate(classifier, tokenizer, dataset, where_to, may_change=True)
@@ -124,46 +183,50 @@ def predict(args: argparse.Namespace) -> None:
         trial = unpad.trial_rows(dataset, config, tokens.length_limit(tokenizer, config))
         collate, _ = unpad.prepare(classifier, collate, trial, tokens.first_position(config), amp_dtype)
     outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
-    answers = answers_of(outcome.logits, names)
+    answers = answers_of(outcome.logits, names, kind)
     if args.text is not None:
         print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
     if args.output is not None:
         write(answers, Path(args.output).expanduser())
-    if labelled and ids:
-        known = outcome.only(tokens.has_label(outcome.labels))
-        metrics, _ = metrics_of(TASKS[about.get("task", "custom")], names)
-        scores = score(known, metrics)
-        print("  ".join(f"{name} {value:.4f}" for name, value in scores.items()), f" ({len(known.labels)} rows)")
+    if ids:
+        print(scores_of(outcome, names, about))
 
 
-def one_row(row: dict[str, str]) -> "Dataset":
-    import datasets
+def about_of(model: str) -> dict[str, Any]:
+    """What a run has noted beside its model; nothing for a model from elsewhere."""
+    from pairft.model import SIDECAR
 
-    return datasets.Dataset.from_dict({name: [text] for name, text in row.items()})
-
-
-def rows_of(path: Path, text_columns: tuple[str, ...], label_column: str) -> "Dataset":
-    """The wanted columns of a file. Raises UserError where there is no such file or its kind is unknown."""
-    from pairft import files
-
-    if not path.is_file():
-        raise UserError(f"--data {path} {'is a folder' if path.is_dir() else 'does not exist'}: name a file")
-    if path.suffix.lstrip(".") not in files.SUFFIXES:
-        raise UserError(f"--data {path}: its name should end in one of .{', .'.join(files.SUFFIXES)}")
-    return files.read_files([path], text_columns, label_column, label_needed=False)
+    file = Path(model).expanduser() / SIDECAR
+    try:
+        about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError:
+        raise UserError(f"{file} is not JSON: save the model again, or remove it and use --text-columns") from None
+    return about
 
 
-def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None) -> dict[str, list[Any]]:
-    """Columns: the label's name and the probability of each; for a regression, the score. logits: [rows, classes]."""
-    from scipy.special import softmax
+def columns_of(args: argparse.Namespace, about: dict[str, Any]) -> tuple[str, ...]:
+    """The columns of the sentences. Raises UserError where there are not as many as the model reads."""
+    trained = tuple(about.get("text_columns", ()))
+    if args.text is not None:
+        wanted = len(trained) or len(args.text)
+        if len(args.text) != wanted or not 0 < wanted <= 2:
+            raise UserError(f"--text has {len(args.text)} sentences, but this model reads {min(max(wanted, 1), 2)}")
+        return tuple(f"sentence{number + 1}" for number in range(wanted))
+    columns = parse_value("text_columns", args.text_columns) or trained
+    if not columns:
+        raise UserError(f"{args.model} doesn't say which columns it reads: name them with --text-columns")
+    if len(columns) > 2 or not all(columns):
+        raise UserError(f"--text-columns is {args.text_columns!r}, but should name one or two columns")
+    if trained and len(columns) != len(trained):
+        raise UserError(
+            f"--text-columns names {len(columns)} column(s), but {args.model} was trained on {len(trained)}"
+        )
+    return columns
 
-    from pairft.evaluation import predictions_of
 
-    if names is None:
-        return {"score": predictions_of(logits).tolist()}
-    probabilities = softmax(logits, axis=1)
-    columns = {f"probability_{name}": probabilities[:, index].tolist() for index, name in enumerate(names)}
-    return {"label": [names[index] for index in predictions_of(logits)], **columns}
+def part_of(output: Path) -> Path:
+    """The name of an output that is being written."""
+    return output.with_name(f".{output.name}-{os.getpid()}.part")
 
 
 def write(answers: dict[str, list[Any]], path: Path) -> None:
@@ -171,7 +234,7 @@ def write(answers: dict[str, list[Any]], path: Path) -> None:
     import datasets
 
     table = datasets.Dataset.from_dict(answers)
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     try:
         if path.suffix == ".parquet":
             table.to_parquet(part)

@@ -1,5 +1,7 @@
 """The tasks, one row each: which columns hold the sentences and the label, the labels' names, what is scored."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -38,3 +40,48 @@ def metrics_of(task: Task, label_names: tuple[str, ...] | None) -> tuple[tuple[s
     if task.metrics is not None and task.main_metric is not None:
         return task.metrics, task.main_metric
     return (REGRESSION_METRICS, "pearson") if label_names is None else (CLASSIFICATION_METRICS, "f1")
+
+
+# Names of a class that is looked for, and of its counterpart, spelled as `plain` spells them.
+POSITIVE = (
+    *("1", "yes", "y", "true", "t", "positive", "pos", "entailment", "entailed", "entails", "duplicate", "duplicates"),
+    *("equivalent", "equal", "paraphrase", "paraphrased", "similar", "same", "relevant", "related", "correct", "match"),
+    *("matched", "matching", "acceptable", "supported", "supports", "valid", "agree", "good"),
+)
+NEGATIVE = (
+    *("0", "-1", "no", "n", "false", "f", "negative", "neg", "contradiction", "contradicts", "different", "dissimilar"),
+    *("mismatch", "refuted", "refutes", "wrong", "distinct", "other", "none", "neutral", "bad"),
+)
+NEGATION = re.compile(r"(?:never|non|not|no) ?(.+)|(?:un|in|im|ir|il|dis|mis)(.+)")
+
+
+def plain(name: str) -> str:
+    """A class's name to compare by: "Is_Duplicate" is "duplicate", and "1.0" is "1"."""
+    try:
+        return f"{float(name):g}"
+    except ValueError:
+        return re.sub(r"[\W_]+", " ", name.casefold()).strip().removeprefix("is ")
+
+
+def sign_of(name: str, other: str) -> int:
+    """1 for a class whose name affirms, -1 for one whose name denies, 0 for neither. Both as `plain` spells them."""
+    negated = NEGATION.fullmatch(name)
+    if name in NEGATIVE or name.startswith(("not ", "no ", "non ")):
+        return -1
+    if negated and {other, *POSITIVE}.intersection(negated.groups()):
+        return -1
+    return int(name in POSITIVE and not (name == "1" and other.isdecimal() and other != "0"))  # of 1 and 2 neither is
+
+
+def positive_class(label_names: Sequence[str] | None) -> int | None:
+    """The class of two that F1 is about: the one whose name affirms (yes, 1, duplicate, …) beside one that doesn't,
+    else the second. None for a regression, and for more classes, of which F1 is the mean (macro)."""
+    if label_names is None or len(label_names) != 2:
+        return None
+    first, second = map(plain, label_names)
+    return 0 if sign_of(first, second) > sign_of(second, first) else 1
+
+
+def f1_of(positive: str | None) -> str:
+    """Which F1 it is, for people. `positive`: the name of the class that it is about, None for the mean over all."""
+    return "f1 macro" if positive is None else f"f1 of {positive!r}"

@@ -145,5 +145,6 @@ def has_label(labels: "numpy.ndarray") -> "numpy.ndarray":
     """Which rows have one, bool [rows]. labels: int64 class ids, or float32 values."""
     import numpy
 
-    labelled: numpy.ndarray = (labels != UNLABELLED) & ~numpy.isnan(labels)
+    of_values = numpy.issubdtype(labels.dtype, numpy.floating)  # among which any number is a value
+    labelled: numpy.ndarray = ~numpy.isnan(labels) if of_values else labels != UNLABELLED
     return labelled

@@ -212,7 +212,11 @@ def test_models(refused, tiny_model, tmp_path):
     AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=3).save_pretrained(three)
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(three)
     message = refused("--model", three)
-    assert "[3" in message and "not_equivalent, equivalent" in message and "as many labels" in message
+    assert (
+        "3 classes (LABEL_0, LABEL_1, LABEL_2)" in message
+        and "not_equivalent, equivalent" in message
+        and "--new-head" in message
+    )
     shutil.copytree(tiny_model, cut)
     os.truncate(cut / "model.safetensors", 5000)
     assert "can't load the weights" in refused("--model", cut)

@@ -265,7 +265,7 @@ GOOD = {"--model": "TRAINED", "--data": "pairs.jsonl", "--output": "out/answers.
         ({"--device": "tpu"}, ["--device", "tpu", "cpu"]),
         ({"--text-columns": "sentence1,other"}, ["'other'", "sentence2"]),
         ({"--text-columns": "sentence1,sentence2,label"}, ["--text-columns", "two"]),
-        ({"--data": "odd.jsonl"}, ["odd.jsonl", "row 2", "'perhaps'", "equivalent"]),
+        ({"--data": "odd.jsonl", "--output": None}, ["odd.jsonl", "row 2", "'perhaps'", "equivalent"]),
         ({"--data": "blank.jsonl"}, ["blank.jsonl", "row 2", "'sentence2'"]),
         ({"--data": "cut.jsonl"}, ["cut.jsonl", "row 2"]),
         ({"--data": "nothing.csv"}, ["nothing.csv"]),

@@ -12,7 +12,10 @@ from safetensors.torch import load_file
 from pairft import checkpoint
 from pairft.config import FIELDS
 
-ELSEWHERE = {"fallback": ("test_hub.py", "test_the_defaults_fall_back_with_one_warning")}
+ELSEWHERE = {
+    "fallback": ("test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
+    "new_head": ("test_head.py", "test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for"),
+}
 
 
 @pytest.fixture

@@ -1,0 +1,104 @@
+"""The head of a model at its source: what its outputs stand for, and whether that is what the data asks for."""
+
+import copy
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+# The kinds of a problem, as a model's config names them.
+REGRESSION, SINGLE_LABEL, MULTI_LABEL = "regression", "single_label_classification", "multi_label_classification"
+GENERIC = re.compile(r"LABEL_\d+")  # the names that transformers gives where nobody has named the classes
+
+
+def names_of(config: "PretrainedConfig") -> tuple[str, ...]:
+    """The outputs' names, by id."""
+    return tuple(str(config.id2label[index]) for index in sorted(config.id2label))
+
+
+def is_generic(names: Sequence[str]) -> bool:
+    return all(GENERIC.fullmatch(name) for name in names)
+
+
+def kind_of(config: "PretrainedConfig") -> str:
+    """What a head was trained for; without a word on it, what its number of outputs suggests, as in transformers."""
+    return str(config.problem_type or (REGRESSION if config.num_labels == 1 else SINGLE_LABEL))
+
+
+def output_order(source: "PretrainedConfig", label_names: Sequence[str] | None) -> list[int] | None:
+    """The head's output for each class of the data, None where the head was trained for something else.
+
+    Classes are found by name, and by position in a head whose names are generic. `label_names` is None for regression.
+    """
+    held = names_of(source)
+    if label_names is None or kind_of(source) == REGRESSION:
+        return [0] if label_names is None and kind_of(source) == REGRESSION and len(held) == 1 else None
+    wanted = tuple(label_names)
+    if len(held) != len(wanted):
+        return None
+    if is_generic(held):
+        return list(range(len(held)))
+    if set(held) != set(wanted):
+        held, wanted = (tuple(name.casefold() for name in names) for names in (held, wanted))
+    if len(set(held)) < len(held) or set(held) != set(wanted):
+        return None
+    return [held.index(name) for name in wanted]
+
+
+def output_parameters(model: "PreTrainedModel") -> dict[str, int]:
+    """The parameters that have a row for each label, and the dimension of it: those that grow with one label more."""
+    grown_config = copy.deepcopy(model.config)
+    grown_config.num_labels = model.config.num_labels + 1
+    with torch.device("meta"):
+        grown = type(model)(grown_config)
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    return {
+        name: next(dim for dim, size in enumerate(parameter.shape) if size != shapes[name][dim])
+        for name, parameter in grown.named_parameters()
+        if parameter.shape != shapes[name]
+    }
+
+
+def put_in_order(model: "PreTrainedModel", outputs: dict[str, int], order: Sequence[int]) -> None:
+    """Make the head's output `order[index]` its output `index`. `outputs`: as of output_parameters."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, dim in outputs.items():
+            parameters[name].copy_(parameters[name].index_select(dim, torch.tensor(order)))
+
+
+def listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def described(source: "PretrainedConfig") -> str:
+    """What a head answers, for a message."""
+    held, kind = names_of(source), kind_of(source)
+    if kind == REGRESSION:
+        return "a regression" if len(held) == 1 else f"a regression with {len(held)} outputs"
+    return f"{len(held)} {'independent labels' if kind == MULTI_LABEL else 'classes'} ({listed(held)})"
+
+
+def wanted(label_names: Sequence[str] | None) -> str:
+    """What the data is or has, for a message."""
+    return "is a regression" if label_names is None else f"has {len(label_names)} classes ({listed(label_names)})"
+
+
+def taken_as(
+    source: "PretrainedConfig", label_names: Sequence[str] | None, order: list[int] | None, by_position: bool
+) -> str:
+    """How a head's outputs became the data's classes, to be added to the line on weights; "" where they are the same.
+    A warning where they are taken by position although their names are others."""
+    held = names_of(source)
+    if label_names is None or held == tuple(label_names):
+        return "" if order is not None else f"\nwarning: its head for {described(source)} is kept, as HF Trainer does"
+    taken = f"{listed(held)} of its head are taken as {listed(label_names)}"
+    if is_generic(held) and order is not None:
+        return f"; {taken}, by position"
+    if by_position:
+        return f"\nwarning: {taken}, by position as in HF Trainer"
+    return f", its head's classes put in the data's order: {listed(label_names)}"
