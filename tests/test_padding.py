@@ -50,7 +50,7 @@ def test_batches_equal_examples_alone_or_a_warning_is_given(go, tmp_path, capsys
     pairs = some_pairs("validation", 20)
     wanted = each_alone(run / "last", pairs)
     tokenizer, _ = model.load_tokenizer(str(run / "last"))
-    classifier, _ = model.load_model(str(run / "last"), ["no", "yes"], trained=True)
+    classifier, _ = model.load_model(str(run / "last"), ["no", "yes"], "trained")
     rows = tokenised(tokenizer, pairs)
     batched, warning = padding.checked_collate(classifier, tokenizer, rows, CPU, may_change=True)
     got = run_model(classifier, rows, batched, CPU, None).logits
