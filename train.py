@@ -112,9 +112,9 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     # ---- the model, its optimizer, and the state of the training that they are part of -------------------------------
     device.seed_everything(config.seed)
     use = "new" if config.new_head else "by position" if as_trainer else "by name"
-    classifier, what_is_new = model.load_model(config.model, pairs.label_names, use)
+    classifier, what_is_new, new = model.load_model(config.model, pairs.label_names, use)
     tokens.check_ids(splits, len(classifier.get_input_embeddings().weight), config.model)
-    model_print = model.fingerprint(classifier)
+    model_print = model.fingerprint(classifier, new)
     collate, warning = checked_collate(classifier, tokenizer, splits["train"], where, may_change=not as_trainer)
     device.seed_everything(config.seed)  # again, as Trainer does: the draws for the new head must not shift dropout's
     if not gc.get_freeze_count():

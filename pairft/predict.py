@@ -172,7 +172,7 @@ def predict(args: argparse.Namespace) -> None:
     max_length = about.get("max_length") or tokens.length_limit(tokenizer, config)
     dataset = tokens.tokenise(pairs, tokenizer, max_length)["test"]
     where_to, amp_dtype = device.choose(Config(device=args.device, precision=args.precision))
-    classifier, _ = model.load_model(args.model, names, "trained")
+    classifier, *_ = model.load_model(args.model, names, "trained")
     collate = batches.collate_for(tokenizer, where_to)
     if args.data is not None:  # a pair alone has no padding
         collate, warning = padding.checked_collate(classifier, tokenizer, dataset, where_to, may_change=True)
