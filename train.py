@@ -59,7 +59,7 @@ def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         given = {**flags.read_file(given["config"]), **given}
     folder = None
     if given.get("resume"):
-        folder = run.find(Path(given.get("runs_dir", "runs")).expanduser(), given.get("run_name"))
+        folder = run.find(folders.expanded(given.get("runs_dir", "runs")), given.get("run_name"))
         recorded = flags.read_file(folder / "config.yaml")
         run.check_resumed(recorded, given, folder)
         if run.is_finished(folder):
@@ -165,7 +165,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     # ---- the run's folder --------------------------------------------------------------------------------------------
     written = settings.to_yaml(config)
     needed = checkpoint.bytes_needed(state, group.left if group else 1)
-    runs = group.folder if group else Path(config.runs_dir).expanduser()
+    runs = group.folder if group else folders.expanded(config.runs_dir)
     if folder is None:
         folders.check_space(runs, needed)
         folder = run.create(config, run.manifest(argv, prints, model_print, torch.get_num_threads()), runs)

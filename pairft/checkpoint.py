@@ -166,14 +166,19 @@ def restore(checkpoints: Path, best: Path, state: TrainState, say: Callable[[str
 
 
 def restore_best(folder: Path, best: Path, state: TrainState, say: Callable[[str], None]) -> None:
-    """Make `best` the best model that a checkpoint knows. Where the checkpoint's copy and `best` itself are both
-    damaged, the best model is lost, and a later evaluation chooses a new one."""
+    """Make `best` the best model that a checkpoint knows. Where the checkpoint's copy is damaged, it is mended from
+    `best`, since the next checkpoint links it; where both are, the best model is lost, and a later evaluation chooses a
+    new one."""
     wrong = folders.damage(folder, BEST)
     if not wrong:
         part = best.with_name(f".{best.name}.part")
         shutil.copytree(folder / "best", part)
         folders.put(part, best)
-    elif folders.damage(folder, BEST, at=best):
+    elif not folders.damage(folder, BEST, at=best):
+        for name in wrong:
+            (folder / name).parent.mkdir(exist_ok=True)
+            folders.put_copy(best / name.removeprefix(BEST), folder / name)
+    else:
         kept = f"; {best} is kept as {folders.set_aside(best)}" if best.exists() else ""
         assert state.best is not None, folder
         say(

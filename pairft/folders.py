@@ -20,6 +20,14 @@ LIST = "files.json"  # in a sealed folder: {"name": {"bytes": …, "sha256": …
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 
 
+def expanded(name: str) -> Path:
+    """The path, ~ being a home folder where its user is known."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
 def write_text(path: Path, text: str) -> None:
     """Whole or not at all."""
     part = path.with_name(f".{path.name}.part")
@@ -155,9 +163,14 @@ def follow_umask(folder: Path, like: Path) -> None:
 def unlink(folder: Path) -> None:
     """Replace each file that is a hard link by a copy, so that a change of the other one doesn't reach it."""
     for path in [path for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink > 1]:
-        copy = path.with_name(f".{path.name}.copy")
-        shutil.copy2(path, copy)
-        os.replace(copy, path)
+        put_copy(path, path)
+
+
+def put_copy(source: Path, path: Path) -> None:
+    """Make `path` a copy of a file, whole or not at all; files that were linked to it stay as they are."""
+    copy = path.with_name(f".{path.name}.copy")
+    shutil.copy2(source, copy)
+    os.replace(copy, path)
 
 
 def link(folder: Path, copy: Path) -> None:

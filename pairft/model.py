@@ -37,7 +37,7 @@ def source_of(name: str) -> str:
         return str(builtin.model_folder())
     if hub.is_hub_id(name):
         return name
-    folder = Path(name).expanduser()
+    folder = folders.expanded(name)
     if not (folder / "config.json").is_file():
         what = "has no config.json" if folder.is_dir() else "doesn't exist"
         raise UserError(f"--model {name} {what}: name a folder saved by save_pretrained, a Hub id, or builtin")

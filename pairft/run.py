@@ -21,7 +21,7 @@ from pairft.errors import Diverged, UserError
 
 def check_new(config: Config) -> None:
     """Raise UserError where the run's folder can't be made. Done first: nothing should be computed in vain."""
-    runs = Path(config.runs_dir).expanduser()
+    runs = folders.expanded(config.runs_dir)
     if config.run_name and (runs / config.run_name).exists():
         raise UserError(f"the run {runs / config.run_name} exists: choose another --run-name, or go on with --resume")
     try:
@@ -58,7 +58,7 @@ def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
 
 def generated_name(config: Config) -> str:
     """The name of a run that was given none: model, task and time. One that --run-name takes."""
-    folder = Path(config.model).expanduser()
+    folder = folders.expanded(config.model)
     model = folder.resolve().name if folder.exists() else config.model.rstrip("/").rsplit("/", 1)[-1]
     plain = re.sub(r"[^\w.-]+", "-", model).strip("-.").encode()[:100].decode(errors="ignore") or "model"
     name = f"{plain}-{config.task}-{time.strftime('%Y%m%d-%H%M%S')}"

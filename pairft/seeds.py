@@ -30,7 +30,7 @@ def train_all(config: Config, folder: Path | None, argv: Sequence[str], train: C
     `folder` stays. The exit code."""
     assert config.seeds is not None
     begun = folder is not None
-    folder = folder or run.create(config, run.manifest(argv, {}), Path(config.runs_dir).expanduser())
+    folder = folder or run.create(config, run.manifest(argv, {}), folders.expanded(config.runs_dir))
     _lock = folders.lock(folder)  # until this function ends
     places = {seed: folder / f"seed-{seed}" for seed in config.seeds}
     left = [seed for seed in config.seeds if not run.is_finished(places[seed])]

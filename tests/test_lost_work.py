@@ -67,9 +67,12 @@ def test_damage_in_a_linked_best_model_is_not_taken_for_its_content(go, tmp_path
 
 def test_a_damaged_best_in_a_checkpoint_is_replaced_by_the_one_beside_it(go, capsys, stopped):
     killed, whole = stopped
-    flip(killed / "checkpoints" / "step-00000016" / "best" / "model.safetensors")
+    damaged = killed / "checkpoints" / "step-00000016"
+    flip(damaged / "best" / "model.safetensors")
+    (damaged / "best" / "README.md").unlink()
     assert go("--resume", "--run-name", "killed") == 0
     assert "from step 16\n" in capsys.readouterr().err
+    assert folders.damage(damaged) == {}  # the next checkpoint would link it
     assert same_weights(whole, killed)
     for name in ("best", "last", "lost_best"):
         before, after = (json.loads((folder / "results.json").read_text())[name] for folder in (whole, killed))
@@ -101,13 +104,13 @@ def test_a_second_damaged_checkpoint_of_the_same_step_gets_a_name_of_its_own(tmp
     assert {path.name for path in tmp_path.iterdir()} == {f"damaged-step-00000004{end}" for end in ("", "-2", "-3")}
 
 
-@pytest.mark.parametrize("content", [None, "", "{\n[1]\nnull\n"])
+@pytest.mark.parametrize("content", [None, b"", b"{\n[1]\nnull\n", b"\xff\n"])
 def test_metrics_that_are_gone_at_the_end(go, tmp_path, capsys, stopped, content):
     killed, whole = stopped
     if content is None:
         (killed / "metrics.jsonl").unlink()
     else:
-        (killed / "metrics.jsonl").write_text(content)
+        (killed / "metrics.jsonl").write_bytes(content)
     assert go("--resume", "--run-name", "killed") == 0
     shown = capsys.readouterr()
     assert "lines" in shown.err and " 16 " in shown.out
