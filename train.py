@@ -114,7 +114,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     use = "new" if config.new_head else "by position" if as_trainer else "by name"
     classifier, what_is_new, new = model.load_model(config.model, pairs.label_names, use)
     tokens.check_ids(splits, len(classifier.get_input_embeddings().weight), config.model)
-    model_print = model.fingerprint(classifier, new)
+    model_prints = {"weights": model.fingerprint(classifier, new), "tokens": tokens.fingerprint(splits)}
     collate, warning = checked_collate(classifier, tokenizer, splits["train"], where, may_change=not as_trainer)
     device.seed_everything(config.seed)  # again, as Trainer does: the draws for the new head must not shift dropout's
     if not gc.get_freeze_count():
@@ -144,7 +144,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     changed, start = "", "from step 0"
     begun = folder or (group and group.earlier)
     if begun:
-        changed = run.check_same(begun, prints, model_print, torch.get_num_threads())
+        changed = run.check_same(begun, prints, model_prints, torch.get_num_threads())
     if folder is not None:
         found = checkpoint.restore(folder / "checkpoints", folder / "best", state, run.say)
         start = f"from step {state.step}" + ("" if found else ", there is no whole checkpoint")
@@ -168,7 +168,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     runs = group.folder if group else folders.expanded(config.runs_dir)
     if folder is None:
         folders.check_space(runs, needed)
-        folder = run.create(config, run.manifest(argv, prints, model_print, torch.get_num_threads()), runs)
+        folder = run.create(config, run.manifest(argv, prints, model_prints, torch.get_num_threads()), runs)
         _lock = folders.lock(folder)
     else:
         folders.check_space(folder, needed, held=folders.bytes_in(folder))

@@ -218,6 +218,19 @@ def test_another_base_model_is_an_error_on_resume(go, tiny_model, tmp_path, caps
     assert json.loads((runs / "killed" / "results.json").read_text())["model"] == str(tmp_path / "moved")
 
 
+def test_another_tokenizer_is_an_error_on_resume(go, tiny_model, tmp_path, capsys):
+    model, runs = Path(shutil.copytree(tiny_model, tmp_path / "model")), tmp_path / "runs"
+    assert go(*FLAGS, "--model", model, "--save-every", 8, "--run-name", "whole") == 0
+    undone(runs / "whole", runs / "killed", 8)
+    rules = json.loads((model / "tokenizer.json").read_text())
+    words = rules["model"]["vocab"]
+    words["a"], words["the"] = words["the"], words["a"]
+    (model / "tokenizer.json").write_text(json.dumps(rules))
+    capsys.readouterr()
+    assert go("--resume", "--run-name", "killed", "--model", model) == 2
+    assert "the base model's tokens are not those" in capsys.readouterr().err
+
+
 def test_data_that_was_moved_resumes(go, pairs_folder, tmp_path, capsys):
     data, runs = Path(shutil.copytree(pairs_folder, tmp_path / "data")), tmp_path / "runs"
     assert go(*FLAGS, "--data", data, "--save-every", 11, "--run-name", "whole") == 0
