@@ -59,11 +59,7 @@ def begin(checkpoints: Path, best: Path, logs: Sequence[Path], state: TrainState
         "optimizer": optimizer_tensors(state.model, state.optimizer),
         "random-0": random_states(device.type),
     }
-    numbers = [*tensors["model"].values(), *tensors["optimizer"].values()]
-    # The largest, which is nan where one is; isfinite would take as much memory as the tensor itself.
-    numbers = [tensor for tensor in numbers if tensor.device == device and tensor.is_floating_point()]
-    largest = [torch.linalg.vector_norm(tensor, math.inf) for tensor in numbers]
-    if not torch.stack(largest).isfinite().all():
+    if not all_finite([*tensors["model"].values(), *tensors["optimizer"].values()], device):
         raise Diverged(state.step, "a weight or its moment")
     window = asdict(state.window)
     content = {
@@ -109,6 +105,13 @@ def begin(checkpoints: Path, best: Path, logs: Sequence[Path], state: TrainState
         else:
             tensors = {key: {name: tensor.cpu() for name, tensor in some.items()} for key, some in tensors.items()}
     return finish
+
+
+def all_finite(tensors: Sequence[Tensor], device: torch.device) -> bool:
+    """Whether those on the device are, by their largest element, which is nan where one is: isfinite would take as much
+    memory as the tensor itself."""
+    numbers = [tensor for tensor in tensors if tensor.device == device and tensor.is_floating_point()]
+    return bool(torch.stack([torch.linalg.vector_norm(tensor, math.inf) for tensor in numbers]).isfinite().all())
 
 
 def shared_best(checkpoints: Path, state: TrainState) -> Path | None:
