@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from test_damage import flip
 from test_resume import FLAGS, comparable, undone
 
+import train
 from pairft import checkpoint, folders, run
 from pairft.config import Config, run_name_problems
 
@@ -276,3 +277,16 @@ def test_the_command_that_resumes_can_be_pasted(tiny_model, pairs_folder, tmp_pa
     result = subprocess.run(["sh", "-c", pasted], capture_output=True, text=True, cwd=ROOT, check=False)
     assert result.returncode == 0, result.stderr
     assert (runs / "-a b" / "results.json").exists()
+
+
+def test_the_new_place_of_several_seeds_data_is_kept(go, pairs_folder, tmp_path):
+    data, run = Path(shutil.copytree(pairs_folder, tmp_path / "data")), tmp_path / "runs" / "s"
+    assert go("--data", data, "--seeds", "1,2", "--max-steps", 1, "--run-name", "s") == 0
+    data.rename(tmp_path / "moved")
+    command = ["--resume", "--run-name", "s", "--runs-dir", tmp_path / "runs"]
+    write_rows(tmp_path / "other" / "train.jsonl", some_pairs("train", 61))
+    shutil.copy(tmp_path / "moved" / "validation.jsonl", tmp_path / "other")
+    for more, code in ((["--data", tmp_path / "moved"], 0), (["--data", tmp_path / "other"], 2), ([], 0)):
+        shutil.rmtree(run / "seed-2", ignore_errors=True)
+        (run / "summary.json").unlink(missing_ok=True)
+        assert train.main([str(part) for part in [*command, *more]]) == code
