@@ -164,7 +164,7 @@ def restore(checkpoints: Path, best: Path, state: TrainState, say: Callable[[str
     elif best.exists() and damaged:
         say(f"warning: {best} is of a checkpoint that is damaged: kept as {folders.set_aside(best)}")
     elif best.exists():  # of a later step, which is trained again
-        shutil.rmtree(best)
+        folders.remove(best)
     return found
 
 

@@ -137,11 +137,11 @@ def put(part: Path, folder: Path) -> None:
     if not folder.exists():
         os.rename(part, folder)
     elif exchange(part, folder):
-        shutil.rmtree(part)
+        remove(part)
     else:
         os.rename(folder, old)
         os.rename(part, folder)
-        shutil.rmtree(old)
+        remove(old)
 
 
 def mend(folder: Path) -> None:
@@ -196,8 +196,8 @@ def check_space(place: Path, needed: int, held: int = 0) -> None:
 
 
 def remove(path: Path) -> None:
-    """A file or a folder."""
-    if path.is_dir():
+    """A file or a folder; of a link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()
