@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, NoReturn
 
 from pairft import folders, hub
 from pairft.config import Config, closest, parse_value
-from pairft.errors import EXIT_USER, USER_ERRNOS, UserError
+from pairft.errors import EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, UserError
 
 OUTPUTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
@@ -75,6 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"unknown argument {unknown[0]}{closest(unknown[0], flags)}{hint}")
         check(args)
         predict(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_SIGNAL + signal.SIGINT
+    except BrokenPipeError:  # behind head, say: whoever read the answer has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush at the end fails, too
+        return 0
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_USER
