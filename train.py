@@ -202,6 +202,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         better = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
         if better and saver.save_now(functools.partial(keep_model, "best", here)):
             state.best = here  # where that failed, what best/ holds stays the best
+            if state.lost_best and scores[main_metric] > state.lost_best["validation"][main_metric]:
+                state.lost_best = None  # it would not be the best any more
 
     def save(state: TrainState) -> None:
         state.lines = record.written
