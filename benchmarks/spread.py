@@ -1,9 +1,9 @@
-"""Is the spread over seeds the same padded and padding-free? Trains the packaged encoder on every third pair of a folder
-of parquet files, once per seed and way, one thread a run, and tests for equal variances and equal means.
+"""Is the spread over seeds the same padded and padding-free?
 
-    python benchmarks/spread.py --data FOLDER --runs-dir DIR --json benchmarks/results/spread.json [--seeds 16] [--jobs 2]
+    python benchmarks/spread.py --data FOLDER --runs-dir DIR --json FILE [--seeds 16] [--jobs 2]
 
-Runs that are finished in DIR are not trained again.
+Trains the packaged encoder on every third pair of a folder of parquet files, once per seed and way, one thread a run,
+and tests for equal variances and equal means. Runs that are finished in DIR are not trained again.
 """
 
 import argparse
@@ -24,7 +24,7 @@ METRICS = ("accuracy", "f1", "loss")
 
 def write_third(source: Path, target: Path) -> None:
     """Every third row of train, and validation whole."""
-    import pyarrow.parquet as parquet
+    from pyarrow import parquet
 
     target.mkdir(parents=True, exist_ok=True)
     for split, every in (("train", 3), ("validation", 1)):
