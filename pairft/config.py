@@ -62,10 +62,15 @@ class Config:
     )
     device: str = setting("auto", "where to compute; auto: CUDA, else the CPU", choices=("auto", "cpu", "cuda", "mps"))
     unpad: str = setting(
-        "auto", "auto: compute on real tokens alone where the architecture allows it", choices=("auto", "never")
+        "auto",
+        "padding-free: compute on real tokens alone, where the architecture allows it; auto: not on CUDA, where it has "
+        "not yet been run",
+        choices=("auto", "always", "never"),
     )
     capture: str = setting(
-        "auto", "auto: replay whole steps as CUDA graphs, unless --deterministic", choices=("auto", "never")
+        "auto",
+        "capture the step as CUDA graphs and replay these; auto: never, since it has not yet been run on a GPU",
+        choices=("auto", "always", "never"),
     )
     deterministic: bool = setting(False, "bit-reproducible kernels on CUDA")
     tf32: bool = setting(False, "TF32 products in fp32 on CUDA")
@@ -228,6 +233,8 @@ def check(config: Config) -> None:
         problems.append(f"--text-columns names {label_column!r}, which is the label's: say --label-column for another")
     if config.task == "custom" and config.text_columns is None:
         problems.append("--task custom needs --text-columns, for example --text-columns question,answer")
+    if config.capture == "always" and config.deterministic:
+        problems.append("--capture always and --deterministic exclude each other: a resumed run replays other steps")
     if config.run_name is not None:
         problems += run_name_problems(config.run_name)
     for name in ("model", "data", "runs_dir"):
