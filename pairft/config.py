@@ -45,7 +45,7 @@ class Config:
     new_head: bool = setting(False, "draw a new head; without it one whose labels are not the data's is an error")
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; beats --epochs")
-    batch_size: int = setting(8, "examples per micro-batch and process")
+    batch_size: int = setting(8, "examples per micro-batch")
     accumulate: int = setting(1, "micro-batches per step; the gradient is the mean over all their examples")
     lr: float = setting(5e-5, "peak learning rate of AdamW")
     warmup_ratio: float = setting(0.0, "share of the steps in which the learning rate rises from 0; then linear to 0")
@@ -259,7 +259,7 @@ def without_effect(given: dict[str, Any], config: Config, device: str | None = N
 
 
 def values(config: Config) -> dict[str, Any]:
-    """The settings that make a run what it is: all but those that say where it is kept."""
+    """The settings that a run's config.yaml holds: all but --config, --run-name and --resume."""
     return {name: getattr(config, name) for name, f in FIELDS.items() if f.metadata["kept"]}
 
 

@@ -171,7 +171,7 @@ def check_same(folder: Path, prints: dict[str, str], model_print: str, threads: 
                 f"the {split} split of the data is not the one that {folder} was started with: restore it, name its "
                 "new place with --data, or start a new run"
             )
-    if begun.get("model_fingerprint", model_print) != model_print:  # 0.1.0 did not write it
+    if begun.get("model_fingerprint", model_print) != model_print:  # older manifests lack it
         raise UserError(
             f"the weights of the base model are not those that {folder} was started with: restore them, name their "
             "new place with --model, or start a new run"

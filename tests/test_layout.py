@@ -62,8 +62,61 @@ def test_the_readme_is_current():
 def test_the_design_names_every_file():
     design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     for path in MODULES:
-        if path.stem not in ("__init__", "errors"):
+        if path.stem != "__init__":
             assert path.name in design, path.name
+
+
+DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+
+
+def quoted(path: Path) -> set[str]:
+    """What a document has in backticks, on one line."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_files_flags_and_targets_of_the_documents_exist(path):
+    from pairft import flags, predict
+
+    files = {word for code in quoted(path) for word in code.split() if word.endswith(".py")}
+    assert not {name for name in files if not any((folder / name).exists() for folder in (ROOT, ROOT / "pairft"))}
+    flag = re.compile(r"(?<![\w-])--(?:no-)?([a-z][a-z0-9-]*)")
+    others = [(ROOT / "Makefile"), *ROOT.glob("benchmarks/*.py")]
+    known = {name for other in others for name in flag.findall(other.read_text(encoding="utf-8"))}
+    known |= {name[2:] for name, _, _ in flags.flag_rows()} | {f[2:] for f in predict.parser()._option_string_actions}
+    text = path.read_text(encoding="utf-8")
+    assert not set(flag.findall(text)) - known
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert not set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) - targets
+
+
+@pytest.mark.parametrize("name", ["design.md", "parity.md"])
+def test_names_in_the_documents_are_names_in_the_code(name):
+    known = {"DataLoader"}  # torch's
+    for path in [*MODULES, ROOT / "train.py"]:
+        known.add(path.stem)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            held = [getattr(node, key, None) for key in ("name", "id", "attr", "arg", "value")]
+            known |= {part for text in held if isinstance(text, str) for part in text.split(".")}
+    found = [re.fullmatch(r"([A-Za-z_][\w.]*)(\(.*\))?", code) for code in quoted(ROOT / "docs" / name)]
+    words = {match[1] for match in found if match}
+    files = {word for word in words if word.endswith((".py", ".json", ".jsonl", ".safetensors"))}
+    assert not {word for word in words - files if not set(word.split(".")) <= known}
+
+
+def test_the_readme_names_every_key_of_the_results():
+    tree = ast.parse((ROOT / "train.py").read_text(encoding="utf-8"))
+    found = next(
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "results"
+    )
+    assert isinstance(found, ast.Dict)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in readme.splitlines() if line.startswith("| `results.json` |"))
+    for key in found.keys:
+        assert isinstance(key, ast.Constant) and f"`{key.value}`" in row, ast.dump(key)
 
 
 def test_setup_admits_the_constraints():
