@@ -230,6 +230,16 @@ def test_data_that_was_moved_resumes(go, pairs_folder, tmp_path, capsys):
     assert "the train split of the data is not the one" in capsys.readouterr().err
 
 
+def test_other_versions_or_threads_are_named_on_resume(go, capsys, stopped):
+    killed, _ = stopped
+    manifest = json.loads((killed / "manifest.json").read_text())
+    manifest["versions"]["numpy"], manifest["machine"]["threads"] = "0.9", 64
+    (killed / "manifest.json").write_text(json.dumps(manifest))
+    assert go("--resume", "--run-name", "killed") == 0
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "last bits may differ" in line]
+    assert "numpy 0.9 -> " in line and "threads 64 -> " in line and "torch" not in line
+
+
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
 def test_files_follow_the_umask(go, tmp_path, mask):
     before = os.umask(mask)
