@@ -43,8 +43,6 @@ def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
         (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         for number in range(1, 1000):
             folder = runs / (stem if number == 1 else f"{stem}-{number}")
-            if config.run_name and folder.exists():
-                break
             try:
                 os.rename(part, folder)  # fails where a folder that holds something has the name
                 return folder
