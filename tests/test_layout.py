@@ -146,6 +146,23 @@ def test_the_documents_name_every_key_of_the_results():
         assert isinstance(key, ast.Constant) and f"`{key.value}`" in row, ast.dump(key)
 
 
+def test_the_documents_say_what_may_change_on_resume():
+    from pairft.config import MAY_CHANGE, flag_of
+
+    text = (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
+    [said] = re.findall(r"These may change: (.*?) Any other change", text, re.DOTALL)
+    assert set(re.findall(r"--[a-z-]+", said)) - {"--seeds"} == {flag_of(name) for name in MAY_CHANGE}
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md"])
+def test_the_documents_name_the_architectures_that_are_padding_free(name):
+    from pairft.unpad import LAST_LAYERS
+
+    text = (ROOT / name).read_text(encoding="utf-8")
+    [said] = re.findall(r"(?:Padding-free on the CPU:|For) (BERT\b[\w\s,]*?)(?:;| on the CPU)", text)
+    assert set(re.findall(r"\w+", said.replace(" and ", ", ").lower())) == set(LAST_LAYERS)
+
+
 def example(name: str) -> dict[str, object]:
     """An entry of a table that docs/contributing.md shows, as the code would read it."""
     from pairft.tasks import Task
