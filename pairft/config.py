@@ -1,6 +1,6 @@
 """Every setting of a run, its default and its meaning, and what values it may have.
 
-The flags, the keys of the file (flags.py) and the table in the README all come from `Config`.
+The flags, the keys of the file (flags.py) and the table in docs/flags.md all come from `Config`.
 """
 
 import csv
