@@ -122,18 +122,22 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     gc.enable()
     classifier.to(where)
     how = "with padding"
-    if config.unpad == "auto":
+    if device.is_on(config.unpad, where):
         first = tokens.first_position(model_config)
         trial = unpad.trial_rows(splits["train"], model_config, tokens.length_limit(tokenizer, model_config))
+        padded = collate
         collate, how = unpad.prepare(classifier, collate, trial, first, amp_dtype)
+        if collate is padded and config.unpad == "always":
+            raise UserError(f"--unpad always: {how}; leave it out")
     if not as_trainer:
         dropout.replace_dropout(classifier)
     rows = None
-    if not as_trainer:
+    if not as_trainer and device.is_on("auto", where):
         rows = vocabulary.train_used_rows(classifier, splits["train"], tokenizer.pad_token_id)
+    captured = where.type == "cuda" and device.is_on(config.capture, where) and not config.deterministic
     state = TrainState(
         model=classifier,
-        optimizer=optim.build_optimizer(classifier, config.weight_decay, rows),
+        optimizer=optim.build_optimizer(classifier, config.weight_decay, rows, capturable=captured),
         scaler=torch.amp.GradScaler(where.type, enabled=amp_dtype == torch.float16),
         window=new_window(where),
         bad_steps=torch.zeros((), device=where),
@@ -177,7 +181,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     record.say(
         f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}"
     )
-    for line in filter(None, (data.summary(pairs, config.task), changed, warning, device.caveat(where))):
+    for line in filter(None, (data.summary(pairs, config.task), changed, warning, *device.caveats(config, where))):
         record.say(line)
     saver = Saver(folder / "checkpoints", record.say)
     fallbacks = Fallbacks(record.say)
@@ -224,7 +228,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         max_grad_norm=config.max_grad_norm,
     )
     release = None
-    if where.type == "cuda" and config.capture == "auto" and not config.deterministic:
+    if captured:
         one_update, release = replay_steps(one_update, where, record.say)
     try:
         with nullcontext(group.stop) if group else StopRequest() as stop, saver:

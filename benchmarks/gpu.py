@@ -138,7 +138,7 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
         model.compile(dynamic=True)
     state = TrainState(
         model,
-        optim.build_optimizer(model, 0.01, used),
+        optim.build_optimizer(model, 0.01, used, capturable=args.side == CAPTURED and where.type == "cuda"),
         torch.amp.GradScaler(where.type, enabled=amp_dtype == torch.float16),
         new_window(where),
         torch.zeros((), device=where),

@@ -1,5 +1,5 @@
 """Recipes held against each other: groups of runs that `train.py --seeds` made, and, with --test, what their last
-models score on the test part, which is looked at here for the first time.
+models score on the test split, which no training scores.
 
     python train.py --seeds 1,2,3,4,5 --run-name trainer --preset trainer …
     python train.py --seeds 1,2,3,4,5 --run-name default …

@@ -1,10 +1,17 @@
-"""Writes the parts of the README that come from the code: python docs/generate.py. A test keeps them current."""
+"""Writes the parts of the README and of docs/ that come from the code and from benchmarks/results:
+
+    python docs/generate.py
+
+A generated part stands between `<!-- name: … -->` and `<!-- /name -->`. A test checks that all of them are current.
+"""
 
 import ast
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
@@ -14,39 +21,160 @@ import recipes  # noqa: E402
 
 from pairft.flags import flag_rows  # noqa: E402
 
+MRPC_STEPS = 1377  # 3 epochs of 3,668 pairs in batches of 8
+MRPC_VALIDATION = 408
+# Printed by `make parity` and by benchmarks/kill.py, which write no results file; docs/log.md names the day.
+EQUAL_NUMBERS = "218 of 218 differences are exactly 0.0"
+EQUAL_RUNS = "30 of 30 end with identical weights and results"
+# Of `make train` without a Hub, from a fresh clone; docs/log.md names the day, too.
+FIRST_RUN = "5 min 14 s, of which 100 s are the installation"
+# A test compares the names with the table in pairft/unpad.py.
+PADDING_FREE = (
+    "Padding-free on the CPU: BERT, RoBERTa, ELECTRA, DistilBERT, ALBERT, ModernBERT; other models are padded. "
+    "On CUDA it is not measured yet, so ask for it with `--unpad always`."
+)
 
-def source_of(path: str, function: str) -> str:
-    """A function of a file as it stands there."""
+
+def results(name: str) -> Any:
+    return json.loads((ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8"))
+
+
+def source_of(path: str, function: str, docstring: bool = True) -> str:
+    """A function of a file as it stands there, with its docstring or without."""
     text = (ROOT / path).read_text(encoding="utf-8")
     found = next(node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == function)
-    return "```python\n" + "\n".join(text.splitlines()[found.lineno - 1 : found.end_lineno]) + "\n```\n"
+    lines = text.splitlines()
+    first = found.body[0] if docstring else found.body[1]
+    shown = [*lines[found.lineno - 1 : found.body[0].lineno - 1], *lines[first.lineno - 1 : found.end_lineno]]
+    return "```python\n" + "\n".join(shown) + "\n```\n"
+
+
+def markdown(*rows: tuple[str, ...]) -> str:
+    """A table; the first row is its head."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
 
 
 def flag_table() -> str:
-    rows = ["| flag | default | meaning |", "|---|---|---|"]
-    rows += [f"| `{flag}` | {default} | {meaning} |" for flag, default, meaning in flag_rows()]
-    return "\n".join(rows) + "\n"
+    return markdown(
+        ("flag", "default", "meaning"),
+        *((f"`{flag}`", default, meaning) for flag, default, meaning in flag_rows()),
+    )
 
 
-def current(readme: str) -> str:
-    """The README with its generated parts as the code has them now."""
-    parts = {
-        "loop": source_of("pairft/loop.py", "fit"),
-        "update": source_of("pairft/step.py", "update"),
-        "flags": flag_table(),
+def median(job: dict[str, Any], side: str, key: str) -> float:
+    return statistics.median(run[key] for run in job["sides"][side])
+
+
+def throughput(job: dict[str, Any]) -> tuple[str, str]:
+    """Trainer's examples/s at a job's batch size, and how many times as many pairft trains, run by run."""
+    key, size = "train_examples_per_second", job["job"]["batch_size"]
+    theirs, ours = ([run[key] for run in job["sides"][side]] for side in ("Trainer", "pairft"))
+    times, spread = compare_trainer.ratio(theirs, ours).split(" ", 1)
+    return f"{statistics.median(theirs):.1f} at batch {size}", f"**{times} ×** {spread} at batch {size}"
+
+
+def measured() -> str:
+    """The README's comparison with Trainer."""
+    speed = results("cpu-speed.json")
+    theirs, ours = zip(*map(throughput, speed["jobs"][:2]), strict=True)
+    parity = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| 8 \| (\d×\d) \| ([\d.]+) \| [\d.]+ \| ([\d.]+) \|", parity, re.MULTILINE)
+    splits, their_losses, our_losses = zip(*found, strict=True)
+    machine = speed["machine"]
+    table = markdown(
+        ("", "Trainer", "pairft", "measured by"),
+        ("[training throughput](docs/benchmarks.md), examples/s", ", ".join(theirs), ", ".join(ours), "`make bench`"),
+        ("[same numbers](docs/parity.md), with `--preset trainer`", "the reference", EQUAL_NUMBERS, "`make parity`"),
+        (
+            f"loss of the same 8 examples as {', '.join(splits)} (batch size × micro-batches)",
+            ", ".join(their_losses),
+            ", ".join(our_losses),
+            "`benchmarks/accumulation.py`",
+        ),
+        (
+            "[runs killed](docs/reliability.md) at random moments, then resumed",
+            "not measured",
+            EQUAL_RUNS,
+            "`benchmarks/kill.py`",
+        ),
+    )
+    where = f"{machine['cores']} CPU cores, torch {machine['torch']}"
+    runs = f"median of {speed['repeats']} runs and range of the ratio, {speed['date']}"
+    return f"{table}\nThroughput: MiniLM on MRPC in fp32, {where}; {runs}.\n{PADDING_FREE}\n"
+
+
+def minutes(seconds: float) -> str:
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def durations() -> str:
+    """How long three trainings of 3 epochs take."""
+    [mrpc] = results("cpu-mrpc.json")["jobs"]
+    assert mrpc["sides"]["pairft"][0]["steps"] == MRPC_STEPS
+    base = next(job for job in results("cpu-speed.json")["jobs"] if job["job"]["encoder"] == "bert-base")
+    step, rate = median(base, "pairft", "step_ms"), median(base, "pairft", "eval_examples_per_second")
+    estimate = MRPC_STEPS * step / 1000 + 3 * MRPC_VALIDATION / rate
+    whole = {side: median(mrpc, side, "whole") for side in ("Trainer", "pairft")}
+    return markdown(
+        ("3 epochs, evaluated after each", "2 CPU cores", "GPU"),
+        ("`make train` without the Hub: MiniLM on the builtin pairs", FIRST_RUN, "not measured yet"),
+        (
+            "`--model builtin`: MiniLM on MRPC",
+            f"{minutes(whole['pairft'])} (Trainer: {minutes(whole['Trainer'])})",
+            "not measured yet",
+        ),
+        (
+            "`make train` with the Hub: bert-base-uncased on MRPC",
+            f"about {estimate / 60:.0f} min, estimated from {step / 1000:.2f} s a step",
+            "not measured yet",
+        ),
+    )
+
+
+def ending() -> str:
+    """The last lines of a run: one of those in recipes.json, which keeps its best and its last evaluation."""
+    from pairft.record import table
+
+    run = results("recipes.json")["groups"]["default"]["summary"]["runs"]["2"]
+    lines = [
+        {"step": found["step"], "epoch": found["epoch"], **found["validation"]} for found in (run["best"], run["last"])
+    ]
+    head, best, last = table(lines, run["best"]["step"]).splitlines()
+    first = f"{'1.00':>6} {'459':>7}       ..."
+    place = "best: runs/RUN/best  (tensorboard --logdir runs shows the run)"
+    return "\n".join(["```", head, first, best, last, "f1 of 'equivalent'", place, "```", ""])
+
+
+def parts() -> dict[str, dict[str, str]]:
+    """The generated parts of each document, by name."""
+    return {
+        "README.md": {
+            "measured": measured(),
+            "ending": ending(),
+            "durations": durations(),
+            "loop": source_of("pairft/loop.py", "fit", docstring=False),
+        },
+        "docs/flags.md": {"flags": flag_table()},
+        "docs/design.md": {"update": source_of("pairft/step.py", "update")},
+        "docs/benchmarks.md": {
+            "speed": compare_trainer.table(results("cpu-speed.json")),
+            "mrpc": compare_trainer.table(results("cpu-mrpc.json")),
+        },
+        "docs/recipes.md": {"seeds": recipes.table(results("recipes.json"))},
     }
-    results = ROOT / "benchmarks" / "results"
-    tables = {"speed": compare_trainer.table, "mrpc": compare_trainer.table, "seeds": recipes.table}
-    files = {"speed": "cpu-speed.json", "mrpc": "cpu-mrpc.json", "seeds": "recipes.json"}
-    for name, file in files.items():
-        parts[name] = tables[name](json.loads((results / file).read_text(encoding="utf-8")))
-    for name, content in parts.items():
+
+
+def current(text: str, generated: dict[str, str]) -> str:
+    """A document with its generated parts as they should be now."""
+    for name, content in generated.items():
         pattern = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        readme, count = pattern.subn(lambda found, content=content: found[1] + content + found[2], readme)  # type: ignore[misc]
+        text, count = pattern.subn(lambda found, content=content: found[1] + content + found[2], text)  # type: ignore[misc]
         assert count == 1, (name, count)
-    return readme
+    return text
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(current(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, generated in parts().items():
+        path = ROOT / name
+        path.write_text(current(path.read_text(encoding="utf-8"), generated), encoding="utf-8")

@@ -1,11 +1,11 @@
-"""Checkpoints: everything needed to go on, in a folder that is there whole or not at all.
+"""Checkpoints: everything needed to resume, in a folder that is there whole or not at all.
 
 checkpoints/step-00000459/
     state.json             layout, step, position, counters, best and latest evaluation, gradient scaler
     model.safetensors      weights and buffers by name
     optimizer.safetensors  AdamW's state by parameter name: "exp_avg/<name>", "exp_avg_sq/<name>", "step/<name>"
     random-0.safetensors   torch's, numpy's and Python's random states
-    best/                  the run's best model as it was then: a copy of the run's best/, shared by checkpoints
+    best/                  a copy of the run's best/ as it was then, if there was one; shared by checkpoints
     files.json             size and sha256 of each of these
 """
 
@@ -203,7 +203,7 @@ def check_layout(folder: Path) -> None:
 
 
 def load(folder: Path, state: TrainState) -> None:
-    """Restore a state from a checkpoint, the random states of this process last. Raises UserError for one that doesn't
+    """Restore a state from a checkpoint, the random states last. Raises UserError for one that doesn't
     fit the model."""
     try:
         content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -218,7 +218,7 @@ def load(folder: Path, state: TrainState) -> None:
             f"can't read the checkpoint {folder} ({reason}): move it away to go on from the one before"
         ) from error
     for name in COUNTERS:
-        setattr(state, name, content[name] if name != "lost_best" else content.get(name))  # 0.1.0 did not write it
+        setattr(state, name, content[name] if name != "lost_best" else content.get(name))  # older checkpoints lack it
     state.position = Position(**content["position"])
     state.bad_steps.fill_(content["bad_steps"])
     if content["scaler"]:  # empty where there is none, as on a CPU

@@ -1,6 +1,6 @@
 """Every setting of a run, its default and its meaning, and what values it may have.
 
-The flags, the keys of the file (flags.py) and the table in the README all come from `Config`.
+The flags, the keys of the file (flags.py) and the table in docs/flags.md all come from `Config`.
 """
 
 import csv
@@ -45,7 +45,7 @@ class Config:
     new_head: bool = setting(False, "draw a new head; without it one whose labels are not the data's is an error")
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; beats --epochs")
-    batch_size: int = setting(8, "examples per micro-batch and process")
+    batch_size: int = setting(8, "examples per micro-batch")
     accumulate: int = setting(1, "micro-batches per step; the gradient is the mean over all their examples")
     lr: float = setting(5e-5, "peak learning rate of AdamW")
     warmup_ratio: float = setting(0.0, "share of the steps in which the learning rate rises from 0; then linear to 0")
@@ -62,10 +62,15 @@ class Config:
     )
     device: str = setting("auto", "where to compute; auto: CUDA, else the CPU", choices=("auto", "cpu", "cuda", "mps"))
     unpad: str = setting(
-        "auto", "auto: compute on real tokens alone where the architecture allows it", choices=("auto", "never")
+        "auto",
+        "padding-free: compute on real tokens alone, where the architecture allows it; auto: not on CUDA, where it has "
+        "not yet been run",
+        choices=("auto", "always", "never"),
     )
     capture: str = setting(
-        "auto", "auto: replay whole steps as CUDA graphs, unless --deterministic", choices=("auto", "never")
+        "auto",
+        "capture the step as CUDA graphs and replay these; auto: never, since it has not yet been run on a GPU",
+        choices=("auto", "always", "never"),
     )
     deterministic: bool = setting(False, "bit-reproducible kernels on CUDA")
     tf32: bool = setting(False, "TF32 products in fp32 on CUDA")
@@ -228,6 +233,8 @@ def check(config: Config) -> None:
         problems.append(f"--text-columns names {label_column!r}, which is the label's: say --label-column for another")
     if config.task == "custom" and config.text_columns is None:
         problems.append("--task custom needs --text-columns, for example --text-columns question,answer")
+    if config.capture == "always" and config.deterministic:
+        problems.append("--capture always and --deterministic exclude each other: a resumed run replays other steps")
     if config.run_name is not None:
         problems += run_name_problems(config.run_name)
     for name in ("model", "data", "runs_dir"):
@@ -252,7 +259,7 @@ def without_effect(given: dict[str, Any], config: Config, device: str | None = N
 
 
 def values(config: Config) -> dict[str, Any]:
-    """The settings that make a run what it is: all but those that say where it is kept."""
+    """The settings that a run's config.yaml holds: all but --config, --run-name and --resume."""
     return {name: getattr(config, name) for name, f in FIELDS.items() if f.metadata["kept"]}
 
 

@@ -1,4 +1,4 @@
-"""From a file, the Hub or the builtin grammar to checked sentences and labels, and on to tokens.
+"""From a file, the Hub or the builtin grammar to checked sentences and labels.
 
 Rows stay in Arrow files on disk throughout: checks are Arrow's own column operations, and only the distinct labels
 become Python objects.

@@ -1,10 +1,10 @@
-"""The one kind of error that is the user's to mend, and the exit codes."""
+"""The errors that end a run without a traceback, and the exit codes."""
 
 import errno
 
 EXIT_USER = 2
 EXIT_DIVERGED = 3
-# What a file system says that the user can mend: no space, no permission, a folder gone, a disk in trouble.
+# What a file system says that the user can fix: no space, no permission, a folder gone, a disk in trouble.
 USER_ERRNOS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG),
     *(errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE),
@@ -13,7 +13,7 @@ EXIT_SIGNAL = 128  # plus the number of the signal that stopped the run, as a sh
 
 
 class UserError(ValueError):
-    """Something the user can mend. The message names what is wrong, where, and the remedy; it is shown without a
+    """Something the user can fix. The message names what is wrong, where, and the remedy; it is shown without a
     traceback and the program ends with EXIT_USER."""
 
 

@@ -125,7 +125,7 @@ def score(
 ) -> dict[str, float]:
     """The mean loss and the metrics over the rows. `positive`: the class that F1 is about, None for macro F1.
     `as_trainer`: the mean taken in float32, as Trainer takes it."""
-    from pairft.metrics import compute  # imports evaluate: seconds, not wanted before the first step
+    from pairft.metrics import compute  # imports evaluate, which is slow: not before the first step
 
     loss = outcome.losses.mean(dtype=numpy.float32 if as_trainer else numpy.float64)
     return {"loss": float(loss), **compute(metrics, predictions_of(outcome.logits), outcome.labels, positive)}

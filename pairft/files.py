@@ -48,8 +48,8 @@ def read_files(
     """The wanted columns of files of one kind: a memory-mapped Dataset. The label may be absent where it isn't needed;
     a `label_column` of None reads none.
 
-    csv, tsv, json and jsonl give text columns (None where a value is missing); parquet keeps its types. Raises
-    UserError for what can't be read, with file and row.
+    csv, tsv, json and jsonl give text columns (None where JSON has null or no such key); parquet keeps its types.
+    Raises UserError for what can't be read, with the file and, but for parquet, the row.
     """
     import datasets
 

@@ -22,7 +22,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def flag_rows() -> list[tuple[str, str, str]]:
-    """(flag, default, meaning) of each flag, for the help and for the README's table."""
+    """(flag, default, meaning) of each flag, for the help and for docs/flags.md."""
     rows = []
     for name, f in FIELDS.items():
         if f.metadata["flag"]:

@@ -1,10 +1,10 @@
 """The builtin sentence pairs: news-like English from a small grammar, so that a first run needs no download.
 
-An event is drawn, told once, and told again. In half of the pairs one part of it differs the second time: who did
-it to whom, a number, a day, a place, the outcome. Counting words must not give the answer away, so both halves draw
-their wordings alike: where a negative puts "sold" for "bought", a positive puts "acquired"; where a negative writes
-"15" against "twelve", a positive writes "12" against "twelve". Each word is then as likely to differ between the
-sentences of a positive as of a negative, and what is left to learn is which wordings mean the same.
+An event is drawn, told once, and told again. In half of the pairs one to three parts of it differ the second time:
+who did it to whom, what was done, a number, a day, a place. Counting words must not give the answer away, so both
+halves draw their wordings alike: where a negative puts "sued" for "bought", a positive puts "acquired"; where a
+negative writes "15" against "twelve", a positive writes "12" against "twelve". Each word is then as likely to differ
+between the sentences of a positive as of a negative, and what is left to learn is which wordings mean the same.
 """
 
 import random

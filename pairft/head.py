@@ -32,7 +32,8 @@ def kind_of(config: "PretrainedConfig") -> str:
 def output_order(source: "PretrainedConfig", label_names: Sequence[str] | None) -> list[int] | None:
     """The head's output for each class of the data, None where the head was trained for something else.
 
-    Classes are found by name, and by position in a head whose names are generic. `label_names` is None for regression.
+    Classes are found by name, if need be without regard to upper and lower case, and by position in a head whose names
+    are generic. `label_names` is None for regression.
     """
     held = names_of(source)
     if label_names is None or kind_of(source) == REGRESSION:

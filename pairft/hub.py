@@ -147,6 +147,9 @@ def patiently(load: Callable[[], T]) -> T:
 def unavailable(wanted: dict[str, str], glue_config: str | None = None) -> str:
     """Which of these, by flag, are on the Hub and not in the cache while the Hub is out of reach, as a clause that says
     so; "" where there is nothing to say."""
+    os.environ.setdefault(
+        "HF_UPDATE_DOWNLOAD_COUNTS", "0"
+    )  # or `datasets` reports that parquet is read, local files too
     on_hub = {flag: name for flag, name in wanted.items() if is_hub_id(name)}
     forbidden = offline()
     if not on_hub or reachable():

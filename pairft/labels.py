@@ -1,8 +1,8 @@
 """What a label column says: the classes and their names, or the values of a regression.
 
-A label is the text that it is: 01 is another class than 1, and nothing passes through a float. Whole floats of a typed
-column are integers, since pandas turns integers with a gap into floats. Labels stay in Arrow; only the distinct ones
-become Python objects.
+A label is the text that it is: 01 is another class than 1, and the name of a class never passes through a float. Whole
+floats of a typed column or of JSON are integers, since pandas turns integers with a gap into floats. Labels stay in
+Arrow; only the distinct ones become Python objects.
 """
 
 import math

@@ -42,8 +42,8 @@ def fit(
     save: Callable[[TrainState], object],
     stop_asked: Callable[[], bool],
 ) -> None:
-    """Train until the last step, or until asked to stop. What is due after a step is done before a stop, so that going
-    on from the saved state equals never having stopped."""
+    """Train until the last step, or until asked to stop. What is due after a step is done before a stop, so that a run
+    resumed from the saved state equals one that never stopped."""
     state.model.train()
     began = time.perf_counter()
     for data in steps:

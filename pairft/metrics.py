@@ -1,7 +1,7 @@
 """The metrics, as modules of `evaluate` that come with this package: nothing is downloaded, no script is run.
 
-The values are scikit-learn's and SciPy's. Importing this imports `evaluate`, which takes seconds: import it where a
-metric is computed.
+The values are scikit-learn's and SciPy's. Importing this imports `evaluate`, which takes half a second or more:
+import it where a metric is computed.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The encoder and its new head: loaded, and saved as a folder that anyone can load."""
+"""The encoder and its head: loaded, and saved as a folder that anyone can load."""
 
 import contextlib
 import functools

@@ -8,19 +8,21 @@ import torch
 from pairft.vocabulary import UsedRows
 
 
-def build_optimizer(model: torch.nn.Module, weight_decay: float, rows: UsedRows | None = None) -> torch.optim.AdamW:
+def build_optimizer(
+    model: torch.nn.Module, weight_decay: float, rows: UsedRows | None = None, capturable: bool = False
+) -> torch.optim.AdamW:
     """Fused AdamW (Loshchilov and Hutter 2019) with Trainer's betas and eps; its learning rate is set at each step.
 
     No decay on parameters of one dimension: in an encoder these are the biases and the weights of the norms.
     `rows`: the model's token embedding; at each step, those of its rows that aren't trained decay like the others.
+    `capturable`: the step will be captured as a CUDA graph, which reads the learning rate from the device.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    on_gpu = trained[0].device.type == "cuda"  # there it may be recorded (capture.py)
-    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=on_gpu)
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=capturable)
     if rows is not None:
         # By its argument: naming `optimizer` here would make a cycle of the two, which keeps all weights and moments in
         # memory until a collection, beside those of the next seed's run.

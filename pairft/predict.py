@@ -186,7 +186,7 @@ def predict(args: argparse.Namespace) -> None:
         if warning:
             sys.stderr.write(warning + "\n")
     classifier.to(where_to)
-    if args.data is not None:
+    if args.data is not None and device.is_on("auto", where_to):
         trial = unpad.trial_rows(dataset, config, tokens.length_limit(tokenizer, config))
         collate, _ = unpad.prepare(classifier, collate, trial, tokens.first_position(config), amp_dtype)
     outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)

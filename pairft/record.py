@@ -26,10 +26,10 @@ class Record:
 
     folder: Path
     total_steps: int
-    num_rows: int  # of the training part
+    num_rows: int  # of the training split
     settings: str  # the config as YAML
-    first_step: int = 0  # steps already done by the run that this one goes on with
-    written: int = 0  # lines of metrics.jsonl that they wrote, and then those of this run
+    first_step: int = 0  # where the run is resumed: steps done before
+    written: int = 0  # lines of metrics.jsonl, those written before a resume among them
     resumed: bool = False
     bar: "tqdm[Any] | None" = None
     _writer: "SummaryWriter | None" = field(default=None, repr=False)

@@ -43,8 +43,6 @@ def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
         (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         for number in range(1, 1000):
             folder = runs / (stem if number == 1 else f"{stem}-{number}")
-            if config.run_name and folder.exists():
-                break
             try:
                 os.rename(part, folder)  # fails where a folder that holds something has the name
                 return folder
@@ -171,7 +169,7 @@ def check_same(folder: Path, prints: dict[str, str], model_prints: dict[str, str
                 f"the {split} split of the data is not the one that {folder} was started with: restore it, name its "
                 "new place with --data, or start a new run"
             )
-    for what, digest in begun.get("model_fingerprint", {}).items():  # 0.1.0 did not write it
+    for what, digest in begun.get("model_fingerprint", {}).items():  # older manifests lack it
         if model_prints[what] != digest:
             raise UserError(
                 f"the base model's {what} are not those that {folder} was started with: restore the model, name its "

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first asks the loop to stop after its step, a second one stops at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks the loop to stop after its step, another one but SIGHUP stops at once."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""All that a training changes as it goes on; a checkpoint holds exactly this."""
+"""All that the loop changes. A checkpoint holds this, the random states and the best model."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +39,7 @@ def new_window(device: torch.device) -> Window:
 
 @dataclass
 class TrainState:
-    """The whole state of a training. The loop changes it, a checkpoint saves and restores it."""
+    """The state of a training, but for the random states. The loop changes it, a checkpoint saves and restores it."""
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer

@@ -40,10 +40,10 @@ def update(
     """One optimizer step. Returns, on the device, the sum of the examples' losses and the gradients' norm before
     clipping; nothing here reads a value back from it.
 
-    `num_examples`: of the whole step, over all micro-batches and processes. The gradient is the mean over them, however
-    they are split: each micro-batch adds the sum of its losses over that number.
+    `num_examples`: of the whole step, over all its micro-batches. The gradient is the mean over them, however they are
+    split: each micro-batch adds the sum of its losses over that number.
 
-    `lr`: a tensor [] on the device where the step is recorded and replayed, which reads it anew each time.
+    `lr`: a number, or a tensor [] on the device for a captured step, whose replays read it anew each time.
 
     `bad_steps` [] counts how many of the latest steps in a row had a loss or gradient that is not finite. Such a step
     leaves weights and moments as they are, and so do all after it; with a gradient scaler, which lowers its scale then,

@@ -12,7 +12,7 @@ class Task:
     text_columns: tuple[str, ...] | None
     label_column: str
     label_names: tuple[str, ...] | None
-    metrics: tuple[str, ...] | None  # functions of metrics.py
+    metrics: tuple[str, ...] | None  # keys of MODULES in metrics.py
     main_metric: str | None  # higher is better; picks the best evaluation
     glue_config: str | None  # the name of its configuration in the Hub's nyu-mll/glue
 

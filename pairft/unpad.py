@@ -1,4 +1,4 @@
-"""The forward pass on real tokens alone: no padding goes through the linear layers, attention stays within each pair,
+"""The padding-free forward pass: no padding goes through the linear layers, attention stays within each pair,
 and the last layer computes only what the head reads.
 
 transformers' own model code does it, given one long row with position ids. Two of its openings are used: the interface

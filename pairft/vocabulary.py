@@ -99,8 +99,9 @@ def tokens_in(dataset: "Dataset", num_tokens: int) -> Tensor:
 
 def train_used_rows(model: "PreTrainedModel", dataset: "Dataset", pad_token_id: int) -> UsedRows | None:
     """Put UsedRows in the place of the model's token embedding; build the optimizer afterwards. None where that would
-    change what the model computes: its embedding does more than look rows up (mBART scales them), or it has a decoder,
-    which is given tokens that are not in the data. `pad_token_id`: looked up in training without being in the data."""
+    change what the model computes: its embedding does more than look rows up (mBART scales them), or the model is an
+    encoder-decoder, whose decoder is given tokens that are not in the data. `pad_token_id`: looked up in training
+    without being in the data."""
     embedding = model.get_input_embeddings()
     if type(embedding) is not nn.Embedding or model.config.is_encoder_decoder:
         return None

@@ -58,5 +58,17 @@ def test_auto_does_not_pick_mps_and_mps_comes_with_a_warning(go, tmp_path, capsy
     assert " on cpu " in shown and "warning" not in shown
     where, amp_dtype = device.choose(Config(device="mps"))
     assert (where, amp_dtype) == (torch.device("mps"), None)
-    assert "not finite" in device.caveat(where)
-    assert device.caveat(torch.device("cuda")) == device.caveat(torch.device("cpu")) == ""
+    [line] = device.caveats(Config(), where)
+    assert "not finite" in line
+    assert device.caveats(Config(), torch.device("cuda")) == device.caveats(Config(), torch.device("cpu")) == []
+
+
+def test_on_cuda_the_defaults_are_the_plain_way():
+    """Until the constant says that the CUDA tests have passed there."""
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert not device.RUN_ON_CUDA
+    assert [device.is_on(choice, cuda) for choice in ("auto", "always", "never")] == [False, True, False]
+    assert [device.is_on(choice, cpu) for choice in ("auto", "always", "never")] == [True, True, False]
+    [line] = device.caveats(Config(unpad="always", capture="always"), cuda)
+    assert "--unpad always and --capture always: not yet run on a GPU" in line
+    assert device.caveats(Config(unpad="always"), cpu) == []

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import time
 
@@ -11,7 +12,7 @@ import pytest
 from conftest import same_weights, wait_for
 from test_resume import FLAGS
 
-from pairft import checkpoint, folders
+from pairft import checkpoint, evaluation, folders
 
 MOUNT = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs"]
 
@@ -89,6 +90,22 @@ def test_one_failed_save_is_reported_and_two_in_a_row_end_the_run(go, tmp_path, 
     monkeypatch.undo()
     assert go("--resume", "--run-name", "b") == 0
     assert same_weights(tmp_path / "runs" / "a", tmp_path / "runs" / "b")
+
+
+def test_a_stop_whose_save_fails_says_so(go, tmp_path, capsys, monkeypatch):
+    flush, score = folders.flush, evaluation.score
+
+    def fail(path):
+        if path.name == "model.safetensors" and path.parent.name == ".step-00000005.part":
+            raise OSError(28, "No space left on device", str(path))
+        flush(path)
+
+    monkeypatch.setattr(folders, "flush", fail)
+    monkeypatch.setattr(evaluation, "score", lambda *a: (signal.raise_signal(signal.SIGTERM), score(*a))[1])
+    assert go("--max-steps", 40, "--save-every", 3, "--eval-every", 4, "--run-name", "a") == 2
+    assert "stopped after step 5, which could not be saved" in capsys.readouterr().err
+    kept = checkpoint.whole_checkpoints(tmp_path / "runs" / "a" / "checkpoints")
+    assert [path.name for path in kept] == ["step-00000003"]
 
 
 def test_a_limit_on_the_size_of_files(go, tmp_path, capsys):

@@ -44,7 +44,7 @@ def training(precision=HALF, dropout=0.1, batch_size=8, accumulate=1, rows=400):
     used = vocabulary.replace_embedding(model, rows.used_ids(model.config.vocab_size))
     state = TrainState(
         model,
-        build_optimizer(model, 0.01, used),
+        build_optimizer(model, 0.01, used, capturable=True),
         torch.amp.GradScaler("cuda", enabled=precision == "fp16"),
         new_window(where),
         torch.zeros((), device=where),

@@ -197,3 +197,26 @@ def test_data_half_prepared_is_not_in_the_cache(tmp_path, monkeypatch):
     folder.rename(folder.with_suffix(""))
     assert hub.data_is_cached(DATA, "mrpc") and hub.data_is_cached("glue", "mrpc")
     assert not hub.data_is_cached(DATA, "rte")
+
+
+def test_local_files_are_reported_to_nobody(tiny_model, pairs_folder, tmp_path):
+    """`datasets` would send a request for each parquet that is read, if this were not set before its import."""
+    code = (
+        "import train; assert train.main() == 0; from datasets import config; print(config.HF_UPDATE_DOWNLOAD_COUNTS)"
+    )
+    flags = [
+        "--model",
+        tiny_model,
+        "--data",
+        pairs_folder,
+        "--max-steps",
+        "1",
+        "--device",
+        "cpu",
+        "--runs-dir",
+        tmp_path,
+    ]
+    env = {**environment(tmp_path / "hf", None), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *map(str, flags)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
+    assert result.stdout.splitlines()[-1] == "False", result.stderr

@@ -215,6 +215,16 @@ def test_a_lost_best_model_that_a_later_one_beats_is_no_loss(go, capsys, tmp_pat
     assert (results["lost_best"], results["best"]["step"]) == (None, 16)
 
 
+def test_other_versions_or_threads_are_named_on_resume(go, capsys, stopped):
+    killed, _ = stopped
+    manifest = json.loads((killed / "manifest.json").read_text())
+    manifest["versions"]["numpy"], manifest["machine"]["threads"] = "0.9", 64
+    (killed / "manifest.json").write_text(json.dumps(manifest))
+    assert go("--resume", "--run-name", "killed") == 0
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "last bits may differ" in line]
+    assert "numpy 0.9 -> " in line and "threads 64 -> " in line and "torch" not in line
+
+
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
 def test_files_follow_the_umask(go, tmp_path, mask):
     before = os.umask(mask)

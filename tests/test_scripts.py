@@ -40,6 +40,20 @@ def test_the_comparison_runs(tmp_path):
     assert all(run["steps"] == 60 for runs in job["sides"].values() for run in runs)
 
 
+def test_the_comparison_of_spreads():
+    """Against made-up scores whose spreads are equal, and whose spreads are one to four."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import numpy
+    import spread
+
+    draw = numpy.random.default_rng(0).normal(size=16)
+    for ratio, low, high in ((1, 0.5, 1.0), (4, 0.0, 0.01)):
+        scores = {"padding-free": 0.8 + ratio * draw, "padded": 0.8 - draw}
+        found = spread.compare({way: dict.fromkeys(spread.METRICS, values.tolist()) for way, values in scores.items()})
+        assert found["f1"]["sd"]["padding-free"] == pytest.approx(ratio * draw.std(ddof=1))
+        assert low <= found["f1"]["p_equal_variances"] <= high
+
+
 def test_the_sides_of_the_comparison_on_a_gpu(tmp_path):
     """On the CPU, with a tiny shape; and the table from what they found and made-up rates of a GPU."""
     shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}

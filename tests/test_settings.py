@@ -197,6 +197,17 @@ def test_unpad_arrives(made, capsys):
     assert "with padding" not in capsys.readouterr().err
 
 
+def test_unpad_always_is_that_or_an_error(go, tmp_path, capsys):
+    assert go("--unpad", "always", "--max-steps", 1) == 0
+    assert "on real tokens alone" in capsys.readouterr().err
+    model = write_tiny_model(tmp_path / "mpnet", "mpnet")
+    assert go("--model", model, "--max-steps", 1) == 0
+    assert go("--model", model, "--unpad", "always", "--max-steps", 1) == 2
+    assert "--unpad always: with padding: for mpnet on cpu" in capsys.readouterr().err
+    assert go("--capture", "always", "--deterministic", "--max-steps", 1) == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
 def test_capture_arrives(go, capsys):
     """On a CPU it is said to have no effect; tests/test_gpu.py has the rest."""
     assert go("--capture", "never", "--max-steps", 1) == 0

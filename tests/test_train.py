@@ -95,6 +95,16 @@ def test_intervals_in_steps_and_never(go, tmp_path):
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000010"]
 
 
+def test_a_logged_loss_is_the_mean_over_the_examples_since_the_last_line(go, tmp_path):
+    for name, every in (("each", 1), ("some", 3)):
+        assert go("--epochs", 1, "--lr", "1e-3", "--log-every", every, "--run-name", name) == 0
+    each, some = (read_lines(tmp_path / "runs" / name, "train") for name in ("each", "some"))
+    sizes = [8] * 7 + [4]  # 60 pairs
+    for line, steps in zip(some, (range(3), range(3, 6), range(6, 8)), strict=True):
+        total = sum(each[step]["loss"] * sizes[step] for step in steps)
+        assert line["loss"] == pytest.approx(total / sum(sizes[step] for step in steps), rel=1e-6)
+
+
 def test_accumulation_counts_examples_not_micro_batches(go, tmp_path):
     assert go("--epochs", 1, "--batch-size", 8, "--accumulate", 3, "--log-every", 1, "--run-name", "a") == 0
     assert [line["epoch"] for line in read_lines(tmp_path / "runs" / "a", "train")] == [0.4, 0.8, 1.0]  # 24, 24, 12
