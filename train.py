@@ -59,7 +59,7 @@ def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         given = {**flags.read_file(given["config"]), **given}
     folder = None
     if given.get("resume"):
-        folder = run.find(Path(given.get("runs_dir", "runs")).expanduser(), given.get("run_name"))
+        folder = run.find(folders.expanded(given.get("runs_dir", "runs")), given.get("run_name"))
         recorded = flags.read_file(folder / "config.yaml")
         run.check_resumed(recorded, given, folder)
         if run.is_finished(folder):
@@ -112,9 +112,9 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     # ---- the model, its optimizer, and the state of the training that they are part of -------------------------------
     device.seed_everything(config.seed)
     use = "new" if config.new_head else "by position" if as_trainer else "by name"
-    classifier, what_is_new = model.load_model(config.model, pairs.label_names, use)
+    classifier, what_is_new, new = model.load_model(config.model, pairs.label_names, use)
     tokens.check_ids(splits, len(classifier.get_input_embeddings().weight), config.model)
-    model_print = model.fingerprint(classifier)
+    model_prints = {"weights": model.fingerprint(classifier, new), "tokens": tokens.fingerprint(splits)}
     collate, warning = checked_collate(classifier, tokenizer, splits["train"], where, may_change=not as_trainer)
     device.seed_everything(config.seed)  # again, as Trainer does: the draws for the new head must not shift dropout's
     if not gc.get_freeze_count():
@@ -148,7 +148,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     changed, start = "", "from step 0"
     begun = folder or (group and group.earlier)
     if begun:
-        changed = run.check_same(begun, prints, model_print, torch.get_num_threads())
+        changed = run.check_same(begun, prints, model_prints, torch.get_num_threads())
     if folder is not None:
         found = checkpoint.restore(folder / "checkpoints", folder / "best", state, run.say)
         start = f"from step {state.step}" + ("" if found else ", there is no whole checkpoint")
@@ -169,10 +169,10 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     # ---- the run's folder --------------------------------------------------------------------------------------------
     written = settings.to_yaml(config)
     needed = checkpoint.bytes_needed(state, group.left if group else 1)
-    runs = group.folder if group else Path(config.runs_dir).expanduser()
+    runs = group.folder if group else folders.expanded(config.runs_dir)
     if folder is None:
         folders.check_space(runs, needed)
-        folder = run.create(config, run.manifest(argv, prints, model_print, torch.get_num_threads()), runs)
+        folder = run.create(config, run.manifest(argv, prints, model_prints, torch.get_num_threads()), runs)
         _lock = folders.lock(folder)
     else:
         folders.check_space(folder, needed, held=folders.bytes_in(folder))
@@ -206,6 +206,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         better = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
         if better and saver.save_now(functools.partial(keep_model, "best", here)):
             state.best = here  # where that failed, what best/ holds stays the best
+            if state.lost_best and scores[main_metric] > state.lost_best["validation"][main_metric]:
+                state.lost_best = None  # it would not be the best any more
 
     def save(state: TrainState) -> None:
         state.lines = record.written

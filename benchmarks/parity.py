@@ -100,7 +100,7 @@ def logits_of(folder: Path, data: Path) -> torch.Tensor:
     pairs = pairs_of.load(Config(model=str(folder), data=str(data)))
     tokenizer, config = model.load_tokenizer(str(folder))
     rows = tokens.tokenise(pairs, tokenizer, tokens.length_limit(tokenizer, config))["validation"]
-    classifier, _ = model.load_model(str(folder), pairs.label_names, "trained")
+    classifier, *_ = model.load_model(str(folder), pairs.label_names, "trained")
     cpu = torch.device("cpu")
     outcome = evaluation.run_model(classifier, rows, batches.collate_for(tokenizer, cpu), cpu, None, as_trainer=True)
     return torch.from_numpy(outcome.logits)

@@ -59,11 +59,7 @@ def begin(checkpoints: Path, best: Path, logs: Sequence[Path], state: TrainState
         "optimizer": optimizer_tensors(state.model, state.optimizer),
         "random-0": random_states(device.type),
     }
-    numbers = [*tensors["model"].values(), *tensors["optimizer"].values()]
-    # The largest, which is nan where one is; isfinite would take as much memory as the tensor itself.
-    numbers = [tensor for tensor in numbers if tensor.device == device and tensor.is_floating_point()]
-    largest = [torch.linalg.vector_norm(tensor, math.inf) for tensor in numbers]
-    if not torch.stack(largest).isfinite().all():
+    if not all_finite([*tensors["model"].values(), *tensors["optimizer"].values()], device):
         raise Diverged(state.step, "a weight or its moment")
     window = asdict(state.window)
     content = {
@@ -109,6 +105,13 @@ def begin(checkpoints: Path, best: Path, logs: Sequence[Path], state: TrainState
         else:
             tensors = {key: {name: tensor.cpu() for name, tensor in some.items()} for key, some in tensors.items()}
     return finish
+
+
+def all_finite(tensors: Sequence[Tensor], device: torch.device) -> bool:
+    """Whether those on the device are, by their largest element, which is nan where one is: isfinite would take as much
+    memory as the tensor itself."""
+    numbers = [tensor for tensor in tensors if tensor.device == device and tensor.is_floating_point()]
+    return bool(torch.stack([torch.linalg.vector_norm(tensor, math.inf) for tensor in numbers]).isfinite().all())
 
 
 def shared_best(checkpoints: Path, state: TrainState) -> Path | None:
@@ -161,19 +164,24 @@ def restore(checkpoints: Path, best: Path, state: TrainState, say: Callable[[str
     elif best.exists() and damaged:
         say(f"warning: {best} is of a checkpoint that is damaged: kept as {folders.set_aside(best)}")
     elif best.exists():  # of a later step, which is trained again
-        shutil.rmtree(best)
+        folders.remove(best)
     return found
 
 
 def restore_best(folder: Path, best: Path, state: TrainState, say: Callable[[str], None]) -> None:
-    """Make `best` the best model that a checkpoint knows. Where the checkpoint's copy and `best` itself are both
-    damaged, the best model is lost, and a later evaluation chooses a new one."""
+    """Make `best` the best model that a checkpoint knows. Where the checkpoint's copy is damaged, it is mended from
+    `best`, since the next checkpoint links it; where both are, the best model is lost, and a later evaluation chooses a
+    new one."""
     wrong = folders.damage(folder, BEST)
     if not wrong:
         part = best.with_name(f".{best.name}.part")
         shutil.copytree(folder / "best", part)
         folders.put(part, best)
-    elif folders.damage(folder, BEST, at=best):
+    elif not folders.damage(folder, BEST, at=best):
+        for name in wrong:
+            (folder / name).parent.mkdir(exist_ok=True)
+            folders.put_copy(best / name.removeprefix(BEST), folder / name)
+    else:
         kept = f"; {best} is kept as {folders.set_aside(best)}" if best.exists() else ""
         assert state.best is not None, folder
         say(

@@ -7,10 +7,9 @@ become Python objects.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairft import builtin, files, hub
+from pairft import builtin, files, folders, hub
 from pairft.cache import cache_errors, check_cache
 from pairft.config import Config
 from pairft.errors import UserError
@@ -97,7 +96,7 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
         made = {split: builtin.pairs(split) for split in ("train", "validation", "test")}
         return wanted_only(made, text_columns, label_column)
     if not hub.is_hub_id(config.data):
-        folder = Path(config.data).expanduser()
+        folder = folders.expanded(config.data)
         if not folder.is_dir():
             what = "is a file" if folder.exists() else "doesn't exist"
             wanted = f"name a folder with train.* and validation.* ({', '.join(files.SUFFIXES)})"

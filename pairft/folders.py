@@ -20,6 +20,14 @@ LIST = "files.json"  # in a sealed folder: {"name": {"bytes": …, "sha256": …
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 
 
+def expanded(name: str) -> Path:
+    """The path, ~ being a home folder where its user is known."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
 def write_text(path: Path, text: str) -> None:
     """Whole or not at all."""
     part = path.with_name(f".{path.name}.part")
@@ -129,11 +137,11 @@ def put(part: Path, folder: Path) -> None:
     if not folder.exists():
         os.rename(part, folder)
     elif exchange(part, folder):
-        shutil.rmtree(part)
+        remove(part)
     else:
         os.rename(folder, old)
         os.rename(part, folder)
-        shutil.rmtree(old)
+        remove(old)
 
 
 def mend(folder: Path) -> None:
@@ -155,9 +163,14 @@ def follow_umask(folder: Path, like: Path) -> None:
 def unlink(folder: Path) -> None:
     """Replace each file that is a hard link by a copy, so that a change of the other one doesn't reach it."""
     for path in [path for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink > 1]:
-        copy = path.with_name(f".{path.name}.copy")
-        shutil.copy2(path, copy)
-        os.replace(copy, path)
+        put_copy(path, path)
+
+
+def put_copy(source: Path, path: Path) -> None:
+    """Make `path` a copy of a file, whole or not at all; files that were linked to it stay as they are."""
+    copy = path.with_name(f".{path.name}.copy")
+    shutil.copy2(source, copy)
+    os.replace(copy, path)
 
 
 def link(folder: Path, copy: Path) -> None:
@@ -183,8 +196,8 @@ def check_space(place: Path, needed: int, held: int = 0) -> None:
 
 
 def remove(path: Path) -> None:
-    """A file or a folder."""
-    if path.is_dir():
+    """A file or a folder; of a link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()

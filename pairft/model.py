@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def source_of(name: str) -> str:
         return str(builtin.model_folder())
     if hub.is_hub_id(name):
         return name
-    folder = Path(name).expanduser()
+    folder = folders.expanded(name)
     if not (folder / "config.json").is_file():
         what = "has no config.json" if folder.is_dir() else "doesn't exist"
         raise UserError(f"--model {name} {what}: name a folder saved by save_pretrained, a Hub id, or builtin")
@@ -68,8 +68,10 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
     return tokenizer, config
 
 
-def load_model(name: str, label_names: Sequence[str] | None, use: str = "by name") -> tuple["PreTrainedModel", str]:
-    """The classifier in float32, whatever its file holds, and a line on what of it is new.
+def load_model(
+    name: str, label_names: Sequence[str] | None, use: str = "by name"
+) -> tuple["PreTrainedModel", str, list[str]]:
+    """The classifier in float32, whatever its file holds, a line on what of it is new, and its new weights' names.
 
     `label_names` by id; None for a regression with one output. New weights are drawn from the global random state.
     `use` says what becomes of a head that the source has:
@@ -83,7 +85,7 @@ def load_model(name: str, label_names: Sequence[str] | None, use: str = "by name
     with torch.random.fork_rng(devices=[], enabled=use == "new"):
         model, report, config = from_source(name, source, wanted, label_names is None)
     if use == "new":
-        model, report = with_new_head(model)
+        model, report = with_new_head(model, report)
     new = sorted(report["missing_keys"])
     if any("word_embeddings" in key or "embed_tokens" in key for key in new):
         raise UserError(f"--model {name}: its file lacks the encoder's weights ({new[0]} and others); save it again")
@@ -92,14 +94,14 @@ def load_model(name: str, label_names: Sequence[str] | None, use: str = "by name
     outputs = head.output_parameters(model)
     mismatched = {key: (list(held), list(shape)) for key, held, shape in sorted(report["mismatched_keys"])}
     for key, (held, shape) in mismatched.items():
-        if key not in outputs:
+        if key not in outputs or use == "trained":
             raise UserError(
                 f"--model {name}: {key} has the shape {held}, but by its config.json {shape}; save it again"
             )
     shown = ", ".join(new[:4]) + (f" and {len(new) - 4} more" if len(new) > 4 else "")
     line = f"new weights, not from {name}: {shown}" if new else f"all weights from {name}"
     if all(key in new for key in outputs) or use == "trained":
-        return model, line
+        return model, line, new
     order = head.output_order(config, label_names)
     if mismatched or (order is None and use == "by name"):
         raise UserError(
@@ -108,7 +110,7 @@ def load_model(name: str, label_names: Sequence[str] | None, use: str = "by name
         )
     if use == "by name" and order is not None:
         head.put_in_order(model, outputs, order)
-    return model, line + head.taken_as(config, label_names, order, use == "by position")
+    return model, line + head.taken_as(config, label_names, order, use == "by position"), new
 
 
 def from_source(
@@ -140,15 +142,19 @@ def from_source(
     return model, report, config
 
 
-def with_new_head(model: "PreTrainedModel") -> tuple["PreTrainedModel", dict[str, Any]]:
-    """The same encoder with a head as transformers draws it for a file that holds none, and its report."""
+def with_new_head(model: "PreTrainedModel", report: dict[str, Any]) -> tuple["PreTrainedModel", dict[str, Any]]:
+    """The same encoder with a head as transformers draws it for a file that holds none, and the report for such a file.
+    `report`: the model's own. Weights of the encoder that its file lacks, such as a pooler's, are drawn, too."""
     encoder = model.base_model_prefix + "."
-    kept = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(encoder)}
+    mismatched = [found for found in report["mismatched_keys"] if found[0].startswith(encoder)]
+    drawn = {*report["missing_keys"], *(key for key, _, _ in mismatched)}
+    kept = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(encoder) and key not in drawn}
     with quiet():
-        made, report = type(model).from_pretrained(
+        made, own = type(model).from_pretrained(
             None, config=model.config, state_dict=kept, dtype=torch.float32, output_loading_info=True
         )
-    return made, report
+    missing = set(own["missing_keys"]) - {key for key, _, _ in mismatched}
+    return made, {"missing_keys": missing, "mismatched_keys": mismatched}
 
 
 @contextlib.contextmanager
@@ -165,13 +171,15 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def fingerprint(model: "PreTrainedModel") -> str:
-    """A sha256 of the encoder's weights, by name; without the head, which is drawn or trained. The same weights have
-    the same one, wherever and in whichever file format they are kept."""
+def fingerprint(model: "PreTrainedModel", new: Collection[str]) -> str:
+    """A sha256 of the encoder's weights, by name; without the head, which is drawn or trained, and without the `new`
+    ones, which the seed draws. The same weights have the same one, wherever and in whichever format they are kept."""
     digest = hashlib.sha256()
+    prefix = "" if model.base_model is model else model.base_model_prefix + "."
     for name, tensor in model.base_model.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+        if prefix + name not in new:
+            digest.update(f"{name} {tuple(tensor.shape)} ".encode())
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

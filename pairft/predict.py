@@ -3,14 +3,15 @@
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pairft import hub
+from pairft import folders, hub
 from pairft.config import Config, closest, parse_value
-from pairft.errors import EXIT_USER, USER_ERRNOS, UserError
+from pairft.errors import EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, UserError
 
 OUTPUTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
@@ -75,6 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"unknown argument {unknown[0]}{closest(unknown[0], flags)}{hint}")
         check(args)
         predict(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_SIGNAL + signal.SIGINT
+    except BrokenPipeError:  # behind head, say: whoever read the answer has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush at the end fails, too
+        return 0
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_USER
@@ -99,13 +106,13 @@ def check(args: argparse.Namespace) -> None:
             if value is not None:
                 raise UserError(f"{flag} is about the columns of --data: leave it out with --text")
     else:
-        data = Path(args.data).expanduser()
+        data = folders.expanded(args.data)
         if not data.is_file():
             raise UserError(f"--data {data} {'is a folder' if data.is_dir() else 'does not exist'}: name a file")
         if data.suffix.lstrip(".") not in files.SUFFIXES:
             raise UserError(f"--data {data}: its name should end in one of .{', .'.join(files.SUFFIXES)}")
     if args.output is not None:
-        check_output(Path(args.output).expanduser(), args)
+        check_output(folders.expanded(args.output), args)
     missing = hub.unavailable({"--model": args.model})
     if missing:
         raise UserError(f"{missing}. Restore the connection, or name a local folder")
@@ -114,9 +121,9 @@ def check(args: argparse.Namespace) -> None:
 def check_output(output: Path, args: argparse.Namespace) -> None:
     if output.suffix not in OUTPUTS:
         raise UserError(f"--output {output}: its name should end in one of {', '.join(OUTPUTS)}")
-    model = Path(args.model).expanduser()
+    model = folders.expanded(args.model)
     held = [path for path in model.rglob("*") if path.is_file()] if model.is_dir() else []
-    if output.exists() and args.data is not None and output.samefile(Path(args.data).expanduser()):
+    if output.exists() and args.data is not None and output.samefile(folders.expanded(args.data)):
         raise UserError(f"--output {output} is the file that --data names: choose another, it would be overwritten")
     if (held and model.resolve() in output.resolve().parents) or (output.exists() and any(map(output.samefile, held))):
         raise UserError(f"--output {output} is one of the files of --model {args.model}, or among them: choose another")
@@ -149,7 +156,7 @@ def predict(args: argparse.Namespace) -> None:
     label_column = args.label_column or about.get("label_column", "label")
     if args.data is not None:
         rows = read_files(
-            [Path(args.data).expanduser()], columns, label_column, label_needed=args.label_column is not None
+            [folders.expanded(args.data)], columns, label_column, label_needed=args.label_column is not None
         )
     else:
         rows = datasets.Dataset.from_dict({name: [text] for name, text in zip(columns, args.text, strict=True)})
@@ -172,7 +179,7 @@ def predict(args: argparse.Namespace) -> None:
     max_length = about.get("max_length") or tokens.length_limit(tokenizer, config)
     dataset = tokens.tokenise(pairs, tokenizer, max_length)["test"]
     where_to, amp_dtype = device.choose(Config(device=args.device, precision=args.precision))
-    classifier, _ = model.load_model(args.model, names, "trained")
+    classifier, *_ = model.load_model(args.model, names, "trained")
     collate = batches.collate_for(tokenizer, where_to)
     if args.data is not None:  # a pair alone has no padding
         collate, warning = padding.checked_collate(classifier, tokenizer, dataset, where_to, may_change=True)
@@ -187,7 +194,7 @@ def predict(args: argparse.Namespace) -> None:
     if args.text is not None:
         print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
     if args.output is not None:
-        write(answers, Path(args.output).expanduser())
+        write(answers, folders.expanded(args.output))
     if ids:
         print(scores_of(outcome, names, about))
 
@@ -196,7 +203,7 @@ def about_of(model: str) -> dict[str, Any]:
     """What a run has noted beside its model; nothing for a model from elsewhere."""
     from pairft.model import SIDECAR
 
-    file = Path(model).expanduser() / SIDECAR
+    file = folders.expanded(model) / SIDECAR
     try:
         about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except ValueError:

@@ -37,7 +37,7 @@ class Record:
     def __post_init__(self) -> None:
         path = self.folder / "metrics.jsonl"
         if self.resumed:
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
             kept = text.split("\n")[:-1][: self.written]  # what follows is trained again, or was cut short by a crash
             if len(kept) < self.written:
                 self.say(f"warning: {path} has lost {self.written - len(kept)} lines")

@@ -21,7 +21,7 @@ from pairft.errors import Diverged, UserError
 
 def check_new(config: Config) -> None:
     """Raise UserError where the run's folder can't be made. Done first: nothing should be computed in vain."""
-    runs = Path(config.runs_dir).expanduser()
+    runs = folders.expanded(config.runs_dir)
     if config.run_name and (runs / config.run_name).exists():
         raise UserError(f"the run {runs / config.run_name} exists: choose another --run-name, or go on with --resume")
     try:
@@ -56,7 +56,7 @@ def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
 
 def generated_name(config: Config) -> str:
     """The name of a run that was given none: model, task and time. One that --run-name takes."""
-    folder = Path(config.model).expanduser()
+    folder = folders.expanded(config.model)
     model = folder.resolve().name if folder.exists() else config.model.rstrip("/").rsplit("/", 1)[-1]
     plain = re.sub(r"[^\w.-]+", "-", model).strip("-.").encode()[:100].decode(errors="ignore") or "model"
     name = f"{plain}-{config.task}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -158,10 +158,10 @@ def check_finished(folder: Path, recorded: dict[str, Any], given: dict[str, Any]
         say(f"note: without effect: {', '.join(idle)}")
 
 
-def check_same(folder: Path, prints: dict[str, str], model_print: str, threads: int) -> str:
+def check_same(folder: Path, prints: dict[str, str], model_prints: dict[str, str], threads: int) -> str:
     """What has changed since the run was started and may change its last bits, as a line; "" if nothing. Raises
-    UserError where the data or the base model has changed. The checkpoint's position means nothing in other data, and
-    the embedding rows that aren't trained come from the base model."""
+    UserError where the data or the base model has changed. The checkpoint's position means nothing in other data, the
+    embedding rows that aren't trained come from the base model, and so do the token ids."""
     begun = read_json(folder / "manifest.json")
     for split, digest in begun["data_fingerprint"].items():
         if prints.get(split) != digest:
@@ -169,11 +169,12 @@ def check_same(folder: Path, prints: dict[str, str], model_print: str, threads: 
                 f"the {split} split of the data is not the one that {folder} was started with: restore it, name its "
                 "new place with --data, or start a new run"
             )
-    if begun.get("model_fingerprint", model_print) != model_print:  # older manifests lack it
-        raise UserError(
-            f"the weights of the base model are not those that {folder} was started with: restore them, name their "
-            "new place with --model, or start a new run"
-        )
+    for what, digest in begun.get("model_fingerprint", {}).items():  # older manifests lack it
+        if model_prints[what] != digest:
+            raise UserError(
+                f"the base model's {what} are not those that {folder} was started with: restore the model, name its "
+                "new place with --model, or start a new run"
+            )
     now = {**versions(), "threads": threads}
     was = {**begun["versions"], "threads": begun["machine"]["threads"]}
     changed = [f"{name} {was[name]} -> {now[name]}" for name in was if was[name] != now.get(name)]
@@ -190,7 +191,7 @@ def versions() -> dict[str, str]:
 def manifest(
     argv: Sequence[str],
     data_fingerprint: dict[str, str],
-    model_fingerprint: str | None = None,
+    model_fingerprint: dict[str, str] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
     """What is needed to tell later how a run came about."""
@@ -207,7 +208,7 @@ def manifest(
         "versions": versions(),
         "git_revision": revision,
         "data_fingerprint": data_fingerprint,
-        "model_fingerprint": model_fingerprint,
+        "model_fingerprint": model_fingerprint or {},
         "machine": {
             "system": platform.platform(),
             "processor": platform.machine(),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pairft import folders, run
-from pairft.config import Config
+from pairft.config import Config, to_yaml
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, UserError
 from pairft.signals import StopRequest
 
@@ -30,7 +30,7 @@ def train_all(config: Config, folder: Path | None, argv: Sequence[str], train: C
     `folder` stays. The exit code."""
     assert config.seeds is not None
     begun = folder is not None
-    folder = folder or run.create(config, run.manifest(argv, {}), Path(config.runs_dir).expanduser())
+    folder = folder or run.create(config, run.manifest(argv, {}), folders.expanded(config.runs_dir))
     _lock = folders.lock(folder)  # until this function ends
     places = {seed: folder / f"seed-{seed}" for seed in config.seeds}
     left = [seed for seed in config.seeds if not run.is_finished(places[seed])]
@@ -46,6 +46,8 @@ def train_all(config: Config, folder: Path | None, argv: Sequence[str], train: C
                 if not begun and not any(folder.glob("seed-*")):  # a mistake found before anything was trained
                     shutil.rmtree(folder)
                 raise
+            # Once the data and the model are known to be the same: their places may have changed.
+            folders.write_text(folder / "config.yaml", to_yaml(config))
             if code == EXIT_DIVERGED:
                 diverged.append(seed)
             elif code:

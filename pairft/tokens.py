@@ -129,6 +129,19 @@ def tokenise_rows(
     return columns
 
 
+def fingerprint(splits: Mapping[str, "Dataset"]) -> str:
+    """A digest of the token ids that the training reads; the same for the same text and rules of the tokenizer."""
+    import numpy
+
+    digest = hashlib.sha256()
+    for split in ("train", "validation"):
+        for name in ("length", "input_ids"):
+            for chunk in splits[split].data.column(name).chunks:
+                values = chunk.flatten() if name == "input_ids" else chunk
+                digest.update(values.to_numpy().astype(numpy.int32))
+    return digest.hexdigest()
+
+
 def check_ids(splits: Mapping[str, "Dataset"], num_embeddings: int, model: str) -> None:
     """Raise UserError where a row has a token id beyond the model's embedding of so many rows."""
     import pyarrow.compute as pc

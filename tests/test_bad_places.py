@@ -9,6 +9,8 @@ import pytest
 import torch
 from conftest import some_pairs, write_rows
 
+from pairft import predict
+
 WHOLE = ("--epochs", "--max-steps", "--batch-size", "--accumulate", "--max-length", "--log-every")
 REAL = ("--lr", "--warmup-ratio", "--weight-decay", "--max-grad-norm")
 
@@ -95,7 +97,7 @@ def test_weights_of_another_size_than_the_config_says(refused, model):
 
 
 @pytest.mark.parametrize("flag", ["--model", "--data"])
-@pytest.mark.parametrize("name", ["no/such/thing", "./nowhere", "~nobody/x", "a b/c", "no/such", "nowhere", ".."])
+@pytest.mark.parametrize("name", ["no/such/thing", "./nowhere", "~unknown/x", "a b/c", "no/such", "nowhere", ".."])
 def test_places_that_do_not_exist(refused, flag, name):
     message = refused(flag, name)
     assert f"{flag} {name}" in message
@@ -137,3 +139,16 @@ def test_resume_where_every_run_is_finished(go, tmp_path, capfd):
     assert go("--resume") == 2
     assert "no unfinished run" in capfd.readouterr().err
     assert sorted((tmp_path / "runs").rglob("*")) == before
+
+
+def test_a_path_that_begins_with_a_tilde(go, tmp_path, pairs_folder, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert go("--runs-dir", "~unknown", "--max-steps", 1, "--run-name", "a") == 0
+    best = tmp_path / "~unknown" / "a" / "best"
+    assert (best.parent / "results.json").exists()
+    capsys.readouterr()
+    assert predict.main(["--model", str(best), "--data", "~unknown/x.csv"]) == 2
+    assert "~unknown/x.csv does not exist" in capsys.readouterr().err
+    monkeypatch.setenv("HOME", str(pairs_folder))
+    assert predict.main(["--model", str(best), "--data", "~/validation.jsonl", "--output", "~unknown/x.csv"]) == 0
+    assert (tmp_path / "~unknown" / "x.csv").exists()

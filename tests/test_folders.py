@@ -148,3 +148,16 @@ def test_space_is_counted_with_what_is_there(tmp_path):
     folders.check_space(tmp_path, free + 10**9, held=4 * 10**9)
     with pytest.raises(UserError, match="GB for checkpoints and models, and there are"):
         folders.check_space(tmp_path, 2 * free)
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_a_folder_takes_the_place_of_a_link_and_not_of_what_it_leads_to(tmp_path, monkeypatch, swaps):
+    if not swaps:
+        monkeypatch.setattr(folders, "exchange", lambda *_: False)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    (tmp_path / "best").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "part").mkdir()
+    folders.put(tmp_path / "part", tmp_path / "best")
+    assert not (tmp_path / "best").is_symlink() and (tmp_path / "best").is_dir()
+    assert {path.name for path in tmp_path.rglob("*")} == {"best", "elsewhere", "kept"}

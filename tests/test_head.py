@@ -60,7 +60,7 @@ def test_classes_in_another_order_keep_their_weights(architecture, tmp_path):
         if name.startswith(("classifier", "score", "logits", "classification")):  # biases are zeros
             torch.nn.init.normal_(parameter)
     made.save_pretrained(tmp_path)
-    found, line = model.load_model(str(tmp_path), ("yes", "maybe", "no"))
+    found, line, _ = model.load_model(str(tmp_path), ("yes", "maybe", "no"))
     with torch.no_grad():
         assert torch.allclose(found(IDS).logits, made(IDS).logits[:, [2, 0, 1]], atol=1e-5)
     assert found.config.id2label == {0: "yes", 1: "maybe", 2: "no"}
@@ -141,11 +141,11 @@ def test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for(misf
 def test_a_new_head_is_all_that_follows_the_encoder(architecture, tmp_path):
     encoder = write_tiny_model(tmp_path / "encoder", architecture)
     torch.manual_seed(3)
-    headless, line = model.load_model(str(encoder), NAMES)
+    headless, line, _ = model.load_model(str(encoder), NAMES)
     state = torch.get_rng_state()
     headless.save_pretrained(tmp_path / "headed")
     torch.manual_seed(3)
-    found, same_line = model.load_model(str(tmp_path / "headed"), NAMES, "new")
+    found, same_line, _ = model.load_model(str(tmp_path / "headed"), NAMES, "new")
     assert torch.equal(torch.get_rng_state(), state)
     assert same_line == line.replace(str(encoder), str(tmp_path / "headed"))
     assert all(torch.equal(tensor, found.state_dict()[name]) for name, tensor in headless.state_dict().items())

@@ -7,14 +7,13 @@ import shutil
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, read_lines, same_weights, some_pairs, write_rows
-from safetensors.torch import load_file, save_file
+from conftest import ROOT, read_lines, same_weights
+from safetensors.torch import load_file
 from test_damage import flip
-from test_resume import FLAGS, comparable, undone
+from test_resume import FLAGS, undone
 
 from pairft import checkpoint, folders, run
 from pairft.config import Config, run_name_problems
@@ -67,9 +66,12 @@ def test_damage_in_a_linked_best_model_is_not_taken_for_its_content(go, tmp_path
 
 def test_a_damaged_best_in_a_checkpoint_is_replaced_by_the_one_beside_it(go, capsys, stopped):
     killed, whole = stopped
-    flip(killed / "checkpoints" / "step-00000016" / "best" / "model.safetensors")
+    damaged = killed / "checkpoints" / "step-00000016"
+    flip(damaged / "best" / "model.safetensors")
+    (damaged / "best" / "README.md").unlink()
     assert go("--resume", "--run-name", "killed") == 0
     assert "from step 16\n" in capsys.readouterr().err
+    assert folders.damage(damaged) == {}  # the next checkpoint would link it
     assert same_weights(whole, killed)
     for name in ("best", "last", "lost_best"):
         before, after = (json.loads((folder / "results.json").read_text())[name] for folder in (whole, killed))
@@ -101,13 +103,13 @@ def test_a_second_damaged_checkpoint_of_the_same_step_gets_a_name_of_its_own(tmp
     assert {path.name for path in tmp_path.iterdir()} == {f"damaged-step-00000004{end}" for end in ("", "-2", "-3")}
 
 
-@pytest.mark.parametrize("content", [None, "", "{\n[1]\nnull\n"])
+@pytest.mark.parametrize("content", [None, b"", b"{\n[1]\nnull\n", b"\xff\n"])
 def test_metrics_that_are_gone_at_the_end(go, tmp_path, capsys, stopped, content):
     killed, whole = stopped
     if content is None:
         (killed / "metrics.jsonl").unlink()
     else:
-        (killed / "metrics.jsonl").write_text(content)
+        (killed / "metrics.jsonl").write_bytes(content)
     assert go("--resume", "--run-name", "killed") == 0
     shown = capsys.readouterr()
     assert "lines" in shown.err and " 16 " in shown.out
@@ -194,40 +196,23 @@ def test_a_boolean_is_turned_off_against_a_file(go, tmp_path, capsys):
     assert "deterministic: false" in written and "tf32: true" in written
 
 
-def test_another_base_model_is_an_error_on_resume(go, tiny_model, tmp_path, capsys):
-    """A row of the embedding that isn't trained would come from it."""
-    model, runs = Path(shutil.copytree(tiny_model, tmp_path / "model")), tmp_path / "runs"
-    assert go(*FLAGS, "--model", model, "--save-every", 11, "--run-name", "whole") == 0
-    undone(runs / "whole", runs / "killed", 11)
-    weights = load_file(model / "model.safetensors")
-    weights["embeddings.word_embeddings.weight"][-1] += 1
-    model.rename(tmp_path / "moved")
-    Path(shutil.copytree(tmp_path / "moved", model))
-    save_file(weights, model / "model.safetensors", {"format": "pt"})
-    capsys.readouterr()
-    command = ["--resume", "--run-name", "killed", "--model", model]
-    assert go(*command) == 2
-    message = capsys.readouterr().err
-    assert "base model" in message and "--model" in message
-    command[-1] = tmp_path / "moved"  # the same weights in another place
-    assert go(*command) == 0
-    assert same_weights(runs / "whole", runs / "killed")
-    assert json.loads((runs / "killed" / "results.json").read_text())["model"] == str(tmp_path / "moved")
-
-
-def test_data_that_was_moved_resumes(go, pairs_folder, tmp_path, capsys):
-    data, runs = Path(shutil.copytree(pairs_folder, tmp_path / "data")), tmp_path / "runs"
-    assert go(*FLAGS, "--data", data, "--save-every", 11, "--run-name", "whole") == 0
-    undone(runs / "whole", runs / "killed", 11)
-    data.rename(tmp_path / "moved here")
-    command = ["--resume", "--run-name", "killed", "--data", tmp_path / "moved here"]
-    assert go(*command) == 0
-    assert same_weights(runs / "whole", runs / "killed")
-    assert comparable(runs / "whole", "train") == comparable(runs / "killed", "train")
-    (runs / "killed" / "results.json").unlink()
-    write_rows(tmp_path / "moved here" / "train.jsonl", some_pairs("train", 61))
-    assert go(*command) == 2
-    assert "the train split of the data is not the one" in capsys.readouterr().err
+def test_a_lost_best_model_that_a_later_one_beats_is_no_loss(go, capsys, tmp_path):
+    killed, whole = tmp_path / "runs" / "killed", tmp_path / "runs" / "whole"
+    assert go(*FLAGS, "--save-every", 8, "--run-name", "whole") == 0
+    undone(whole, killed, 8)
+    kept = killed / "checkpoints" / "step-00000008"
+    content = json.loads((kept / "state.json").read_text())
+    content["best"]["validation"]["f1"] = -1.0
+    (kept / "state.json").write_text(json.dumps(content))
+    (kept / folders.LIST).unlink()
+    folders.seal(kept)
+    for folder in (killed, kept):
+        flip(folder / "best" / "model.safetensors")
+    assert go("--resume", "--run-name", "killed") == 0
+    shown = capsys.readouterr()
+    assert "it is lost" in shown.err and "was the best, but" not in shown.out
+    results = json.loads((killed / "results.json").read_text())
+    assert (results["lost_best"], results["best"]["step"]) == (None, 16)
 
 
 def test_other_versions_or_threads_are_named_on_resume(go, capsys, stopped):

@@ -50,7 +50,7 @@ def test_batches_equal_examples_alone_or_a_warning_is_given(go, tmp_path, capsys
     pairs = some_pairs("validation", 20)
     wanted = each_alone(run / "last", pairs)
     tokenizer, _ = model.load_tokenizer(str(run / "last"))
-    classifier, _ = model.load_model(str(run / "last"), ["no", "yes"], "trained")
+    classifier, *_ = model.load_model(str(run / "last"), ["no", "yes"], "trained")
     rows = tokenised(tokenizer, pairs)
     batched, warning = padding.checked_collate(classifier, tokenizer, rows, CPU, may_change=True)
     got = run_model(classifier, rows, batched, CPU, None).logits
@@ -81,7 +81,7 @@ def test_a_side_that_the_model_was_not_made_for(go, tmp_path, tiny_model, capsys
 
 def test_the_check_changes_nothing_of_the_model(tiny_model):
     tokenizer, _ = model.load_tokenizer(str(tiny_model))
-    classifier, _ = model.load_model(str(tiny_model), ["no", "yes"])
+    classifier, *_ = model.load_model(str(tiny_model), ["no", "yes"])
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
     state = torch.get_rng_state()
     padding.checked_collate(classifier, tokenizer, tokenised(tokenizer, some_pairs("train", 20)), CPU, may_change=True)

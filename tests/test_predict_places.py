@@ -176,3 +176,17 @@ def test_help_needs_no_torch():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True, env=os.environ
     )
     assert result.stdout.strip().endswith("[]") and "--text=SENTENCE" in result.stdout
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+def test_an_answer_that_nobody_reads(place, buffered):
+    """Behind head, which has closed its pipe: no traceback, and the file of answers is whole."""
+    words = ["-m", "pairft.predict", "--model", "model", "--data", "pairs.jsonl", "--output", "out.csv"]
+    more = {"PYTHONPATH": str(ROOT)} | ({} if buffered else {"PYTHONUNBUFFERED": "1"})
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | more
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run([sys.executable, *words], stdout=writing, stderr=subprocess.PIPE, env=env, check=False)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert len((place / "out.csv").read_text().splitlines()) == 5
