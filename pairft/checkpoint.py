@@ -163,8 +163,7 @@ def restore(checkpoints: Path, best: Path, state: TrainState, say: Callable[[str
         restore_best(folder, best, state, say)
     elif best.exists() and damaged:
         say(f"warning: {best} is of a checkpoint that is damaged: kept as {folders.set_aside(best)}")
-    elif best.exists():  # of a later step, which is trained again
-        folders.remove(best)
+    # Otherwise `best` is of a later step: it stays until the same evaluation, done again, replaces it.
     return found
 
 

@@ -141,9 +141,12 @@ def check_finished(folder: Path, recorded: dict[str, Any], given: dict[str, Any]
     another length: the learning rate has come to zero, so that training on would equal no run."""
     summary = folder / "summary.json"
     results = read_json(summary if summary.exists() else folder / "results.json")
-    seed, one = next(iter(results["runs"].items())) if "runs" in results else (None, results)
-    last, model = one["last"], folder / "last" if seed is None else folder / f"seed-{seed}" / "last"
-    lengths = {"max_steps": last["step"], "epochs": last["epoch"]}
+    try:
+        seed, one = next(iter(results["runs"].items())) if "runs" in results else (None, results)
+        last, model = one["last"], folder / "last" if seed is None else folder / f"seed-{seed}" / "last"
+        lengths = {"max_steps": last["step"], "epochs": last["epoch"]}
+    except (KeyError, TypeError, AttributeError, StopIteration):
+        raise UserError(f"{folder} has results that aren't what was written: remove them to resume the run") from None
     name = "max_steps" if given.get("max_steps") is not None else "epochs"
     if given.get(name) not in (None, lengths[name]):
         raise UserError(

@@ -11,6 +11,7 @@ from pairft import folders, run
 from pairft.config import Config, to_yaml
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, UserError
 from pairft.signals import StopRequest
+from pairft.tasks import f1_of
 
 CONFIDENCE = 0.95
 
@@ -93,6 +94,7 @@ def summarise(group: Path, seeds: Sequence[int], diverged: Sequence[int] = ()) -
             which: {name: spread([run[which]["validation"][name] for run in runs.values()]) for name in names}
             for which in ("last", "best")
         },
+        "positive_class": runs[seeds[0]].get("positive_class"),
         "collapsed": [seed for seed, run in runs.items() if run["last"]["collapsed"]],
         "diverged": list(diverged),
         "runs": {str(seed): {which: run[which] for which in ("last", "best")} for seed, run in runs.items()},
@@ -109,6 +111,8 @@ def table(summary: Mapping[str, Any]) -> str:
                 sd, interval = f"{found['sd']:.4f}", "{:.4f} to {:.4f}".format(*found["interval"])
             low, high = found["min"], found["max"]
             lines.append(f"{which:<6} {name:<10} {found['mean']:8.4f} {sd:>8} {low:8.4f} {high:8.4f}   {interval}")
+    if "f1" in summary["last"]:
+        lines.append(f1_of(summary["positive_class"]))
     seeds = ", ".join(map(str, summary["seeds"]))
     lines.append(f"seeds: {seeds}; their last model predicts one class: {summary['collapsed'] or 'none'}")
     if summary["diverged"]:

@@ -166,6 +166,16 @@ def test_another_length_of_a_finished_run_is_refused(go, tmp_path, capsys):
     assert "--lr is 1.0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[1]"])
+def test_results_that_are_none(go, tmp_path, capsys, content):
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "config.yaml").write_text("epochs: 1\n")
+    (tmp_path / "runs" / "a" / "results.json").write_text(content)
+    assert go("--resume", "--run-name", "a", "--model", "google-bert/bert-base-uncased") == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and str(tmp_path / "runs" / "a") in message
+
+
 def test_epochs_replace_the_max_steps_of_a_run(go, tmp_path, capsys):
     assert go("--max-steps", 8, "--run-name", "a") == 0
     (tmp_path / "runs" / "a" / "results.json").unlink()

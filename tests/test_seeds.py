@@ -59,6 +59,7 @@ def test_runs_of_seeds_equal_runs_of_one_seed(go, tmp_path, capsys):
     assert summary["last"]["f1"]["mean"] == pytest.approx(sum(f1) / 2)
     assert (summary["last"]["f1"]["min"], summary["last"]["f1"]["max"]) == (min(f1), max(f1))
     assert f"{summary['last']['f1']['mean']:.4f}" in printed
+    assert summary["positive_class"] == "equivalent" and "\nf1 of 'equivalent'\nseeds: 3, 11" in printed
     assert go("--resume", "--run-name", "several") == 0
     assert "is finished" in capsys.readouterr().err
 

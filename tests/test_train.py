@@ -12,8 +12,10 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, read_lines, some_pairs, write_rows
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pairft import flags
+from pairft.record import Record
 
 
 def test_a_run_leaves_what_the_readme_promises(go, tmp_path):
@@ -105,6 +107,15 @@ def test_a_logged_loss_is_the_mean_over_the_examples_since_the_last_line(go, tmp
         assert line["loss"] == pytest.approx(total / sum(sizes[step] for step in steps), rel=1e-6)
 
 
+def test_what_is_not_finite_is_null_and_no_scalar(tmp_path):
+    """Standard JSON has no NaN."""
+    record = Record(tmp_path, 1, 1, "")
+    record.write({"split": "train", "step": 1, "loss": 0.5, "grad_norm": float("inf")}, {"a": float("nan"), "b": 0.5})
+    record.close()
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"split": "train", "step": 1, "loss": 0.5, "grad_norm": null}\n'
+    assert EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"] == ["b"]
+
+
 def test_accumulation_counts_examples_not_micro_batches(go, tmp_path):
     assert go("--epochs", 1, "--batch-size", 8, "--accumulate", 3, "--log-every", 1, "--run-name", "a") == 0
     assert [line["epoch"] for line in read_lines(tmp_path / "runs" / "a", "train")] == [0.4, 0.8, 1.0]  # 24, 24, 12
@@ -112,8 +123,6 @@ def test_accumulation_counts_examples_not_micro_batches(go, tmp_path):
 
 @pytest.mark.parametrize(("unpad", "low", "high"), [("auto", 0, 0), ("never", 0.01, 0.5)])
 def test_tensorboard_holds_the_same_values_in_groups(go, tmp_path, unpad, low, high):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     assert go("--epochs", 1, "--log-every", 4, "--run-name", "a", "--unpad", unpad) == 0
     run = tmp_path / "runs" / "a"
     events = EventAccumulator(str(run))
