@@ -18,8 +18,9 @@ from pairft import checkpoint, folders, signals, step
 from pairft.batches import Batch, Position, StepData
 from pairft.errors import Diverged
 from pairft.optim import build_optimizer
+from pairft.record import Record
 from pairft.signals import StopRequest
-from pairft.state import new_window
+from pairft.state import TrainState, new_window
 
 
 def test_a_signal_during_a_save_waits_for_it(begin, go, tmp_path):
@@ -203,3 +204,16 @@ def test_a_loss_that_is_not_finite_is_left_out_of_the_mean():
     window.count(torch.tensor(float("nan")), torch.tensor(1.0), data)
     window.count(torch.tensor(4.0), torch.tensor(0.0), data)
     assert (float(window.loss_sum), int(window.lost), int(window.skipped), window.examples) == (4.0, 8, 1, 16)
+
+
+def test_the_logged_mean_is_over_the_examples_whose_loss_is_finite(tmp_path):
+    model, device = torch.nn.Linear(2, 2), torch.device("cpu")
+    optimizer, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
+    state = TrainState(model, optimizer, scaler, new_window(device), torch.zeros(()), step=2, seconds=1.0)
+    for loss, bad in ((float("nan"), 1.0), (4.0, 0.0)):
+        state.window.count(torch.tensor(loss), torch.tensor(bad), StepData([], 8, Position()))
+    state.window.seconds, state.window.slots = 1.0, 1
+    record = Record(tmp_path, 2, 16, "")
+    record.training(state, 0.1, torch.tensor(1.0))
+    record.close()
+    assert read_lines(tmp_path, "train")[0]["loss"] == 0.5
