@@ -63,6 +63,23 @@ def compare(scores: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
     return found
 
 
+def table(content: dict[str, Any]) -> str:
+    """As Markdown: mean and standard deviation of each metric both ways, the tests, and each run's F1 in order."""
+    lines = [
+        f"| last model, {content['seeds']} seeds each | {' | '.join(WAYS)} | p: equal means | p: equal variances |"
+    ]
+    lines.append("|---|---|---|---|---|")
+    for metric, found in content["tests"].items():
+        cells = [f"{found['mean'][way]:.4f} ± {found['sd'][way]:.4f}" for way in WAYS]
+        lines.append(
+            f"| {metric} | {' | '.join(cells)} | {found['p_equal_means']:.2f} | {found['p_equal_variances']:.2f} |"
+        )
+    for way in WAYS:
+        values = ", ".join(f"{value:.3f}" for value in sorted(content["scores"][way]["f1"]))
+        lines += ["", f"F1, {way}: {values}."]
+    return "\n".join([*lines, "", f"{content['date']}.", ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with MRPC's parquet files")
@@ -83,7 +100,7 @@ def main() -> None:
             scores[way][metric].append(results["last"]["validation"][metric])
     content = {"date": time.strftime("%Y-%m-%d"), "seeds": args.seeds, "tests": compare(scores), "scores": scores}
     args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(content["tests"], indent=1))
+    print(table(content))
 
 
 if __name__ == "__main__":

@@ -108,6 +108,15 @@ def test_a_stop_whose_save_fails_says_so(go, tmp_path, capsys, monkeypatch):
     assert [path.name for path in kept] == ["step-00000003"]
 
 
+def test_a_bug_in_the_thread_that_saves_is_raised(go, monkeypatch):
+    def fail(path):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(folders, "flush_all", fail)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        go("--max-steps", 4, "--save-every", 2, "--eval-every", "never", "--run-name", "a")
+
+
 def test_a_limit_on_the_size_of_files(go, tmp_path, capsys):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
