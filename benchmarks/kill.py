@@ -145,9 +145,11 @@ def disturbed_run(kind: str, runs: Path, name: str, model: Path, wait: float) ->
     return outcome(runs / name)
 
 
-def count_disturbed(number: int, runs: Path, model: Path, draw: random.Random, wanted: dict[str, Any]) -> int:
+def count_disturbed(
+    number: int, runs: Path, model: Path, draw: random.Random, wanted: dict[str, Any], seconds: float
+) -> int:
     """How many of so many disturbed runs come to the wanted outcome; each kind in turn, but for a disk that fills
-    where mounting a small one is not permitted."""
+    where mounting a small one is not permitted. `seconds`: what a whole run takes."""
     disk = runs / "disk"
     disk.mkdir()
     kinds = list(KINDS)
@@ -159,7 +161,7 @@ def count_disturbed(number: int, runs: Path, model: Path, draw: random.Random, w
         while done < number:
             kind, attempts = kinds[done % len(kinds)], attempts + 1
             place = disk if kind == "a disk that fills" else runs
-            got = disturbed_run(kind, place, f"disturbed-{attempts}", model, draw.uniform(0, 4))
+            got = disturbed_run(kind, place, f"disturbed-{attempts}", model, draw.uniform(0, seconds / 5))
             if got is None:
                 continue
             done += 1
@@ -233,7 +235,7 @@ def main() -> int:
             moments.update(found)
             said = f"different: {', '.join(different)}" if different else "identical"
             print(f"run {number}: killed {', '.join(found)}: {said}", flush=True)
-        undisturbed = count_disturbed(args.disturbed, runs, model, draw, wanted)
+        undisturbed = count_disturbed(args.disturbed, runs, model, draw, wanted, seconds)
     for moment, count in moments.most_common():
         print(f"{count} times killed {moment}")
     print(f"disturbed: {undisturbed}/{args.disturbed} identical")
