@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import compare_trainer  # noqa: E402
 import recipes  # noqa: E402
+import spread  # noqa: E402
 
 from pairft.flags import flag_rows  # noqa: E402
 
@@ -161,7 +162,10 @@ def parts() -> dict[str, dict[str, str]]:
             "speed": compare_trainer.table(results("cpu-speed.json")),
             "mrpc": compare_trainer.table(results("cpu-mrpc.json")),
         },
-        "docs/recipes.md": {"seeds": recipes.table(results("recipes.json"))},
+        "docs/recipes.md": {
+            "seeds": recipes.table(results("recipes.json")),
+            "spread": spread.table(results("spread.json")),
+        },
     }
 
 
