@@ -73,8 +73,9 @@ def begin(checkpoints: Path, best: Path, logs: Sequence[Path], state: TrainState
     }
 
     def write() -> None:
-        for name, some in tensors.items():
-            save_file(some, part / f"{name}.safetensors")
+        with folders.disk_errors(part):
+            for name, some in tensors.items():
+                save_file(some, part / f"{name}.safetensors")
 
     shared = shared_best(checkpoints, state)
 

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -120,6 +121,21 @@ def gone_on_error(part: Path) -> Iterator[None]:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Raise OSError where a library tells of the disk in an error of its own: safetensors in SafetensorError, and
+    tokenizers in a bare Exception. Both come from Rust and end with the system's number, as in "(os error 28)"."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(place)) from error
 
 
 def exchange(one: Path, other: Path) -> bool:

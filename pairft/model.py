@@ -208,7 +208,7 @@ def save_model(
     """Write a model folder: weights as safetensors, tokenizer, card and sidecar; under another name first, so that it
     replaces an older one whole. `about`: the sidecar and the evaluation; `settings`: the config as YAML."""
     part = folder.with_name(f".{folder.name}.part")
-    with folders.gone_on_error(part):
+    with folders.gone_on_error(part), folders.disk_errors(folder):
         part.mkdir()  # save_pretrained would make the run's folder anew where someone has removed it
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)

@@ -1,5 +1,6 @@
 """A disk that is full, read-only or gone while a training runs."""
 
+import errno
 import json
 import os
 import resource
@@ -9,8 +10,11 @@ import subprocess
 import time
 
 import pytest
+import torch
 from conftest import same_weights, wait_for
+from safetensors.torch import save_file
 from test_resume import FLAGS
+from transformers import AutoTokenizer
 
 from pairft import checkpoint, evaluation, folders
 
@@ -175,6 +179,21 @@ def test_a_folder_that_became_read_only(go, tmp_path, capsys):
     finally:
         run.chmod(0o700)
     assert "Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["tokenizer", "weights"])
+def test_errors_of_libraries_that_tell_of_a_full_disk_are_the_systems(small_disk, tiny_model, kind):
+    """They are a bare Exception of tokenizers, and a SafetensorError."""
+    tokenizer, weights = AutoTokenizer.from_pretrained(tiny_model), {"a": torch.zeros(10**6)}
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - 8192))
+    with pytest.raises(OSError, match="No space left") as caught, folders.disk_errors(small_disk):
+        if kind == "tokenizer":
+            tokenizer.backend_tokenizer.save(str(small_disk / "tokenizer.json"))
+        else:
+            save_file(weights, small_disk / "model.safetensors")
+    assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(small_disk)
+    with pytest.raises(ValueError, match="a bug"), folders.disk_errors(small_disk):
+        raise ValueError("a bug")
 
 
 def test_a_read_only_disk(go, small_disk, capsys):
