@@ -58,7 +58,7 @@ def step_floor(batch_size: int, rows: dict[str, float], ceilings: dict[str, floa
     """Milliseconds that a step of bert-base's shape needs at the GPU's measured rates, one after the other.
 
     AdamW reads weight, gradient and two moments and writes all but the gradient, which the backward pass has written:
-    32 bytes for each trained number, the token embeddings that occur among them. The matrix products: 6 operations for
+    32 bytes for each trained number, the token embeddings that occur among them. The matmuls: 6 operations for
     each weight and token that it meets, every layer for all tokens but the last, which only first tokens need.
     """
     width, inner, layers, positions, classes = 768, 3072, 12, 512, 2

@@ -55,7 +55,7 @@ JOBS = (Job("minilm", 8, 60), Job("minilm", 32, 20), Job("bert-base", 8, 24))
 
 
 def matrix_rate() -> float:
-    """Operations a second of large float32 matrix products, all cores: the best of some."""
+    """Operations a second of large float32 matmuls, all cores: the best of some."""
     import torch
 
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
@@ -68,7 +68,7 @@ def matrix_rate() -> float:
 
 
 def operations(model: str, data: Path, batch_size: int) -> float:
-    """Of the matrix products that a step needs on average, forward and backward (6 for each weight and token that it
+    """Of the matmuls that a step needs on average, forward and backward (6 for each weight and token that it
     meets): every layer for all tokens but the last, which only first tokens need."""
     from pairft import data as pairs_of
     from pairft import tokens

@@ -40,7 +40,7 @@ class Comparison:
     their_evaluations: list[Row]
     our_evaluations: list[Row]
     weights: float  # the largest difference of a final weight
-    logits: float  # the largest difference of a logit that they give on the validation part
+    logits: float  # the largest difference of a logit that they give on the validation split
 
     def differences(self) -> list[float]:
         """Of every number there is; infinite where one side has a row that the other lacks."""
@@ -96,7 +96,7 @@ def largest(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def logits_of(folder: Path, data: Path) -> torch.Tensor:
-    """What a saved model says of the validation part, in the batches that Trainer makes: float32 [rows, classes]."""
+    """What a saved model says of the validation split, in the batches that Trainer makes: float32 [rows, classes]."""
     pairs = pairs_of.load(Config(model=str(folder), data=str(data)))
     tokenizer, config = model.load_tokenizer(str(folder))
     rows = tokens.tokenise(pairs, tokenizer, tokens.length_limit(tokenizer, config))["validation"]

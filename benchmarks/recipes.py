@@ -43,7 +43,7 @@ def test_scores(model: Path, test: Path) -> dict[str, float]:
 
 
 def result_of(group: Path, test: Path | None) -> dict[str, Any]:
-    """A group's summary.json, its settings, and the spread of its last models' scores on the test part, if given."""
+    """A group's summary.json, its settings, and the spread of its last models' scores on the test split, if given."""
     from pairft.flags import read_file
     from pairft.seeds import spread
 

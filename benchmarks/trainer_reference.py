@@ -1,7 +1,7 @@
 """HF Trainer with its defaults on a folder of pairs, every number written down: what --preset trainer is held against.
 
 OUTPUT gets numbers.json (loss, gradient norm and learning rate of each step; each evaluation) and tensors.safetensors
-(the final weights, and the logits that they give on the validation part).
+(the final weights, and the logits that they give on the validation split).
 """
 
 import argparse
