@@ -1,7 +1,7 @@
 """Fine-tune an encoder on pairs of sentences: python train.py --epochs 3
 
 Read it from top to bottom: it wires the parts in the order in which things happen. The training itself is `fit` in
-pairft/loop.py; one update of the weights is `update` in pairft/step.py.
+pairft/training/loop.py; one update of the weights is `update` in pairft/training/step.py.
 """
 
 import functools
@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from pairft import config as settings
-from pairft import flags, folders, hub, run, seeds
+from pairft import disk, flags
 from pairft.config import Config
+from pairft.data import hub
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, Diverged, UserError
 from pairft.output import unbreakable
-from pairft.signals import StopRequest
+from pairft.runs import run, seeds
+from pairft.runs.signals import StopRequest
 from pairft.tasks import TASKS, f1_of, metrics_of, positive_class
 
 
@@ -59,7 +61,7 @@ def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         given = {**flags.read_file(given["config"]), **given}
     folder = None
     if given.get("resume"):
-        folder = run.find(folders.expanded(given.get("runs_dir", "runs")), given.get("run_name"))
+        folder = run.find(disk.expanded(given.get("runs_dir", "runs")), given.get("run_name"))
         recorded = flags.read_file(folder / "config.yaml")
         run.check_resumed(recorded, given, folder)
         if run.is_finished(folder):
@@ -84,19 +86,24 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     import numpy
     import torch
 
-    from pairft import batches, checkpoint, data, device, dropout, memory, model, optim, tokens, unpad, vocabulary
-    from pairft.capture import replay_steps
-    from pairft.evaluation import Fallbacks, predictions_of, run_model, score
-    from pairft.loop import Schedule, fit
-    from pairft.padding import checked_collate
-    from pairft.record import Record, table
-    from pairft.saving import Saver
-    from pairft.state import TrainState, new_window
-    from pairft.step import update
+    from pairft.data import batches, tokens
+    from pairft.data import pairs as data
+    from pairft.model import classifier as model
+    from pairft.model.padding import checked_collate
+    from pairft.runs import checkpoint
+    from pairft.runs.log import Record, table
+    from pairft.runs.writer import Saver
+    from pairft.speed import dropout, embedding, unpad
+    from pairft.speed.capture import replay_steps
+    from pairft.training import device, memory, optim
+    from pairft.training.evaluation import Fallbacks, predictions_of, run_model, score
+    from pairft.training.loop import Schedule, fit
+    from pairft.training.state import TrainState, new_window
+    from pairft.training.step import update
 
     resumed = folder is not None
     if folder is not None:
-        _lock = folders.lock(folder)  # until this function ends
+        _lock = disk.lock(folder)  # until this function ends
 
     # ---- from sentences to tokens ------------------------------------------------------------------------------------
     device.keep_memory()
@@ -133,7 +140,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         dropout.replace_dropout(classifier)
     rows = None
     if not as_trainer and device.is_on("auto", where):
-        rows = vocabulary.train_used_rows(classifier, splits["train"], tokenizer.pad_token_id)
+        rows = embedding.train_used_rows(classifier, splits["train"], tokenizer.pad_token_id)
     captured = where.type == "cuda" and device.is_on(config.capture, where) and not config.deterministic
     state = TrainState(
         model=classifier,
@@ -169,14 +176,14 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     # ---- the run's folder --------------------------------------------------------------------------------------------
     written = settings.to_yaml(config)
     needed = checkpoint.bytes_needed(state, group.left if group else 1)
-    runs = group.folder if group else folders.expanded(config.runs_dir)
+    runs = group.folder if group else disk.expanded(config.runs_dir)
     if folder is None:
-        folders.check_space(runs, needed)
+        disk.check_space(runs, needed)
         folder = run.create(config, run.manifest(argv, prints, model_prints, torch.get_num_threads()), runs)
-        _lock = folders.lock(folder)
+        _lock = disk.lock(folder)
     else:
-        folders.check_space(folder, needed, held=folders.bytes_in(folder))
-        folders.write_text(folder / "config.yaml", written)  # its length may have changed
+        disk.check_space(folder, needed, held=disk.bytes_in(folder))
+        disk.write_text(folder / "config.yaml", written)  # its length may have changed
     record = Record(folder, total_steps, num_rows, written, state.step, state.lines, resumed)
     record.say(
         f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}"
@@ -265,7 +272,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         keep_model("best", state.last)
         state.best = state.last
     for name in ("best", "last"):
-        folders.flush_all(folder / name)
+        disk.flush_all(folder / name)
     evaluations = record.evaluations(state.last)
     results = {
         "best": state.best,

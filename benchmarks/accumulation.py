@@ -24,10 +24,10 @@ from transformers import (  # noqa: E402
     set_seed,
 )
 
-from pairft import builtin  # noqa: E402
-from pairft.batches import Position, collate_for, training_steps  # noqa: E402
-from pairft.optim import build_optimizer  # noqa: E402
-from pairft.step import update  # noqa: E402
+from pairft.data import builtin  # noqa: E402
+from pairft.data.batches import Position, collate_for, training_steps  # noqa: E402
+from pairft.training.optim import build_optimizer  # noqa: E402
+from pairft.training.step import update  # noqa: E402
 
 # (examples, batch size, micro-batches): the first of each number of examples is the whole in one batch.
 SPLITS = ((8, 8, 1), (8, 4, 2), (8, 2, 4), (8, 1, 8), (7, 7, 1), (7, 4, 2), (7, 2, 4), (7, 1, 7))

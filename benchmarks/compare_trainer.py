@@ -25,7 +25,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 import compare_gpu  # noqa: E402
 from measure import machine, measure  # noqa: E402
 
-from pairft import builtin  # noqa: E402
+from pairft.data import builtin  # noqa: E402
 
 SIDES = ("Trainer", "Trainer, by length", "pairft")
 ROWS = (
@@ -70,10 +70,10 @@ def matrix_rate() -> float:
 def operations(model: str, data: Path, batch_size: int) -> float:
     """Of the matmuls that a step needs on average, forward and backward (6 for each weight and token that it
     meets): every layer for all tokens but the last, which only first tokens need."""
-    from pairft import data as pairs_of
-    from pairft import tokens
     from pairft.config import Config
-    from pairft.model import load_tokenizer
+    from pairft.data import pairs as pairs_of
+    from pairft.data import tokens
+    from pairft.model.classifier import load_tokenizer
 
     tokenizer, config = load_tokenizer(model)
     pairs = pairs_of.load(Config(model=model, data=str(data)))

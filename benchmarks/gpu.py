@@ -123,17 +123,19 @@ def by_trainer(args: argparse.Namespace, rows: Rows, validation: Rows) -> dict[s
 
 def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str, Any]:
     """The parts that train.py puts together, with rows of our own and nothing written."""
-    from pairft import batches, capture, device, dropout, evaluation, loop, memory, optim, unpad, vocabulary
     from pairft.config import Config
-    from pairft.state import TrainState, new_window
-    from pairft.step import update
+    from pairft.data import batches
+    from pairft.speed import capture, dropout, embedding, unpad
+    from pairft.training import device, evaluation, loop, memory, optim
+    from pairft.training.state import TrainState, new_window
+    from pairft.training.step import update
 
     where, amp_dtype = device.choose(Config(device=args.device))
     model = classifier(args.shape).to(where)
     collate: Any = functools.partial(batches.collate, pad_token_id=PAD, pad_token_type_id=0, multiple=8)
     collate, how = unpad.prepare(model, collate, rows[[0, 1, 2]], 0, amp_dtype)
     dropout.replace_dropout(model)
-    used = vocabulary.replace_embedding(model, rows.used_ids(model.config.vocab_size))
+    used = embedding.replace_embedding(model, rows.used_ids(model.config.vocab_size))
     if args.side == COMPILED:
         model.compile(dynamic=True)
     state = TrainState(

@@ -42,7 +42,7 @@ def write_model(folder: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    from pairft import builtin
+    from pairft.data import builtin
 
     source = builtin.model_folder()
     torch.manual_seed(0)

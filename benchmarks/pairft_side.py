@@ -21,7 +21,7 @@ def train_with_clock(*args):
     """train.train, with a clock around update, run_model and score. It begins as train.train does, collector off and
     all."""
     gc.disable()
-    from pairft import evaluation, step
+    from pairft.training import evaluation, step
 
     update, run_model, score = step.update, evaluation.run_model, evaluation.score
 
@@ -39,7 +39,7 @@ def train_with_clock(*args):
 
     def scored(*args, **kwargs):
         began = time.perf_counter()
-        import pairft.metrics  # noqa: F401
+        import pairft.training.metrics  # noqa: F401
 
         ready = time.perf_counter()
         late_imports.append(ready - began)

@@ -22,9 +22,11 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
-from pairft import batches, builtin, evaluation, model, tokens  # noqa: E402
-from pairft import data as pairs_of  # noqa: E402
 from pairft.config import Config  # noqa: E402
+from pairft.data import batches, builtin, tokens  # noqa: E402
+from pairft.data import pairs as pairs_of  # noqa: E402
+from pairft.model import classifier as model  # noqa: E402
+from pairft.training import evaluation  # noqa: E402
 
 TRAIN_ROWS, VALIDATION_ROWS = 207, 61  # of the builtin pairs: 26 steps an epoch, the last of 7 examples
 

@@ -28,8 +28,8 @@ def test_scores(model: Path, test: Path) -> dict[str, float]:
     import pyarrow.parquet
 
     from pairft import predict
-    from pairft.metrics import compute
     from pairft.tasks import positive_class
+    from pairft.training.metrics import compute
 
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "answers.parquet"
@@ -45,7 +45,7 @@ def test_scores(model: Path, test: Path) -> dict[str, float]:
 def result_of(group: Path, test: Path | None) -> dict[str, Any]:
     """A group's summary.json, its settings, and the spread of its last models' scores on the test split, if given."""
     from pairft.flags import read_file
-    from pairft.seeds import spread
+    from pairft.runs.seeds import spread
 
     summary = json.loads((group / "summary.json").read_text(encoding="utf-8"))
     config = read_file(group / "config.yaml")

@@ -29,7 +29,7 @@ EQUAL_NUMBERS = "218 of 218 differences are exactly 0.0"
 EQUAL_RUNS = "30 of 30 end with identical weights and results"
 # Of `make train` without a Hub, from a fresh clone; docs/log.md names the day, too.
 FIRST_RUN = "5 min 14 s, of which 100 s are the installation"
-# A test compares the names with the table in pairft/unpad.py.
+# A test compares the names with the table in pairft/speed/unpad.py.
 PADDING_FREE = (
     "Padding-free on the CPU: BERT, RoBERTa, ELECTRA, DistilBERT, ALBERT, ModernBERT; other models are padded. "
     "On CUDA it is not measured yet, so ask for it with `--unpad always`."
@@ -135,7 +135,7 @@ def durations() -> str:
 
 def ending() -> str:
     """The last lines of a run: one of those in recipes.json, which keeps its best and its last evaluation."""
-    from pairft.record import table
+    from pairft.runs.log import table
 
     run = results("recipes.json")["groups"]["default"]["summary"]["runs"]["2"]
     lines = [
@@ -154,10 +154,10 @@ def parts() -> dict[str, dict[str, str]]:
             "measured": measured(),
             "ending": ending(),
             "durations": durations(),
-            "loop": source_of("pairft/loop.py", "fit", docstring=False),
+            "loop": source_of("pairft/training/loop.py", "fit", docstring=False),
         },
         "docs/flags.md": {"flags": flag_table()},
-        "docs/design.md": {"update": source_of("pairft/step.py", "update")},
+        "docs/design.md": {"update": source_of("pairft/training/step.py", "update")},
         "docs/benchmarks.md": {
             "speed": compare_trainer.table(results("cpu-speed.json")),
             "mrpc": compare_trainer.table(results("cpu-mrpc.json")),

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from pairft import head
 from pairft.errors import UserError
-from pairft.evaluation import Outcome, predictions_of, score
+from pairft.model import head
 from pairft.tasks import TASKS, f1_of, metrics_of, positive_class
+from pairft.training.evaluation import Outcome, predictions_of, score
 
 if TYPE_CHECKING:
     import numpy
@@ -23,7 +23,7 @@ def labels_of(
 ) -> dict[str, float]:
     """The id or value of each text that the label column holds; empty where no row has a label. Raises UserError for
     labels that can't be scored against."""
-    from pairft.labels import read_labels
+    from pairft.data.labels import read_labels
 
     if names is not None and head.kind_of(config) != head.SINGLE_LABEL:
         raise UserError(f"the model gives {head.described(config)} for each row, and {where} has one label")
@@ -51,7 +51,7 @@ def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str
 
 def scores_of(outcome: Outcome, names: tuple[str, ...] | None, about: dict[str, Any]) -> str:
     """The metrics over the rows that have a label, as a line."""
-    from pairft.tokens import has_label
+    from pairft.data.tokens import has_label
 
     known = outcome.only(has_label(outcome.labels))
     metrics, _ = metrics_of(TASKS[about.get("task", "custom")], names)

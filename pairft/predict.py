@@ -9,8 +9,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pairft import folders, hub
+from pairft import disk
 from pairft.config import Config, closest, parse_value
+from pairft.data import hub
 from pairft.errors import EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, UserError
 
 OUTPUTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def check(args: argparse.Namespace) -> None:
     """Raise UserError for arguments that don't go together, a file that isn't there, or an output that can't be written
     or would overwrite what is read. Done first: nothing should be computed in vain."""
-    from pairft import files
+    from pairft.data import files
 
     if (args.text is None) == (args.data is None):
         raise UserError("give either --data FILE or --text SENTENCE SENTENCE")
@@ -106,13 +107,13 @@ def check(args: argparse.Namespace) -> None:
             if value is not None:
                 raise UserError(f"{flag} is about the columns of --data: leave it out with --text")
     else:
-        data = folders.expanded(args.data)
+        data = disk.expanded(args.data)
         if not data.is_file():
             raise UserError(f"--data {data} {'is a folder' if data.is_dir() else 'does not exist'}: name a file")
         if data.suffix.lstrip(".") not in files.SUFFIXES:
             raise UserError(f"--data {data}: its name should end in one of .{', .'.join(files.SUFFIXES)}")
     if args.output is not None:
-        check_output(folders.expanded(args.output), args)
+        check_output(disk.expanded(args.output), args)
     missing = hub.unavailable({"--model": args.model})
     if missing:
         raise UserError(f"{missing}. Restore the connection, or name a local folder")
@@ -121,9 +122,9 @@ def check(args: argparse.Namespace) -> None:
 def check_output(output: Path, args: argparse.Namespace) -> None:
     if output.suffix not in OUTPUTS:
         raise UserError(f"--output {output}: its name should end in one of {', '.join(OUTPUTS)}")
-    model = folders.expanded(args.model)
+    model = disk.expanded(args.model)
     held = [path for path in model.rglob("*") if path.is_file()] if model.is_dir() else []
-    if output.exists() and args.data is not None and output.samefile(folders.expanded(args.data)):
+    if output.exists() and args.data is not None and output.samefile(disk.expanded(args.data)):
         raise UserError(f"--output {output} is the file that --data names: choose another, it would be overwritten")
     if (held and model.resolve() in output.resolve().parents) or (output.exists() and any(map(output.samefile, held))):
         raise UserError(f"--output {output} is one of the files of --model {args.model}, or among them: choose another")
@@ -141,11 +142,15 @@ def predict(args: argparse.Namespace) -> None:
     """Answer for one pair or for a file's rows; print the metrics where the file has labels."""
     import datasets
 
-    from pairft import batches, device, head, model, padding, tokens, unpad
     from pairft.answers import answers_of, labels_of, scores_of
-    from pairft.data import Data, check_rows
-    from pairft.evaluation import run_model
-    from pairft.files import read_files
+    from pairft.data import batches, tokens
+    from pairft.data.files import read_files
+    from pairft.data.pairs import Data, check_rows
+    from pairft.model import classifier as model
+    from pairft.model import head, padding
+    from pairft.speed import unpad
+    from pairft.training import device
+    from pairft.training.evaluation import run_model
 
     datasets.disable_progress_bars()
     about = about_of(args.model)
@@ -155,9 +160,7 @@ def predict(args: argparse.Namespace) -> None:
     columns = columns_of(args, about)
     label_column = args.label_column or about.get("label_column", "label")
     if args.data is not None:
-        rows = read_files(
-            [folders.expanded(args.data)], columns, label_column, label_needed=args.label_column is not None
-        )
+        rows = read_files([disk.expanded(args.data)], columns, label_column, label_needed=args.label_column is not None)
     else:
         rows = datasets.Dataset.from_dict({name: [text] for name, text in zip(columns, args.text, strict=True)})
     where = args.data or "--text"
@@ -194,16 +197,16 @@ def predict(args: argparse.Namespace) -> None:
     if args.text is not None:
         print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
     if args.output is not None:
-        write(answers, folders.expanded(args.output))
+        write(answers, disk.expanded(args.output))
     if ids:
         print(scores_of(outcome, names, about))
 
 
 def about_of(model: str) -> dict[str, Any]:
     """What a run has noted beside its model; nothing for a model from elsewhere."""
-    from pairft.model import SIDECAR
+    from pairft.model.classifier import SIDECAR
 
-    file = folders.expanded(model) / SIDECAR
+    file = disk.expanded(model) / SIDECAR
     try:
         about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except ValueError:

@@ -7,6 +7,7 @@ bits of a sum depend on their number.
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,8 +29,9 @@ import yaml  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 import train  # noqa: E402
-from pairft import builtin  # noqa: E402
+from pairft.data import builtin  # noqa: E402
 
+FLAGS = ("--epochs", 2, "--lr", "1e-3", "--log-every", 3, "--accumulate", 1)  # of a run to be stopped and resumed
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 # What differs from a BERT, in the config's own names; None: has no such setting. Some count positions from behind the
 # padding's id.
@@ -173,6 +175,20 @@ def same_weights(one: Path, other: Path) -> bool:
     """Whether two runs ended with the same weights."""
     weights, others = (load_file(run / "last" / "model.safetensors") for run in (one, other))
     return all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+def undone(run: Path, copy: Path, step: int) -> None:
+    """The run as a kill between this checkpoint and the next would have left it: lines already written stay."""
+    shutil.copytree(run, copy)
+    (copy / "results.json").unlink()
+    shutil.rmtree(copy / "last")
+    for folder in (copy / "checkpoints").iterdir():
+        if folder.name > f"step-{step:08d}":
+            shutil.rmtree(folder)
+
+
+def comparable(run: Path, split: str) -> list[dict]:
+    return [{k: v for k, v in line.items() if k != "examples_per_second"} for line in read_lines(run, split)]
 
 
 def environment(hf_home: Path, endpoint: str | None, **more: str) -> dict[str, str]:

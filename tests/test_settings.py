@@ -9,8 +9,8 @@ import yaml
 from conftest import read_lines, some_pairs, write_rows, write_tiny_model
 from safetensors.torch import load_file
 
-from pairft import checkpoint
 from pairft.config import FIELDS
+from pairft.runs import checkpoint
 
 ELSEWHERE = {
     "fallback": ("test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
@@ -209,7 +209,7 @@ def test_unpad_always_is_that_or_an_error(go, tmp_path, capsys):
 
 
 def test_capture_arrives(go, capsys):
-    """On a CPU it is said to have no effect; tests/test_gpu.py has the rest."""
+    """On a CPU it is said to have no effect; tests/speed/test_gpu.py has the rest."""
     assert go("--capture", "never", "--max-steps", 1) == 0
     assert "--capture has no effect on cpu" in capsys.readouterr().err
 

@@ -15,7 +15,7 @@ from conftest import ROOT, read_lines, some_pairs, write_rows
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pairft import flags
-from pairft.record import Record
+from pairft.runs.log import Record
 
 
 def test_a_run_leaves_what_the_readme_promises(go, tmp_path):

@@ -1,0 +1,1 @@
+"""From files, the Hub or the builtin grammar to batches of token ids."""

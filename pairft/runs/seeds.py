@@ -1,0 +1,121 @@
+"""Several runs of one config that differ by their seed alone, and what they say together."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pairft import disk
+from pairft.config import Config, to_yaml
+from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, UserError
+from pairft.runs import run
+from pairft.runs.signals import StopRequest
+from pairft.tasks import f1_of
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Group:
+    """What a run has to know of the runs that it is one of."""
+
+    folder: Path  # of them all
+    earlier: Path | None  # a run's, on whose data all are trained
+    left: int  # runs to be trained yet, this one counted
+    stop: StopRequest
+
+
+def train_all(config: Config, folder: Path | None, argv: Sequence[str], train: Callable[..., int]) -> int:
+    """One training per seed by `train` (train.py), one after the other, and their summary.json; what is finished in
+    `folder` stays. The exit code."""
+    assert config.seeds is not None
+    begun = folder is not None
+    folder = folder or run.create(config, run.manifest(argv, {}), disk.expanded(config.runs_dir))
+    _lock = disk.lock(folder)  # until this function ends
+    places = {seed: folder / f"seed-{seed}" for seed in config.seeds}
+    left = [seed for seed in config.seeds if not run.is_finished(places[seed])]
+    diverged = []
+    with StopRequest() as stop:  # one for all: it may come where a run can't end any more, or between two
+        for number, seed in enumerate(left):
+            earlier = next(iter(sorted(folder.glob("seed-*"))), None)
+            group = Group(folder, earlier, len(left) - number, stop)
+            place = places[seed] if places[seed].exists() else None
+            try:
+                code = EXIT_SIGNAL + stop.signal if stop.signal else train(one_seed(config, seed), place, argv, group)
+            except (UserError, OSError):
+                if not begun and not any(folder.glob("seed-*")):  # a mistake found before anything was trained
+                    shutil.rmtree(folder)
+                raise
+            # Once the data and the model are known to be the same: their places may have changed.
+            disk.write_text(folder / "config.yaml", to_yaml(config))
+            if code == EXIT_DIVERGED:
+                diverged.append(seed)
+            elif code:
+                run.say(f"go on with all seeds: {run.resume_command(folder)}")
+                return code
+    finished = [seed for seed in config.seeds if seed not in diverged]
+    if finished:
+        summary = summarise(folder, finished, diverged)
+        run.write_json(folder / "summary.json", summary)
+        print(table(summary))
+    return EXIT_DIVERGED if diverged else 0
+
+
+def one_seed(config: Config, seed: int) -> Config:
+    """The config of one of the runs, as if it were alone: a run of the same numbers can be made from it."""
+    return replace(config, seed=seed, seeds=None, run_name=f"seed-{seed}")
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, standard deviation of the sample, least, greatest, and the 95 % confidence interval of the mean, by
+    Student's t. A single value has neither deviation nor interval."""
+    import numpy
+    from scipy.stats import t
+
+    found: dict[str, Any] = {"mean": float(numpy.mean(values)), "sd": None, "min": min(values), "max": max(values)}
+    found["interval"] = None
+    if len(values) > 1:
+        found["sd"] = float(numpy.std(values, ddof=1))
+        half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * found["sd"] / len(values) ** 0.5
+        found["interval"] = [found["mean"] - half, found["mean"] + half]
+    return found
+
+
+def summarise(group: Path, seeds: Sequence[int], diverged: Sequence[int] = ()) -> dict[str, Any]:
+    """The content of summary.json, from the results.json of each run: the spread of each metric on the validation part,
+    of the last and of the best model, and the seeds whose last model predicts one class for all. `diverged`: the seeds
+    whose training diverged, of which there are no results."""
+    runs = {seed: json.loads((group / f"seed-{seed}" / "results.json").read_text(encoding="utf-8")) for seed in seeds}
+    names = list(runs[seeds[0]]["last"]["validation"])
+    return {
+        "seeds": list(seeds),
+        **{
+            which: {name: spread([run[which]["validation"][name] for run in runs.values()]) for name in names}
+            for which in ("last", "best")
+        },
+        "positive_class": runs[seeds[0]].get("positive_class"),
+        "collapsed": [seed for seed, run in runs.items() if run["last"]["collapsed"]],
+        "diverged": list(diverged),
+        "runs": {str(seed): {which: run[which] for which in ("last", "best")} for seed, run in runs.items()},
+    }
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """For the terminal: a line for each metric, of the last and of the best model."""
+    lines = [f"{'model':<6} {'metric':<10} {'mean':>8} {'sd':>8} {'min':>8} {'max':>8}   95 % interval of the mean"]
+    for which in ("last", "best"):
+        for name, found in summary[which].items():
+            sd, interval = ("-", "-")
+            if found["sd"] is not None:
+                sd, interval = f"{found['sd']:.4f}", "{:.4f} to {:.4f}".format(*found["interval"])
+            low, high = found["min"], found["max"]
+            lines.append(f"{which:<6} {name:<10} {found['mean']:8.4f} {sd:>8} {low:8.4f} {high:8.4f}   {interval}")
+    if "f1" in summary["last"]:
+        lines.append(f1_of(summary["positive_class"]))
+    seeds = ", ".join(map(str, summary["seeds"]))
+    lines.append(f"seeds: {seeds}; their last model predicts one class: {summary['collapsed'] or 'none'}")
+    if summary["diverged"]:
+        lines.append(f"diverged, and not counted: {', '.join(map(str, summary['diverged']))}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The state, the update, the loop and the evaluation."""

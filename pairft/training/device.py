@@ -1,0 +1,78 @@
+"""Where to compute, in which precision, and from which seed."""
+
+import ctypes
+import os
+import random
+import sys
+
+import numpy
+import torch
+
+from pairft.config import Config
+from pairft.errors import UserError
+
+# Whether the padding-free forward pass and captured steps have passed tests/speed/test_gpu.py on a GPU and have their
+# figures in benchmarks/results. Until then `auto` is `never` on CUDA: nothing is a default that has not been run there.
+RUN_ON_CUDA = False
+
+
+def choose(config: Config) -> tuple[torch.device, torch.dtype | None]:
+    """The device, and the dtype of autocast (None: float32 throughout). Sets TF32, determinism and, on CUDA, the stream
+    that all work is put on."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind = config.device
+    if kind == "auto":
+        kind = "cuda" if available["cuda"] else "cpu"  # not mps: see `caveats`
+    if not available[kind]:
+        raise UserError(f"--device {kind}: this machine, or this build of torch, has none; leave it out or use cpu")
+    precision = config.precision
+    if precision == "auto":
+        precision = (
+            "fp32" if kind != "cuda" else "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+        )
+    if precision == "fp16" and kind == "cpu":
+        raise UserError("--precision fp16 needs a GPU: on the CPU use fp32 or bf16")
+    torch.backends.cuda.matmul.allow_tf32 = config.tf32
+    torch.backends.cudnn.allow_tf32 = config.tf32
+    if kind == "cuda":
+        torch.cuda.set_stream(torch.cuda.Stream())  # all work on this one: the default one can't be recorded
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(True)
+    return torch.device(kind), {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def is_on(choice: str, device: torch.device) -> bool:
+    """Whether --unpad or --capture, "auto", "always" or "never", asks for its fast path on this device."""
+    return choice == "always" or (choice == "auto" and (device.type != "cuda" or RUN_ON_CUDA))
+
+
+def caveats(config: Config, device: torch.device) -> list[str]:
+    """A warning for each thing that is not promised on this device."""
+    if device.type == "mps":
+        return [
+            "warning: on mps torch's fused AdamW may ignore that a gradient is not finite (pytorch#186360), so that "
+            "this reaches the weights; and no test of exact resume and retry has run on mps"
+        ]
+    asked = [f"--{name} always" for name in ("unpad", "capture") if getattr(config, name) == "always"]
+    if device.type == "cuda" and asked and not RUN_ON_CUDA:
+        return [f"warning: {' and '.join(asked)}: not yet run on a GPU"]
+    return []
+
+
+def keep_memory() -> None:
+    """Have glibc keep the memory that tensors free, for the next ones. By default it gives it back to the system, which
+    hands it out again page by page, cleared: 20,000 page faults a step of bert-base (docs/log.md)."""
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD, bytes, the largest that it takes: smaller blocks in the heap,
+        libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: which never shrinks
+
+
+def seed_everything(seed: int) -> None:
+    """Python's, numpy's and torch's global random states, on every device."""
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,78 @@
+"""The training loop: step, log, evaluate, save."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from pairft.config import Interval
+from pairft.data.batches import StepData
+from pairft.training.state import TrainState
+from pairft.training.step import check_finite
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When things happen, in steps counted from 1."""
+
+    total_steps: int
+    log_every: int
+    eval_every: Interval
+    save_every: Interval
+
+    def due(self, every: Interval, state: TrainState) -> bool:
+        """Whether something is due after this step; after the last one, everything is."""
+        if state.step == self.total_steps:
+            return True
+        if every == "epoch":
+            return state.position.consumed == 0
+        return every != "never" and state.step % int(every) == 0
+
+
+def fit(
+    state: TrainState,
+    steps: Iterable[StepData],
+    update: Callable[[list[Any], int, float], tuple[Tensor, Tensor]],
+    lr_at: Callable[[int], float],
+    schedule: Schedule,
+    log: Callable[[TrainState, float, Tensor], None],
+    evaluate: Callable[[TrainState], None],
+    save: Callable[[TrainState], object],
+    stop_asked: Callable[[], bool],
+) -> None:
+    """Train until the last step, or until asked to stop. What is due after a step is done before a stop, so that a run
+    resumed from the saved state equals one that never stopped."""
+    state.model.train()
+    began = time.perf_counter()
+    for data in steps:
+        # ---- one step: micro-batches to gradients to new weights (step.py) --------------------------------------
+        lr = lr_at(state.step)
+        loss_sum, grad_norm = update(data.micro_batches, data.num_examples, lr)
+        state.step += 1
+        state.position = data.after
+        state.examples += data.num_examples
+        state.window.count(loss_sum, state.bad_steps, data)
+        # ---- what is due after it -------------------------------------------------------------------------------
+        stop = stop_asked()
+        log_due = schedule.due(schedule.log_every, state)
+        eval_due = schedule.due(schedule.eval_every, state)
+        save_due = schedule.due(schedule.save_every, state) or stop
+        if not (log_due or eval_due or save_due):
+            continue
+        bad_steps = int(state.bad_steps)  # the one wait for the device, so that the clock stops when the work is done
+        elapsed = time.perf_counter() - began
+        state.seconds += elapsed
+        state.window.seconds += elapsed
+        check_finite(bad_steps, state.step, state.scaler.is_enabled())
+        if log_due:
+            log(state, lr, grad_norm)
+        if eval_due:
+            evaluate(state)
+            state.model.train()
+        if save_due:
+            save(state)
+        if stop or state.step == schedule.total_steps:
+            return
+        began = time.perf_counter()

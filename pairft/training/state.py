@@ -1,0 +1,62 @@
+"""All that the loop changes. A checkpoint holds this, the random states and the best model."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pairft.data.batches import Position, StepData
+from pairft.speed.embedding import UsedRows
+
+
+@dataclass
+class Window:
+    """What the next line of the log is about: the steps since the last one."""
+
+    loss_sum: Tensor  # on the device, so that counting does not wait for it
+    skipped: Tensor  # steps that were not finite: the gradient scaler made the optimizer leave them out
+    lost: Tensor  # examples of those whose loss was not finite
+    examples: int = 0
+    seconds: float = 0.0
+    tokens: int = 0  # real ones
+    slots: int = 0  # with padding
+
+    def count(self, loss_sum: Tensor, bad_steps: Tensor, data: StepData) -> None:
+        finite = loss_sum.isfinite()
+        self.loss_sum += torch.where(finite, loss_sum, 0.0)
+        self.lost += ~finite * data.num_examples
+        self.skipped += bad_steps > 0
+        self.examples += data.num_examples
+        self.tokens += sum(batch.num_tokens for batch in data.micro_batches)
+        self.slots += sum(batch.input_ids.numel() for batch in data.micro_batches)
+
+
+def new_window(device: torch.device) -> Window:
+    loss_sum, skipped, lost = (torch.zeros((), device=device) for _ in range(3))
+    return Window(loss_sum, skipped, lost)
+
+
+@dataclass
+class TrainState:
+    """The state of a training, but for the random states. The loop changes it, a checkpoint saves and restores it."""
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    window: Window
+    bad_steps: Tensor  # on the device: how many of the latest steps in a row were not finite (step.py)
+    step: int = 0  # updates done
+    position: Position = field(default_factory=Position)
+    examples: int = 0  # seen in all
+    seconds: float = 0.0  # of training, without evaluating and saving
+    rows: UsedRows | None = None  # of the token embedding, where not all of them are trained
+    split: int = 1  # parts that micro-batches are cut into, since they didn't fit the device's memory (memory.py)
+    lines: int = 0  # of metrics.jsonl, when the state was saved
+    best: dict[str, Any] | None = None  # the evaluation that the main metric calls best
+    last: dict[str, Any] | None = None  # the latest one
+    lost_best: dict[str, Any] | None = None  # an evaluation that was the best, but whose model was damaged on disk
+
+    def epoch(self, num_rows: int) -> float:
+        """Epochs done, with the fraction of the one under way."""
+        return self.position.epoch + self.position.consumed / num_rows

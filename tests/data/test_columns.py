@@ -1,0 +1,274 @@
+"""Which columns are read: named by flag or YAML, those that nobody asked for left alone, and what is said of others."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import yaml
+
+from pairft import config, flags, predict
+from pairft.config import Config
+from pairft.data import files
+from pairft.data import pairs as data
+from pairft.errors import UserError
+
+
+class Tagged(pyarrow.ExtensionType):
+    """A type that no reader knows."""
+
+    def __init__(self) -> None:
+        super().__init__(pyarrow.int64(), "pairft.tests.tagged")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: Any, serialized: bytes) -> "Tagged":
+        return cls()
+
+
+def read(path: Path, *texts: str, label: str = "y") -> list[dict[str, Any]]:
+    return files.read_files([path], texts or ("a", "b"), label).to_list()
+
+
+def message_of(call: Any, *arguments: Any, **more: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **more)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("a,b", ("a", "b")),
+        ("a, b", ("a", "b")),
+        ('"Question, short",Answer 1', ("Question, short", "Answer 1")),
+        ('"Question, short" , "Answer, long"', None),  # text behind a quote
+        ('"Question, short"', ("Question, short",)),
+        ('"say ""no"", twice",b', ('say "no", twice', "b")),
+        ('5" nails,b', ('5" nails', "b")),
+        ('"a,b', None),
+    ],
+)
+def test_a_name_with_a_comma_stands_in_quotes(text, columns, tmp_path):
+    if columns is None:
+        assert "in double quotes" in message_of(flags.read_flags, ["--text-columns", text])
+        return
+    assert flags.read_flags(["--text-columns", text]) == {"text_columns": columns}
+    written = config.to_yaml(Config(text_columns=columns))
+    assert yaml.safe_load(written)["text_columns"] == list(columns)
+    (tmp_path / "config.yaml").write_text(written, encoding="utf-8")
+    assert flags.read_file(tmp_path / "config.yaml")["text_columns"] == columns
+
+
+def test_columns_whose_names_hold_commas_train_and_predict(go, tmp_path, capsys):
+    rows = '"Question, short",Answer 1,Same?\na b,a c,no\nd e,d e,yes\n'
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.csv").write_text(rows)
+    columns = ("--text-columns", '"Question, short",Answer 1', "--label-column", "Same?")
+    assert go("--data", tmp_path, "--task", "custom", *columns, "--max-steps", 1, "--run-name", "a") == 0
+    best = str(tmp_path / "runs" / "a" / "best")
+    for more in ((), columns):
+        assert predict.main(["--model", best, "--data", str(tmp_path / "validation.csv"), *more]) == 0
+        assert "(2 rows)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"task": "custom", "text_columns": ("sentence1", "label")}, "label"),  # the default label column
+        ({"task": "custom", "text_columns": ("a", "y"), "label_column": "y"}, "y"),
+        ({"task": "mrpc", "label_column": "sentence2"}, "sentence2"),
+        ({"task": "mrpc", "text_columns": ("label", "b")}, "label"),
+    ],
+)
+def test_the_label_is_no_sentence(given, name):
+    message = message_of(config.resolve, given)
+    assert message == f"--text-columns names {name!r}, which is the label's: say --label-column for another"
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_the_label_is_no_sentence_for_predict_either(kind, tiny_model, tmp_path, capsys):
+    path = tmp_path / f"rows.{kind}"
+    if kind == "parquet":
+        pyarrow.parquet.write_table(pyarrow.table({"a": ["x"], "y": ["no"]}), path)
+    else:
+        path.write_text('{"a": "x", "y": "no"}\n' if kind == "jsonl" else "a,y\nx,no\n")
+    command = ["--model", str(tiny_model), "--data", str(path), "--text-columns", "a,y", "--label-column", "y"]
+    assert predict.main([*command, "--output", str(tmp_path / "o.csv")]) == 2
+    message = capsys.readouterr().err
+    assert "'y'" in message and "--label-column" in message and "Traceback" not in message
+
+
+def unwanted_types() -> dict[str, pyarrow.Array]:
+    return {
+        "map": pyarrow.array([[("k", "v")], []], pyarrow.map_(pyarrow.string(), pyarrow.string())),
+        "extension": pyarrow.ExtensionArray.from_storage(Tagged(), pyarrow.array([1, 2])),
+        "binary_view": pyarrow.array([b"x", b"y"], pyarrow.binary_view()),
+        "nested": pyarrow.array([{"a": [1]}, {"a": []}]),
+    }
+
+
+@pytest.mark.parametrize("kind", unwanted_types())
+def test_columns_that_nobody_asked_for_are_not_read(kind, tmp_path):
+    table = pyarrow.table({"meta": unwanted_types()[kind], "y": ["no", "yes"], "b": ["c", "d"], "a": ["a", "b"]})
+    pyarrow.register_extension_type(Tagged())
+    try:
+        for split in ("train", "validation"):
+            pyarrow.parquet.write_table(table, tmp_path / f"{split}.parquet")
+        config = Config(task="custom", data=str(tmp_path), text_columns=("a", "b"), label_column="y")
+        found = data.load(config)
+        assert found.splits["train"].to_list() == [{"a": "a", "b": "c", "y": "no"}, {"a": "b", "b": "d", "y": "yes"}]
+        wanted = message_of(read, tmp_path / "train.parquet", "a", "meta")
+        assert "'meta'" in wanted and "train.parquet" in wanted and "not text" in wanted
+        label = message_of(read, tmp_path / "train.parquet", "a", label="meta")
+        assert "'meta'" in label and "not names or numbers" in label
+    finally:
+        pyarrow.unregister_extension_type("pairft.tests.tagged")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pyarrow.array(["x", "y", None], pyarrow.string_view()),
+        pyarrow.array(["x", "y", None], pyarrow.large_string()),
+        pyarrow.array(["x", "y", None]).dictionary_encode(),
+        pyarrow.array(["x", "y", None], pyarrow.large_string()).dictionary_encode(),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_text_is_text_however_it_is_laid_out(column, tmp_path):
+    table = pyarrow.table({"a.b": column, "b": ["b"] * 3, "y": [1, 0, 1]})  # a dot in a name is no path
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    found = files.read_files([tmp_path / "train.parquet"], ("a.b", "b"), "y")
+    assert found.to_list() == [{"a.b": text, "b": "b", "y": label} for text, label in (("x", 1), ("y", 0), (None, 1))]
+    with pytest.raises(UserError, match=r"row 3: 'a\.b' is empty"):
+        data.check_rows(found, "here", ("a.b", "b"), "y", True)
+    raw = type(found)(pyarrow.Table.from_batches(table.to_batches()))  # as a loader of the Hub may leave it
+    with pytest.raises(UserError, match=r"row 3: 'a\.b' is empty"):
+        data.check_rows(raw, "here", ("a.b", "b"), "y", True)
+
+
+def test_empty_columns_without_a_name_are_ignored_and_said_once(tmp_path, capsys):
+    for split in ("train", "validation", "test"):
+        (tmp_path / f"{split}.csv").write_text("a,b,y,,\nc,d,no,,\ne,f,yes, ,\n")
+    found = data.load(Config(task="custom", data=str(tmp_path), text_columns=("a", "b"), label_column="y"))
+    assert found.splits["train"].to_list() == [{"a": "c", "b": "d", "y": "no"}, {"a": "e", "b": "f", "y": "yes"}]
+    message = capsys.readouterr().err
+    assert message == f"{tmp_path}: ignoring 2 empty column(s) without a name at the end of each table\n"
+
+
+def test_other_columns_without_a_name_are_columns_like_any(tmp_path, capsys):
+    (tmp_path / "index.csv").write_text(",a,b,y\n0,c,d,no\n")  # as pandas writes its index
+    assert read(tmp_path / "index.csv") == [{"a": "c", "b": "d", "y": "no"}]
+    assert capsys.readouterr().err == ""
+    (tmp_path / "shifted.csv").write_text("a,b,y,,\nc,d,no,,\nHello, world,f,yes,\n")  # a comma too many
+    assert "row 2: 'yes' stands in a column without a name" in message_of(read, tmp_path / "shifted.csv")
+    (tmp_path / "twice.csv").write_text("a,b,a,,\nc,d,no,,\n")
+    assert "names a column twice: a, b, a" in message_of(read, tmp_path / "twice.csv", "b", label="a")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("rows.csv", "a;b;y\nc, d;e;no\n", "separated by semicolons (';'): write it with commas"),
+        ("rows.csv", 'a;"b";"y"\nc, d;e;no\n', "separated by semicolons"),
+        ("rows.csv", "a\tb\ty\nc\te\tno\n", "separated by tabs ('\\t'): write it with commas, or name it .tsv"),
+        ("rows.csv", "a|b|y\nc|e|no\n", "separated by vertical bars"),
+        ("rows.tsv", "a,b,y\nc,e,no\n", "separated by commas (','): write it with tabs"),
+        ("rows.csv", "a;c;y\nc;d;no\n", "it has: a;c;y. For other names: --text-columns"),
+    ],
+)
+def test_another_delimiter_is_named(name, content, words, tmp_path):
+    (tmp_path / name).write_text(content)
+    message = message_of(read, tmp_path / name)
+    assert name in message and words in message
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_a_file_changed_in_content_alone_is_read_again(kind, tmp_path):
+    """The same path, size and time: a cache that goes by these gives the old rows."""
+    path = tmp_path / f"train.{kind}"
+    for text in ("one", "two"):
+        row = {"a": text, "b": "b", "y": "1"}
+        if kind == "parquet":
+            pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), path)
+        else:
+            path.write_text(json.dumps([row]) if kind == "json" else f"a,b,y\n{text},b,1\n")
+        os.utime(path, (1e9, 1e9))
+        assert read(path) == [row]
+
+
+def test_the_same_content_elsewhere_is_not_read_again(tmp_path):
+    made = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.csv").write_text("a,b,y\nc,d,1\n")
+        found = files.read_files([tmp_path / folder / "train.csv"], ("a", "b"), "y")
+        made.append([part["filename"] for part in found.cache_files])
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("source", ["csv", "parquet"])
+def test_a_part_of_the_cache_that_another_owns_is_named(source, tmp_path, monkeypatch):
+    """The data aren't blamed for it. A file stands where the folder of this kind of source should be."""
+    import datasets
+
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    (cache / {"csv": "generator", "parquet": "parquet"}[source]).write_text("")
+    path = tmp_path / f"train.{source}"
+    if source == "csv":
+        path.write_text("a,b,y\nc,d,1\n")
+    else:
+        pyarrow.parquet.write_table(pyarrow.table({"a": ["a"], "b": ["b"], "y": [1]}), path)
+    message = message_of(read, path)
+    assert f"can't write to the cache folder {cache}" in message and "set HF_DATASETS_CACHE" in message
+
+
+@pytest.mark.parametrize("source", ["folder", "builtin"])
+def test_a_cache_that_cannot_be_written_is_named(source, go, tiny_model, tmp_path, monkeypatch, capsys):
+    import datasets
+
+    (tmp_path / "file").write_text("")
+    cache = tmp_path / "file" / "datasets"  # not even root can make a folder below a file
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)  # as the variable does when it is imported
+    rows = tmp_path / "data" / "train.csv"
+    rows.parent.mkdir()
+    for split in ("train", "validation"):
+        rows.with_stem(split).write_text("sentence1,sentence2,label\na,b,1\nc,d,0\n")
+    assert go("--data", "builtin" if source == "builtin" else rows.parent, "--max-steps", 1) == 2
+    command = ["--model", tiny_model, "--data", rows, "--output", tmp_path / "o.csv"]
+    command += ["--text-columns", "sentence1,sentence2"]
+    assert predict.main([str(part) for part in command]) == 2
+    messages = capsys.readouterr().err.splitlines()
+    assert len(messages) == 2
+    for message in messages:
+        assert f"can't write to the cache folder {cache}" in message and "set HF_DATASETS_CACHE" in message
+    assert not list((tmp_path / "runs").iterdir()) and not (tmp_path / "o.csv").exists()
+
+
+def test_shards_that_number_their_classes_differently_are_refused(tmp_path):
+    import datasets
+
+    for number, names in enumerate((["no", "yes"], ["yes", "no"])):
+        kinds = {"a": datasets.Value("string"), "b": datasets.Value("string"), "y": datasets.ClassLabel(names=names)}
+        rows = datasets.Dataset.from_dict({"a": ["a"], "b": ["b"], "y": [0]}, features=datasets.Features(kinds))
+        rows.to_parquet(str(tmp_path / f"train-{number}-of-2.parquet"))
+    message = message_of(files.read_files, files.split_files(tmp_path, "train"), ("a", "b"), "y")
+    assert "train-1-of-2.parquet numbers its classes as ['yes', 'no']" in message and "['no', 'yes']" in message
+
+
+def test_metadata_of_unwanted_columns_may_say_anything(tmp_path):
+    """A feature that this version of `datasets` doesn't know, beside a ClassLabel that it does."""
+    about = {"y": {"names": ["no", "yes"], "_type": "ClassLabel"}, "meta": {"_type": "FeatureOfTheFuture"}}
+    table = pyarrow.table({"a": ["a"], "b": ["b"], "y": pyarrow.array([1], pyarrow.int8()), "meta": [1]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": about}})})
+    pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
+    found = files.read_files([tmp_path / "train.parquet"], ("a", "b"), "y")
+    assert found.features["y"].names == ["no", "yes"] and found["y"][:] == [1]

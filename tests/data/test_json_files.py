@@ -1,0 +1,184 @@
+"""Rows of JSON files: every value asserted, and each shape that isn't rows refused by its name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import some_pairs, write_rows
+
+from pairft.data import files
+from pairft.errors import UserError
+
+COLUMNS = ["sentence1", "sentence2", "label"]
+
+
+def read(path: Path, texts: list[str] = COLUMNS[:2]) -> list[list[Any]]:
+    """Sentences and label of each row."""
+    rows = files.read_files([path], texts, "label", label_needed=False)
+    return [[row.get(name) for name in (*texts, "label")] for row in rows.to_list()]
+
+
+def read_one(path: Path) -> list[list[Any]]:
+    return read(path, ["sentence1"])
+
+
+def put(path: Path, content: str) -> Path:
+    path.write_bytes(content.encode("utf-8"))
+    return path
+
+
+def message_of(call: Any, *arguments: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("literal", "text"),
+    [
+        ("null", None),
+        ("12345678901234567890", "12345678901234567890"),
+        ("9007199254740993.0", "9007199254740993"),
+        ("0.10000000000000000001", "0.10000000000000000001"),
+        ("1e400", "1e400"),
+        ("-0", "0"),
+        ('"1.0"', "1.0"),
+        ("1", "1"),
+        ("-1", "-1"),
+        ("0.50", "0.50"),
+        ("1.0", "1"),
+        ("1e2", "100"),
+        ("true", "true"),
+        ('""', ""),
+    ],
+)
+@pytest.mark.parametrize("form", ['{"sentence1": "a", "label": %s}\n', '[{"sentence1": "a", "label": %s}]'])
+def test_json_values_become_text(form, literal, text, tmp_path):
+    assert read_one(put(tmp_path / "train.json", form % literal)) == [["a", text]]
+
+
+def test_a_key_that_the_first_json_object_lacks_is_read_all_the_same(tmp_path):
+    path = put(tmp_path / "test.jsonl", '{"sentence1": "a"}\n{"sentence1": "b", "label": 1}\n')
+    assert read_one(path) == [["a", None], ["b", "1"]]
+
+
+@pytest.mark.parametrize("gap", ["", " ", "\n", "\r\n  "])
+def test_a_json_list_is_read_over_the_borders_of_its_pieces(gap, tmp_path):
+    """Pieces are a mebibyte: rows of odd sizes, one of them larger than a piece, so that borders fall anywhere."""
+    sizes = [300_001, 1, 1_500_000, 40_000, 0, 700_003, 2]
+    rows = [[f'{number} [{{" é', '\\"],{\n' * (size // 8), str(number)] for number, size in enumerate(sizes)]
+    items = f",{gap}".join(json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False) for row in rows)
+    assert read(put(tmp_path / "train.json", f"{gap}[{gap}{items}{gap}]{gap}")) == rows
+
+
+@pytest.mark.parametrize("between", [" ", ",,"])
+def test_a_json_list_whose_punctuation_lies_at_the_border_of_two_pieces(between, tmp_path):
+    item = json.dumps({"sentence1": "x" * ((1 << 20) - len('[{"sentence1": ""}'))})
+    right = put(tmp_path / "right.json", f'[{item},{{"sentence1": "b"}}]')
+    assert [row[0][:1] for row in read_one(right)] == ["x", "b"]
+    wrong = put(tmp_path / "wrong.json", f'[{item}{between}{{"sentence1": "b"}}]')
+    assert "wrong.json, row 2" in message_of(read_one, wrong)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"sentence1": "a"} {"sentence1": "b"}]',
+        '[{"sentence1": "a"},, {"sentence1": "b"}]',
+        '[, {"sentence1": "a"}]',
+        '[{"sentence1": "a"}] {"sentence1": "b"}',
+        '[{"sentence1": "a"}]\n[{"sentence1": "b"}]',
+        '[[{"sentence1": "a"}]]',
+        '[{"sentence1": "a"}, {"sentence1": "b"}',
+        '[{"sentence1": "a"}, {"sent',
+        '[{"sentence1": "a"}, {\'sentence1\': "b"}]',
+        '[{"sentence1": "a"}, 3]',
+        '{"sentence1": "a"}\n{"sentence1": "b"',
+        '{"sentence1": "a"}\n{"sentence1": "b"} x',
+        '{\n"sentence1": "a"\n}',
+        "sentence1,sentence2\na,b\n",
+    ],
+)
+def test_what_is_no_json_is_an_error_and_no_row_is_dropped(content, tmp_path):
+    message = message_of(read_one, put(tmp_path / "train.json", content))
+    assert "train.json, row " in message
+
+
+def test_half_a_pair_of_surrogates_is_named_with_its_row(tmp_path):
+    content = '{"sentence1": "\\ud83d\\ude00"}\n{"sentence1": "\\ud83d"}\n'
+    message = message_of(read_one, put(tmp_path / "train.jsonl", content))
+    assert "train.jsonl, row 2" in message
+
+
+@pytest.mark.parametrize("text", ["7", "1.50", "12345678901234567890", "1e5", "true"])
+def test_a_sentence_keeps_the_text_that_the_file_has(text, tmp_path):
+    assert read_one(put(tmp_path / "train.jsonl", f'{{"sentence1": {text}, "label": 1}}')) == [[text, "1"]]
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+@pytest.mark.parametrize("column", ["sentence1", "label"])
+@pytest.mark.parametrize(
+    ("literal", "words"),
+    [
+        ('["a", "b"]', "list"),
+        ("[]", "list"),
+        ('{"en": "a"}', "an object, not text"),
+        ("NaN", "NaN; where there is no value, write null"),
+        ("-Infinity", "-Infinity"),
+    ],
+)
+def test_what_is_no_scalar_is_named_with_its_row(literal, words, column, kind, tmp_path):
+    values = {"sentence1": '"a"', "label": '"yes"', column: literal}
+    rows = ['{"sentence1": "a", "label": "no"}', ", ".join(f'"{name}": {value}' for name, value in values.items())]
+    content = rows[0] + "\n{" + rows[1] + "}" if kind == "jsonl" else "[" + rows[0] + ", {" + rows[1] + "}]"
+    message = message_of(read_one, put(tmp_path / f"train.{kind}", content))
+    assert f"train.{kind}, row 2" in message and repr(column) in message and words in message
+
+
+def test_labels_in_a_list_are_called_multi_label(tmp_path):
+    path = put(tmp_path / "train.jsonl", '{"sentence1": "a", "label": ["spam", "ad"]}')
+    assert "row 1" in message_of(read_one, path) and "multi-label" in message_of(read_one, path)
+
+
+def test_nested_values_and_nan_in_columns_that_nobody_asked_for(tmp_path):
+    content = '{"meta": {"a": [NaN, "\\ud83d"]}, "sentence1": "a", "more": [1], "label": 1}\n'
+    assert read_one(put(tmp_path / "train.jsonl", content * 2)) == [["a", "1"]] * 2
+
+
+SHAPES = {  # as to_json of pandas writes them, by orient
+    "columns": ({"sentence1": {"0": "a", "1": "b"}, "label": {"0": "yes", "1": "no"}}, "these are columns, not rows"),
+    "list": ({"sentence1": ["a", "b"], "label": ["yes", "no"]}, "these are columns, not rows"),
+    "others": ({"question": {"0": "a", "1": "b"}, "verdict": {"0": "yes", "1": "no"}}, "these are columns, not rows"),
+    "split": ({"columns": ["sentence1", "label"], "index": [0], "data": [["a", "yes"]]}, 'orient="split"'),
+    "table": ({"schema": {"fields": []}, "data": [{"sentence1": "a", "label": "yes"}]}, 'orient="table"'),
+    "index": ({"0": {"sentence1": "a", "label": "yes"}, "1": {"sentence1": "b", "label": "no"}}, 'orient="index"'),
+    "values": ([["a", "yes"], ["b", "no"]], "named columns, found a list"),
+    "below": ({"version": 2, "pairs": [{"sentence1": "a", "label": "yes"}]}, "rows below the key 'pairs'"),
+}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shape_that_is_not_rows_is_named(shape, kind, indent, tmp_path):
+    value, words = SHAPES[shape]
+    message = message_of(read_one, put(tmp_path / f"train.{kind}", json.dumps(value, indent=indent)))
+    assert words in message and 'orient="records"' in message and f"train.{kind}" in message
+
+
+def test_columns_are_refused_by_train_and_by_predict(go, tmp_path, capsys):
+    from pairft import predict
+
+    assert go("--max-steps", 1, "--run-name", "a") == 0
+    pairs, folder = some_pairs("train", 6), tmp_path / "data"
+    by_column = {name: {str(row): pair[name] for row, pair in enumerate(pairs)} for name in COLUMNS}
+    write_rows(folder / "validation.jsonl", pairs)
+    put(folder / "train.json", json.dumps(by_column))
+    capsys.readouterr()
+    assert go("--data", folder, "--max-steps", 1, "--run-name", "b") == 2
+    assert "these are columns, not rows" in capsys.readouterr().err
+    command = ["--model", tmp_path / "runs" / "a" / "best", "--data", folder / "train.json"]
+    assert predict.main([str(part) for part in [*command, "--output", tmp_path / "o.csv"]]) == 2
+    assert "these are columns, not rows" in capsys.readouterr().err
+    assert not (tmp_path / "o.csv").exists()

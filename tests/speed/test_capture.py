@@ -1,0 +1,234 @@
+"""Recording a step and replaying it: everything but CUDA's part of it, which tests/speed/test_gpu.py has."""
+
+import functools
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from test_unpad import batch_for, classifier, models  # noqa: F401  (models: a fixture)
+
+from pairft.data.batches import Batch, Packed, pack
+from pairft.errors import UserError
+from pairft.speed import unpad
+from pairft.speed.capture import replay_steps
+from pairft.speed.shapes import filled, rounded
+from pairft.training.memory import retry_smaller
+from pairft.training.optim import build_optimizer
+from pairft.training.state import TrainState, new_window
+from pairft.training.step import update
+
+CPU = torch.device("cpu")
+
+
+class Again:
+    """Records a step by keeping the function: a replay calls it with what it was recorded with. That it goes well shows
+    that batch and learning rate come in through their tensors alone."""
+
+    def __init__(self):
+        self.recorded = 0
+
+    def __call__(self, step):
+        self.recorded += 1
+        results = (torch.zeros(()), torch.zeros(()))
+
+        def replay():
+            for there, result in zip(results, step(), strict=True):
+                there.copy_(result)
+
+        return results, replay
+
+
+def trained(folder, steps, wrap):
+    """Losses, norms and final weights of training on `steps`, lists of rows per micro-batch."""
+    model = classifier(folder, dropout=True)
+    unpad.install(model, [], jagged=True)
+    optimizer = build_optimizer(model, 0.01)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    state = TrainState(model, optimizer, scaler, new_window(CPU), torch.zeros(()))
+    one = functools.partial(
+        update, model, optimizer, scaler, state.bad_steps, device=CPU, amp_dtype=None, max_grad_norm=1.0
+    )
+    do, found = wrap(one), []
+    torch.manual_seed(7)
+    for number, micro_batches in enumerate(steps):
+        examples = sum(len(batch.labels) for batch in micro_batches)
+        found.append([x.item() for x in do(micro_batches, examples, 1e-3 * (1 - number / len(steps)))])
+    return found, {name: part.clone() for name, part in model.state_dict().items()}
+
+
+def steps_of(folder, number, sizes):
+    """Micro-batches of the given sizes, filled as unpad.prepare does on a GPU."""
+    rows, padded = batch_for(folder, number)
+    order, start, steps = list(range(number)), 0, []
+    while start < number:
+        step = []
+        for size in sizes:
+            here = order[start : start + size]
+            if here:
+                packed = pack(padded({key: [values[i] for i in here] for key, values in rows.items()}), 0)
+                step.append(filled(packed, rounded(packed.num_tokens)))
+            start += size
+        steps.append(step)
+    return steps
+
+
+def eager(one):
+    """The step as it is, with what recording changes about its input: equal sizes, a learning rate in float32."""
+    from pairft.speed.shapes import alike
+
+    return lambda micro_batches, examples, lr: one(alike(micro_batches), examples, torch.tensor(lr))
+
+
+@pytest.mark.parametrize("sizes", [(8,), (4, 4), (5, 2)])
+def test_replayed_steps_equal_eager_ones(models, sizes):  # noqa: F811
+    folder = models("bert")
+    steps = steps_of(folder, 203, sizes)  # the last is short
+    wanted, weights = trained(folder, steps, eager)
+    record = Again()
+    got, replayed = trained(
+        folder, steps, lambda one: replay_steps(one, CPU, pytest.fail, record, lambda: nullcontext([])).update
+    )
+    assert got == wanted
+    assert all(torch.equal(part, weights[name]) for name, part in replayed.items())
+    assert 0 < record.recorded < len(steps) / 3
+    assert len({loss for loss, _ in got}) > len(got) - 2
+
+
+def test_a_replay_uses_no_number_of_the_recorded_batch(models):  # noqa: F811
+    """Lengths and numbers of tokens are gone from what a graph holds, so that their use would be an error."""
+    seen = []
+    steps = steps_of(models("bert"), 64, (8,))
+
+    def one(micro_batches, examples, lr):
+        seen.append([(batch.num_tokens, batch.lengths) for batch in micro_batches])
+        return torch.zeros(()), torch.zeros(())
+
+    do = replay_steps(one, CPU, pytest.fail, Again(), lambda: nullcontext([])).update
+    for _ in range(4):
+        do(steps[0], 8, 0.1)
+    assert seen[0] == seen[1] != [(0, ())]
+    assert seen[2] == seen[3] == [(0, ())]
+
+
+def test_a_step_that_waits_is_not_recorded(models):  # noqa: F811
+    steps, said, record = steps_of(models("bert"), 64, (8,)), [], Again()
+
+    @contextmanager
+    def watch():
+        found = []
+        yield found
+        found.append("model.py:7")
+
+    def one(micro_batches, examples, lr):
+        return torch.ones(()), torch.ones(())
+
+    do = replay_steps(one, CPU, said.append, record, watch).update
+    for step in steps * 3:
+        assert do(step, 8, 0.1)[0] == 1
+    assert record.recorded == 0 and len(said) == 1 and said[0].endswith("model.py:7")
+
+
+def test_a_recording_that_fails(models):  # noqa: F811
+    step = steps_of(models("bert"), 8, (8,))[0]
+
+    def record(_):
+        try:
+            raise RuntimeError("operation not permitted\nwhen capturing")
+        finally:
+            raise RuntimeError("capture invalidated")
+
+    do = replay_steps(lambda *_: (torch.ones(()),) * 2, CPU, pytest.fail, record, lambda: nullcontext([])).update
+    do(step, 8, 0.1), do(step, 8, 0.1)
+    with pytest.raises(UserError, match=r"\(operation not permitted\): add --capture never"):
+        do(step, 8, 0.1)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("fails_at", [0, 1])
+def test_out_of_memory_while_recording(models, monkeypatch, fails_at, hidden):  # noqa: F811
+    """What is recorded is given up, and the step done as it is, with the masks that it would have had; not in parts.
+    Only memory that ends once more takes parts. `hidden`: behind another error, with which a recording ends then."""
+    folder, said, states = models("bert"), [], []
+    steps = steps_of(folder, 160, (8,))
+    wanted, weights = trained(folder, steps, eager)
+
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    class Full(Again):
+        def __call__(self, step):
+            if self.recorded < fails_at:
+                return super().__call__(step)
+            with monkeypatch.context() as patch:  # masks are drawn and gradients there
+                patch.setattr(torch.nn.utils, "clip_grad_norm_", out_of_memory)
+                try:
+                    return step()
+                finally:
+                    if hidden:
+                        raise RuntimeError("CUDA error: the recording is invalid")
+
+    def wrap(one):
+        do, release = replay_steps(one, CPU, said.append, Full(), lambda: nullcontext([]))
+        states.append(SimpleNamespace(bad_steps=torch.zeros(()), split=1, optimizer=one.args[1], scaler=one.args[2]))
+        return retry_smaller(do, states[-1], pytest.fail, release)
+
+    got, replayed = trained(folder, steps, wrap)
+    assert len(said) == 1 and "no longer recorded" in said[0]
+    assert states[0].split == 1
+    assert got == wanted and all(torch.equal(part, weights[name]) for name, part in replayed.items())
+
+
+def test_out_of_memory_after_a_recording_that_failed():
+    def one(micro_batches, num_examples, lr):
+        if max(len(batch.labels) for batch in micro_batches) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.ones(()), torch.ones(())
+
+    def full(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def say(line):
+        said.append(line)
+        assert len(said) < 4, said  # or it would try for ever
+
+    said = []
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    state = SimpleNamespace(
+        bad_steps=torch.zeros(()), split=1, optimizer=optimizer, scaler=torch.amp.GradScaler("cpu", enabled=False)
+    )
+    do, release = replay_steps(one, CPU, say, full, lambda: nullcontext([]))
+    do = retry_smaller(do, state, say, release)
+    for number in (4, 4, 4, 8):  # started, watched, recorded in vain; too large
+        ids = torch.ones(number, 5, dtype=torch.long)
+        do([Batch(ids, ids, None, torch.zeros(number, dtype=torch.long), 5 * number)], number, 0.1)
+    assert state.split == 2
+    assert ["no longer recorded" in said[0], "smaller parts" in said[1], len(said)] == [True, True, 2]
+
+
+def test_only_the_look_at_a_mask_is_no_wait():
+    from transformers import masking_utils
+
+    from pairft.speed.capture import is_look_at_mask
+
+    file = masking_utils.__file__
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    looks = [n for n, line in enumerate(lines, 1) if "padding_mask is None or padding_mask.all()" in line]
+    others = [n for n, line in enumerate(lines, 1) if "mask = torch.where(mask," in line]  # copies a number, in 5.17
+    assert looks and all(is_look_at_mask(file, n) for n in looks)
+    assert others and not any(is_look_at_mask(file, n) for n in others)
+
+
+def test_shapes_beyond_the_limit_are_not_recorded(models, monkeypatch):  # noqa: F811
+    from pairft.speed import capture
+
+    monkeypatch.setattr(capture, "MAX_GRAPHS", 1)
+    whole, half = steps_of(models("bert"), 8, (8,))[0], steps_of(models("bert"), 4, (4,))[0]
+    assert isinstance(half[0], Packed)
+    record = Again()
+    do = replay_steps(lambda *_: (torch.ones(()),) * 2, CPU, pytest.fail, record, lambda: nullcontext([])).update
+    for _ in range(4):
+        do(whole, 8, 0.1)
+        do(half, 4, 0.1)
+    assert record.recorded == 1

@@ -1,0 +1,273 @@
+"""Computing on real tokens alone against computing with padding: logits, losses, gradients, for each architecture."""
+
+import functools
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import some_pairs, write_rows, write_tiny_model
+from datasets import Dataset
+from torch.nn import functional as F
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from pairft.data.batches import Batch, Packed, collate, pack
+from pairft.data.tokens import first_position
+from pairft.speed import attention, unpad
+from pairft.speed.attention import PairAttention, attend_from_firsts
+from pairft.speed.dropout import keep_mask
+from pairft.training import evaluation
+
+CPU = torch.device("cpu")
+QKV = ("attention.self.query", "attention.self.key", "attention.self.value")
+ARCHITECTURES = ["bert", "roberta", "distilbert", "electra", "albert", "modernbert", "modernbert mean"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    @functools.cache
+    def folder(name):
+        architecture, _, pooling = name.partition(" ")
+        changes = {"classifier_pooling": pooling} if pooling else {}
+        if architecture == "albert":
+            changes |= {"num_hidden_layers": 3, "inner_group_num": 2}  # six times through two layers
+        return write_tiny_model(tmp_path_factory.mktemp("models") / name, architecture, **changes)
+
+    return folder
+
+
+def classifier(folder, dtype=torch.float32, dropout=False):
+    torch.manual_seed(3)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype).train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout) and not dropout:
+            module.p = 0.0
+    return model
+
+
+def batch_for(folder, number=7):
+    """Rows of the tokenised data, and the collate that pads them."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    pairs = some_pairs("train", number)
+    rows = dict(tokenizer([row["sentence1"] for row in pairs], [row["sentence2"] for row in pairs]))
+    del rows["attention_mask"]
+    rows["label"] = [row["label"] for row in pairs]
+    pads = {"pad_token_id": tokenizer.pad_token_id, "pad_token_type_id": tokenizer.pad_token_type_id}
+    return rows, functools.partial(collate, **pads, multiple=1)
+
+
+def loss_and_gradients(model, batch):
+    logits = model(**batch.inputs()).logits
+    loss = F.cross_entropy(logits, batch.labels)
+    model.zero_grad()
+    loss.backward()
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return logits.detach(), loss.item(), found
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_logits_losses_and_gradients_equal_the_padded_ones(models, name, dtype, bound):
+    model = classifier(models(name), dtype)
+    rows, padded = batch_for(models(name))
+    assert len({len(ids) for ids in rows["input_ids"]}) > 3  # lengths differ
+    logits, loss, wanted = loss_and_gradients(model, padded(rows))
+    packed, how = unpad.prepare(model, padded, rows, first_position(model.config))
+    assert how == "on real tokens alone"
+    batch = packed(rows)
+    assert isinstance(batch, Packed) and batch.input_ids.shape == (1, batch.num_tokens)
+    got_logits, got_loss, got = loss_and_gradients(model.train(), batch)
+    assert (got_logits - logits).norm() <= bound * logits.norm()
+    assert got_loss == pytest.approx(loss, rel=bound)
+    assert got.keys() == wanted.keys()
+    whole = torch.stack([gradient.norm() for gradient in wanted.values()]).norm()
+    for key, gradient in wanted.items():
+        # What softmax ignores, a bias of the keys, has a gradient of rounding alone.
+        scale = whole if key.endswith(("key.bias", "k_lin.bias")) else gradient.norm()
+        assert (got[key] - gradient).norm() <= bound * scale, key
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert"])
+def test_a_pair_is_not_seen_by_the_others(models, name):
+    model = classifier(models(name))
+    rows, padded = batch_for(models(name))
+    packed, _ = unpad.prepare(model, padded, rows, first_position(model.config))
+    before = model(**packed(rows).inputs()).logits
+    rows["input_ids"][2] = [7] * len(rows["input_ids"][2])
+    after = model(**packed(rows).inputs()).logits
+    same = (before == after).all(dim=1).tolist()
+    assert same == [True, True, False, True, True, True, True]
+
+
+ALBERT = "encoder.albert_layer_groups.0.albert_layers.1."
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "feed_forward", "projections"),
+    [
+        *((name, "encoder.layer.1.", "intermediate", QKV) for name in ("bert", "roberta", "electra")),
+        ("distilbert", "transformer.layer.1.", "ffn", ("attention.q_lin", "attention.k_lin", "attention.v_lin")),
+        ("albert", ALBERT, "ffn", ("attention.query", "attention.key", "attention.value")),
+        ("modernbert", "layers.2.", "mlp", ()),
+    ],
+)
+def test_the_last_layer_computes_first_tokens_alone(models, name, layer, feed_forward, projections):
+    model = classifier(models(name))
+    rows, padded = batch_for(models(name))
+    packed, _ = unpad.prepare(model, padded, rows, first_position(model.config))
+    batch = packed(rows)
+    seen = {part: [] for part in (feed_forward, *projections)}
+    for part, computed in seen.items():
+        unpad.submodule(model.base_model, layer + part).register_forward_hook(
+            lambda _, args, __, computed=computed: computed.append(args[0].shape[:2].numel())
+        )
+    model(**batch.inputs())
+    before = [batch.num_tokens] * 2 if name == "albert" else []  # which goes through this layer three times
+    assert seen.pop(feed_forward) == [*before, 7]
+    assert all(computed == [*before, 1] for computed in seen.values())  # attend_from_firsts reads their weights
+
+
+def test_a_model_that_differs_stays_padded_and_says_so(models, monkeypatch):
+    model = classifier(models("bert")).eval()
+    rows, padded = batch_for(models("bert"))
+    wanted = model(**padded(rows).inputs()).logits
+    same, how = unpad.prepare(model, padded, rows, 3)  # positions are off by three
+    assert same is padded and "what its head reads differs" in how
+    for broken in (replace(unpad.BERT, narrow="encoder.layer.-1.gone"), replace(unpad.BERT, narrow="encoder.layer.-2")):
+        monkeypatch.setitem(unpad.LAST_LAYERS, "bert", broken)
+        same, how = unpad.prepare(model, padded, rows, 0)
+        assert same is padded and how.startswith("with padding: without it, ")
+    assert torch.equal(model(**padded(rows).inputs()).logits, wanted)
+
+
+def short_pairs(folder):
+    for split, number in (("train", 12), ("validation", 4)):
+        rows = [{"sentence1": "the " * (i % 3 + 1), "sentence2": "the", "label": i % 2} for i in range(number)]
+        write_rows(folder / f"{split}.jsonl", rows)
+    return folder
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_window_is_checked_with_examples_that_all_fit_into_it(go, tmp_path, capsys, monkeypatch, broken):
+    encoder, data = write_tiny_model(tmp_path / "model", "modernbert"), short_pairs(tmp_path / "data")
+    if broken:
+        monkeypatch.setattr(attention, "beyond", lambda window, length, like: torch.zeros(length, length))
+    assert go("--model", encoder, "--data", data, "--max-steps", 1) == 0
+    assert ("what its head reads differs" in capsys.readouterr().err) == broken
+
+
+def test_the_check_takes_the_longest_examples_and_one_longer_than_the_window():
+    ids = [[9] * number for number in (3, 8, 5, 12, 10, 6)]
+    dataset = Dataset.from_dict({"input_ids": ids, "length": [len(row) for row in ids], "label": [0, 1, 0, 1, 0, 1]})
+
+    def lengths(window, limit):
+        config = SimpleNamespace(**({"local_attention": window} if window else {}))
+        rows = unpad.trial_rows(dataset, config, limit)
+        assert len(rows["label"]) == len(rows["input_ids"])
+        return [len(row) for row in rows["input_ids"]]
+
+    assert lengths(None, 512) == [12, 8, 6]
+    assert lengths(11, 512) == [12, 8, 6]
+    assert lengths(16, 512) == [12, 8, 6, 32]
+    assert lengths(16, 20) == [12, 8, 6, 20]
+    assert lengths(16, 16) == [12, 8, 6]  # no example can exceed it
+
+
+def test_an_architecture_without_a_row_trains_with_padding(go, tmp_path, capsys):
+    encoder = write_tiny_model(tmp_path / "mpnet", "mpnet")
+    assert go("--model", encoder, "--max-steps", 2, "--run-name", "a") == 0
+    assert "with padding: for mpnet" in capsys.readouterr().err
+    assert go("--max-steps", 2, "--run-name", "b") == 0
+    assert "on real tokens alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("window", [None, 3])
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_the_gradient_of_attention_is_that_of_its_numbers(window, rate):
+    lengths = (5, 2, 4)
+
+    def attention(query, key, value):
+        torch.manual_seed(1)  # the same mask each time
+        return PairAttention.apply(query, key, value, lengths, 0.6, rate, window)
+
+    parts = [torch.randn(11, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert torch.autograd.gradcheck(attention, parts)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_first_tokens_get_what_keys_and_values_would_give_them(rate):
+    """Against keys and values of every token, computed, and with the same mask."""
+    lengths, heads, width = (5, 2, 4), 2, 6
+    projections = tuple(torch.nn.Linear(width, width).double() for _ in range(3))
+    hidden = torch.randn(11, width, dtype=torch.float64, requires_grad=True)
+    mask = (torch.arange(5) < torch.tensor(lengths)[:, None]).long()
+    nothing = torch.zeros(3, 5, dtype=torch.int64)
+    packed = pack(Batch(nothing, mask, None, torch.zeros(3), 11), 0)
+
+    torch.manual_seed(1)
+    got = attend_from_firsts(hidden, packed, projections, heads, 0.6, rate)
+    torch.manual_seed(1)
+    kept = keep_mask((3, heads, 5), rate, hidden) if rate else torch.ones(3, heads, 5)
+    wanted = []
+    for number, rows in enumerate(hidden.split(lengths)):
+        query, key, value = (make(rows).view(-1, heads, width // heads).transpose(0, 1) for make in projections)
+        weights = torch.softmax(query[:, :1] @ key.transpose(1, 2) * 0.6, -1) * kept[number, :, None, : len(rows)]
+        wanted.append((weights @ value)[:, 0])
+    assert torch.allclose(got, torch.stack(wanted), rtol=1e-12, atol=1e-12)
+
+    leaves = [hidden, *(part for make in projections for part in make.parameters())]
+    upstream = torch.randn_like(got)
+    for a, b in zip(
+        torch.autograd.grad(got, leaves, upstream),
+        torch.autograd.grad(torch.stack(wanted), leaves, upstream),
+        strict=True,
+    ):
+        assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_attention_drops_at_its_rate():
+    ones = torch.ones(900, 4, 8)
+    out = PairAttention.apply(torch.zeros(900, 4, 8), ones, ones, (300, 300, 300), 1.0, 0.1, None)
+    # Each number is a mean of 300 kept or dropped ones over 0.9: of mean 1, sd sqrt(0.1 / 0.9 / 300).
+    assert out[..., 0].mean().item() == pytest.approx(1, abs=4 * (0.1 / 0.9 / 300 / 3600) ** 0.5)
+    assert out[..., 0].std().item() == pytest.approx((0.1 / 0.9 / 300) ** 0.5, rel=0.1)
+
+
+def test_evaluation_equals_the_padded_one_in_the_rows_order(models):
+    rows, padded = batch_for(models("bert"), 40)
+    dataset = Dataset.from_dict({**rows, "length": [len(ids) for ids in rows["input_ids"]]})
+    model = classifier(models("bert"))
+    wanted = evaluation.run_model(model, dataset, padded, CPU, None)
+    packed, _ = unpad.prepare(model, padded, rows, 0)
+    got = evaluation.run_model(model, dataset, packed, CPU, None)
+    assert got.logits == pytest.approx(wanted.logits, rel=1e-4, abs=1e-7)
+    assert got.losses == pytest.approx(wanted.losses, rel=1e-5)
+    assert got.labels.tolist() == rows["label"]
+
+
+def test_bf16_autocast_computes_without_padding(models):
+    model = classifier(models("bert"))
+    rows, padded = batch_for(models("bert"))
+    whole, _, _ = loss_and_gradients(model, padded(rows))
+    packed, _ = unpad.prepare(model, padded, rows, 0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model.train()(**packed(rows).inputs()).logits
+    assert logits.dtype == torch.bfloat16
+    logits.float().sum().backward()
+    assert torch.allclose(logits.detach().float(), whole, atol=0.02)
+    assert all(p.grad.dtype == torch.float32 for p in model.parameters() if p.grad is not None)
+
+
+def test_pack_takes_the_padding_out():
+    batch = Batch(
+        input_ids=torch.tensor([[5, 6, 9], [7, 9, 9]]),
+        attention_mask=torch.tensor([[1, 1, 0], [1, 0, 0]]),
+        token_type_ids=torch.tensor([[0, 1, 0], [1, 0, 0]]),
+        labels=torch.tensor([1, 0]),
+        num_tokens=3,
+    )
+    packed = pack(batch, first_position=2)
+    assert packed.input_ids.tolist() == [[5, 6, 7]]
+    assert packed.position_ids.tolist() == [[2, 3, 2]]
+    assert packed.token_type_ids is not None and packed.token_type_ids.tolist() == [[0, 1, 1]]
+    assert packed.lengths == (2, 1) and packed.first.tolist() == [0, 2] and packed.slots.tolist() == [0, 1, 3]
