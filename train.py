@@ -20,7 +20,7 @@ from pairft import disk, flags
 from pairft.config import Config
 from pairft.data import hub
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, Diverged, UserError
-from pairft.output import unbreakable
+from pairft.output import say, unbreakable
 from pairft.runs import run, seeds
 from pairft.runs.signals import StopRequest
 from pairft.tasks import TASKS, f1_of, metrics_of, positive_class
@@ -70,7 +70,7 @@ def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         given = {**run.with_new_length(recorded, given), **given, "run_name": folder.name}
     config = settings.resolve(given)
     for line in settings.without_effect(on_command_line, config):
-        run.say(line)
+        say(line)
     if folder is None:
         run.check_new(config)
     return hub.settle(config, given, TASKS[config.task].glue_config), folder
@@ -109,7 +109,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     device.keep_memory()
     where, amp_dtype = device.choose(config)
     for line in settings.without_effect(flags.read_flags(argv), config, where.type):
-        run.say(line)
+        say(line)
     pairs = data.load(config)
     tokenizer, model_config = model.load_tokenizer(config.model)
     max_length = tokens.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
@@ -157,7 +157,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     if begun:
         changed = run.check_same(begun, prints, model_prints, torch.get_num_threads())
     if folder is not None:
-        found = checkpoint.restore(folder / "checkpoints", folder / "best", state, run.say)
+        found = checkpoint.restore(folder / "checkpoints", folder / "best", state)
         start = f"from step {state.step}" + ("" if found else ", there is no whole checkpoint")
 
     # ---- how long, and when what is due ------------------------------------------------------------------------------
@@ -185,13 +185,11 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         disk.check_space(folder, needed, held=disk.bytes_in(folder))
         disk.write_text(folder / "config.yaml", written)  # its length may have changed
     record = Record(folder, total_steps, num_rows, written, state.step, state.lines, resumed)
-    record.say(
-        f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}"
-    )
+    say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}")
     for line in filter(None, (data.summary(pairs, config.task), changed, warning, *device.caveats(config, where))):
-        record.say(line)
-    saver = Saver(folder / "checkpoints", record.say)
-    fallbacks = Fallbacks(record.say)
+        say(line)
+    saver = Saver(folder / "checkpoints")
+    fallbacks = Fallbacks()
 
     def keep_model(name: str, found: dict[str, Any]) -> None:
         """Write the model folder `name`, with what an evaluation has found of the model."""
@@ -208,7 +206,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         record.validation(here, time.perf_counter() - began)
         here["collapsed"] = len(outcome.labels) > 1 and len(set(predictions_of(outcome.logits).tolist())) == 1
         if here["collapsed"]:
-            record.say("careful: the model predicts the same for every row of the validation part")
+            say("careful: the model predicts the same for every row of the validation part")
         state.last = here
         better = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
         if better and saver.save_now(functools.partial(keep_model, "best", here)):
@@ -236,14 +234,14 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     )
     release = None
     if captured:
-        one_update, release = replay_steps(one_update, where, record.say)
+        one_update, release = replay_steps(one_update, where)
     try:
         with nullcontext(group.stop) if group else StopRequest() as stop, saver:
             if state.step < total_steps:
                 fit(
                     state,
                     steps,
-                    memory.retry_smaller(one_update, state, record.say, release),
+                    memory.retry_smaller(one_update, state, release),
                     lambda step: optim.lr_at(step, total_steps, config.lr, warmup),
                     schedule,
                     log=record.training,
@@ -256,13 +254,13 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     except Diverged as error:
         record.close()
         rows_of_it = batches.rows_of_step(num_rows, config.seed, config.batch_size * config.accumulate, error.step)
-        run.say(run.divergence(error, rows_of_it, checkpoint.whole_checkpoints(folder / "checkpoints")))
+        say(run.divergence(error, rows_of_it, checkpoint.whole_checkpoints(folder / "checkpoints")))
         return EXIT_DIVERGED
     if stop.signal is not None and state.step < total_steps:
         record.close()
         if saver.failures:
             raise UserError(f"stopped after step {state.step}, which could not be saved; --resume goes on before it")
-        run.say(f"stopped after step {state.step}; go on with: {run.resume_command(folder)}")
+        say(f"stopped after step {state.step}; go on with: {run.resume_command(folder)}")
         return EXIT_SIGNAL + stop.signal
 
     # ---- what came of it ---------------------------------------------------------------------------------------------

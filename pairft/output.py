@@ -1,4 +1,5 @@
-"""Standard output and standard error that may break at any time without ending the training.
+"""What is printed: a line for the person, on standard output and standard error that may break at any time without
+ending the training.
 
 `tee` dies with Ctrl-C, `head` closes its pipe, a terminal is closed, the disk behind a log is full: what can't be
 written is dropped, and the training continues to its next checkpoint. Only what is printed is handled here; errors of
@@ -11,6 +12,14 @@ import os
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+
+def say(text: str) -> None:
+    """Print a line on standard error, above tqdm's bar where there is one."""
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(text, file=sys.stderr)
+    else:  # not imported for a message
+        sys.stderr.write(text + "\n")
 
 
 class Output(io.TextIOBase):

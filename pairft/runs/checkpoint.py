@@ -26,6 +26,7 @@ from torch import Tensor
 from pairft import disk
 from pairft.data.batches import Position
 from pairft.errors import Diverged, UserError
+from pairft.output import say
 from pairft.runs.random_states import random_states, restore_random_states
 from pairft.training.state import TrainState
 
@@ -142,7 +143,7 @@ def bytes_needed(state: TrainState, runs: int = 1) -> int:
     return int(runs * (KEPT * one + 2 * weights) + one)
 
 
-def restore(checkpoints: Path, best: Path, state: TrainState, say: Callable[[str], None]) -> bool:
+def restore(checkpoints: Path, best: Path, state: TrainState) -> bool:
     """Restore the newest whole checkpoint and its best model; False where there is none. Damaged checkpoints after it
     are renamed, not deleted, and said to be. Raises UserError for one that can't be read or has another layout."""
     found = damaged = False
@@ -161,14 +162,14 @@ def restore(checkpoints: Path, best: Path, state: TrainState, say: Callable[[str
         disk.remove(leftover)
     disk.mend(best)
     if found and state.best is not None:
-        restore_best(folder, best, state, say)
+        restore_best(folder, best, state)
     elif best.exists() and damaged:
         say(f"warning: {best} is of a checkpoint that is damaged: kept as {disk.set_aside(best)}")
     # Otherwise `best` is of a later step: it stays until the same evaluation, done again, replaces it.
     return found
 
 
-def restore_best(folder: Path, best: Path, state: TrainState, say: Callable[[str], None]) -> None:
+def restore_best(folder: Path, best: Path, state: TrainState) -> None:
     """Make `best` the best model that a checkpoint knows. Where the checkpoint's copy is damaged, it is mended from
     `best`, since the next checkpoint links it; where both are, the best model is lost, and a later evaluation chooses a
     new one."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from pairft import disk
+from pairft.output import say
 from pairft.training.state import TrainState, new_window
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Record:
             text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
             kept = text.split("\n")[:-1][: self.written]  # what follows is trained again, or was cut short by a crash
             if len(kept) < self.written:
-                self.say(f"warning: {path} has lost {self.written - len(kept)} lines")
+                say(f"warning: {path} has lost {self.written - len(kept)} lines")
             self.written = len(kept)
             disk.write_text(path, "".join(line + "\n" for line in kept))
         if sys.stderr.isatty():
@@ -61,13 +62,6 @@ class Record:
     def files(self) -> list[Path]:
         """Those that a checkpoint counts the lines of: to be on the disk before it is."""
         return [*self.folder.glob("metrics.jsonl"), *self.folder.glob("events.out.tfevents.*")]
-
-    def say(self, text: str) -> None:
-        """A line for the person, above the bar."""
-        if self.bar is not None:
-            self.bar.write(text, file=sys.stderr)
-        else:
-            sys.stderr.write(text + "\n")
 
     def training(self, state: TrainState, lr: float, grad_norm: Tensor) -> None:
         """The line of the steps since the last one; a new window begins."""
@@ -97,7 +91,7 @@ class Record:
         if self.bar is None:
             skipped = f"  skipped {line['skipped_steps']} steps" if line.get("skipped_steps") else ""
             left = (self.total_steps - state.step) * state.seconds / state.step
-            self.say(
+            say(
                 f"step {state.step}/{self.total_steps}  epoch {epoch:.2f}  loss {loss:.4f}  lr {lr:.2e}  "
                 f"{speed:.1f} examples/s  {left:.0f} s left{skipped}"
             )
@@ -112,7 +106,7 @@ class Record:
         scalars = {f"validation/{name}": value for name, value in scores.items()}
         self.write(line, {**scalars, "speed/validation_seconds": seconds})
         shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        self.say(f"validation after step {step}: {shown}")
+        say(f"validation after step {step}: {shown}")
 
     def write(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
         """A line of metrics.jsonl, and TensorBoard's scalars at its step. What isn't finite, as the gradient of a step
@@ -121,7 +115,7 @@ class Record:
         path = self.folder / "metrics.jsonl"
         try:
             if self.written and not path.exists() and self.folder.is_dir():
-                self.say(f"warning: {path} is gone, and {self.written} lines with it; a new one is begun")
+                say(f"warning: {path} is gone, and {self.written} lines with it; a new one is begun")
                 self.written = 0
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"split": line["split"], **plain}) + "\n")

@@ -17,6 +17,7 @@ from typing import Any
 from pairft import disk
 from pairft.config import FIELDS, MAY_CHANGE, Config, flag_of, run_name_problems, to_yaml
 from pairft.errors import Diverged, UserError
+from pairft.output import say
 
 
 def check_new(config: Config) -> None:
@@ -77,11 +78,6 @@ def find(runs: Path, name: str | None) -> Path:
     if not unfinished:
         raise UserError(f"{runs} holds no unfinished run to resume; name one with --run-name, or leave out --resume")
     return max(unfinished, key=lambda path: path.stat().st_mtime).parent
-
-
-def say(text: str) -> None:
-    """A line for the person, where there is no bar to write it above."""
-    sys.stderr.write(text + "\n")
 
 
 def divergence(error: Diverged, rows: Sequence[int], checkpoints: Sequence[Path]) -> str:

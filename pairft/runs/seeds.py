@@ -10,6 +10,7 @@ from typing import Any
 from pairft import disk
 from pairft.config import Config, to_yaml
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, UserError
+from pairft.output import say
 from pairft.runs import run
 from pairft.runs.signals import StopRequest
 from pairft.tasks import f1_of
@@ -53,7 +54,7 @@ def train_all(config: Config, folder: Path | None, argv: Sequence[str], train: C
             if code == EXIT_DIVERGED:
                 diverged.append(seed)
             elif code:
-                run.say(f"go on with all seeds: {run.resume_command(folder)}")
+                say(f"go on with all seeds: {run.resume_command(folder)}")
                 return code
     finished = [seed for seed in config.seeds if seed not in diverged]
     if finished:

@@ -10,6 +10,7 @@ from types import TracebackType
 from safetensors import SafetensorError
 
 from pairft.errors import UserError
+from pairft.output import say
 
 SAVE_ERRORS = (OSError, SafetensorError)  # the second is what a full disk is to safetensors
 
@@ -20,7 +21,6 @@ class Saver:
     the last save is done."""
 
     checkpoints: Path
-    say: Callable[[str], None]
     failures: int = 0  # in a row
     waited: float = 0.0  # seconds that the training stood still for saving
     beside: float = 0.0  # seconds of a processor that the threads took
@@ -76,7 +76,7 @@ class Saver:
                 f"saving has failed twice in a row ({reason}): make room or mend the folder, then go on with --resume "
                 f"from what lies in {self.checkpoints}"
             ) from error
-        self.say(f"warning: saving has failed ({reason}); the training goes on, the checkpoint before is kept")
+        say(f"warning: saving has failed ({reason}); the training goes on, the checkpoint before is kept")
 
     def _run(self, finish: Callable[[], None]) -> None:
         try:

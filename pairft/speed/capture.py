@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pairft.data.batches import Batch, Packed
 from pairft.errors import UserError
+from pairft.output import say
 from pairft.speed.shapes import alike
 from pairft.training.memory import Update, is_out_of_memory
 
@@ -43,7 +44,6 @@ class Replayed(NamedTuple):
 def replay_steps(
     update: Update,
     device: torch.device,
-    say: Callable[[str], None],
     record: Recorder | None = None,
     watch: Callable[[], AbstractContextManager[list[str]]] | None = None,
 ) -> Replayed:

@@ -1,6 +1,6 @@
 """One pass over a split without training: logits and losses in the rows' order, and the metrics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pairft.data.batches import Batch, Collate, Packed, evaluation_batches
 from pairft.errors import UserError
-from pairft.runs.run import say
+from pairft.output import say
 from pairft.speed.shapes import cut
 from pairft.training.memory import give_back, is_out_of_memory
 from pairft.training.step import loss_of
@@ -38,7 +38,6 @@ class Outcome:
 class Fallbacks:
     """What the evaluations so far needed, so that the next begin with it and each is said once."""
 
-    say: Callable[[str], None] = say
     divisor: int = 1  # parts that each batch is cut into, since the memory didn't hold it
     overflowed: bool = False
 
@@ -81,7 +80,7 @@ def run_model(
                 parts[number] = answer(collate(dataset[order[number].tolist()]), None)
                 if parts[number][0].isfinite().all() and not fallbacks.overflowed:
                     fallbacks.overflowed = True
-                    fallbacks.say(f"warning: {amp_dtype} overflows in evaluation; such batches are computed in fp32")
+                    say(f"warning: {amp_dtype} overflows in evaluation; such batches are computed in fp32")
         whole = [torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)]
     back = numpy.argsort(numpy.concatenate(order))
     return Outcome(*(part[back] for part in whole))
@@ -111,7 +110,7 @@ def logits_of(
                 "model, or --precision bf16"
             )
         if fallbacks.divisor == 1:
-            fallbacks.say("out of memory: evaluations are done in smaller batches, which changes no result")
+            say("out of memory: evaluations are done in smaller batches, which changes no result")
         fallbacks.divisor *= 2
 
 

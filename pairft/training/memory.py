@@ -10,15 +10,14 @@ from torch import Tensor
 
 from pairft.data.batches import Batch, Packed
 from pairft.errors import UserError
+from pairft.output import say
 from pairft.speed.shapes import cut
 from pairft.training.state import TrainState
 
 Update = Callable[[Sequence[Batch | Packed], int, float | Tensor], tuple[Tensor, Tensor]]
 
 
-def retry_smaller(
-    update: Update, state: TrainState, say: Callable[[str], None], release: Callable[[], bool] | None = None
-) -> Update:
+def retry_smaller(update: Update, state: TrainState, release: Callable[[], bool] | None = None) -> Update:
     """`update`, but a step that runs out of memory is begun again from the same random state, with micro-batches half
     as large; so are all steps after it (`state.split`). Raises UserError where single examples don't fit.
 

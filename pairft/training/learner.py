@@ -1,0 +1,54 @@
+"""What learns: the model with its optimizer, and one step of it, put together from the settings."""
+
+import functools
+from dataclasses import dataclass
+
+import torch
+
+from pairft.config import Config
+from pairft.data.batches import Collate
+from pairft.training import step
+from pairft.training.memory import Update, retry_smaller
+from pairft.training.optim import build_optimizer
+from pairft.training.state import TrainState, new_window
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model on its device, and how it learns and is evaluated."""
+
+    state: TrainState  # with the model and the optimizer
+    collate: Collate  # examples to a batch
+    update: Update  # one optimizer step, retried in smaller micro-batches when memory runs out
+    device: torch.device
+    amp_dtype: torch.dtype | None  # autocast's; None: float32 throughout
+    layout: str = "with padding"  # of the batches, in words
+
+
+def build_learner(
+    model: torch.nn.Module, collate: Collate, config: Config, device: torch.device, amp_dtype: torch.dtype | None
+) -> Learner:
+    """A learner at step 0. The model is on the device already."""
+    state = TrainState(
+        model=model,
+        optimizer=build_optimizer(model, config.weight_decay),
+        scaler=torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16),
+        window=new_window(device),
+        bad_steps=torch.zeros((), device=device),
+    )
+    update = retry_smaller(plain_update(state, config, device, amp_dtype), state)
+    return Learner(state, collate, update, device, amp_dtype)
+
+
+def plain_update(state: TrainState, config: Config, device: torch.device, amp_dtype: torch.dtype | None) -> Update:
+    """`update` (step.py) of this state's model: (micro_batches, num_examples, lr) to (loss sum, gradient norm)."""
+    return functools.partial(
+        step.update,
+        state.model,
+        state.optimizer,
+        state.scaler,
+        state.bad_steps,
+        device=device,
+        amp_dtype=amp_dtype,
+        max_grad_norm=config.max_grad_norm,
+    )
