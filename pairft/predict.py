@@ -204,7 +204,7 @@ def predict(args: argparse.Namespace) -> None:
 
 def about_of(model: str) -> dict[str, Any]:
     """What a run has noted beside its model; nothing for a model from elsewhere."""
-    from pairft.model.classifier import SIDECAR
+    from pairft.model.card import SIDECAR
 
     file = disk.expanded(model) / SIDECAR
     try:

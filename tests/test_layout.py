@@ -141,12 +141,9 @@ def test_names_in_the_documents_are_names_in_the_code(name):
 
 
 def test_the_documents_name_every_key_of_the_results():
-    tree = ast.parse((ROOT / "train.py").read_text(encoding="utf-8"))
-    found = next(
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "results"
-    )
+    tree = ast.parse((ROOT / "pairft" / "runs" / "results.py").read_text(encoding="utf-8"))
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "results_of")
+    found = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     assert isinstance(found, ast.Dict)
     text = (ROOT / "docs" / "run-directory.md").read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if line.startswith("| `results.json` |"))
