@@ -131,7 +131,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     how = "with padding"
     if device.is_on(config.unpad, where):
         first = tokens.first_position(model_config)
-        trial = unpad.trial_rows(splits["train"], model_config, tokens.length_limit(tokenizer, model_config))
+        trial = unpad.trial_examples(splits["train"], model_config, tokens.length_limit(tokenizer, model_config))
         padded = collate
         collate, how = unpad.prepare(classifier, collate, trial, first, amp_dtype)
         if collate is padded and config.unpad == "always":
