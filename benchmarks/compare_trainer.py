@@ -69,7 +69,7 @@ def matrix_rate() -> float:
 
 def operations(model: str, data: Path, batch_size: int) -> float:
     """Of the matmuls that a step needs on average, forward and backward (6 for each weight and token that it
-    meets): every layer for all tokens but the last, which only first tokens need."""
+    meets): every layer for all tokens but the last, which only CLS tokens need."""
     from pairft.config import Config
     from pairft.data import pairs as pairs_of
     from pairft.data import tokens

@@ -167,8 +167,8 @@ def test_the_documents_name_the_architectures_that_are_padding_free(name):
     from pairft.speed.last_layer import LAST_LAYERS
 
     text = (ROOT / name).read_text(encoding="utf-8")
-    [said] = re.findall(r"(?:Padding-free on the CPU:|For) (BERT\b[\w\s,]*?)(?:;| on the CPU)", text)
-    assert set(re.findall(r"\w+", said.replace(" and ", ", ").lower())) == set(LAST_LAYERS)
+    [said] = re.findall(r"(?:Padding-free on the CPU:|For) (BERT\b[\w\s,-]*?)(?:;| on the CPU)", text)
+    assert set(re.findall(r"[\w-]+", said.replace(" and ", ", ").lower())) == set(LAST_LAYERS)
 
 
 def example(name: str) -> dict[str, object]:

@@ -29,6 +29,8 @@ ALBERT = "encoder.albert_layer_groups.-1.albert_layers.-1.attention"
 LAST_LAYERS = {
     "bert": BERT,
     "roberta": BERT,
+    "xlm-roberta": BERT,
+    "camembert": BERT,
     "electra": BERT,
     "distilbert": LastLayer(
         paths("transformer.layer.-1.attention", "q_lin", "k_lin", "v_lin"),

@@ -1,7 +1,7 @@
 """The padding-free forward pass of transformers' own model code: an attention function and forward hooks.
 
 transformers offers an interface for attention functions, and torch offers hooks, so no model code is copied.
-docs/design.md, "The last layer, padding-free", draws which tokens are in which tensor.
+docs/design.md draws which tokens are in which tensor of the last layer.
 """
 
 import logging
@@ -73,13 +73,13 @@ class PackedForward:
         self.layers: int = config.num_hidden_layers * getattr(config, "inner_group_num", 1)
         self.mean_pooling: bool = getattr(config, "classifier_pooling", "cls") == "mean"
         self.jagged = jagged
-        self.projections: tuple[Any, ...] = ()  # nn.Linear: query's, key's, value's; empty: as for any other layer
+        self.projections: tuple[Any, ...] = ()  # nn.Linear: query's, key's, value's; empty: no attend_from_cls
         self.attention_before: str = config._attn_implementation
         self.handles: list[RemovableHandle] = []
 
     def install(self, model: "PreTrainedModel") -> None:
         """Set the attention function and register the hooks. Raises AttributeError or IndexError if the model lacks a
-        submodule that the table names; `remove` then undoes what was done."""
+        submodule that the table names; call `remove` then."""
         from transformers import AttentionInterface
 
         if self.jagged:  # torch's words to its own developers at the first nested tensor

@@ -20,7 +20,8 @@ from pairft.training import evaluation
 
 CPU = torch.device("cpu")
 QKV = ("attention.self.query", "attention.self.key", "attention.self.value")
-ARCHITECTURES = ["bert", "roberta", "distilbert", "electra", "albert", "modernbert", "modernbert mean"]
+LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+ARCHITECTURES = [*LIKE_BERT, "distilbert", "albert", "modernbert", "modernbert mean"]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ ALBERT = "encoder.albert_layer_groups.0.albert_layers.1."
 @pytest.mark.parametrize(
     ("name", "layer", "feed_forward", "projections"),
     [
-        *((name, "encoder.layer.1.", "intermediate", QKV) for name in ("bert", "roberta", "electra")),
+        *((name, "encoder.layer.1.", "intermediate", QKV) for name in LIKE_BERT),
         ("distilbert", "transformer.layer.1.", "ffn", ("attention.q_lin", "attention.k_lin", "attention.v_lin")),
         ("albert", ALBERT, "ffn", ("attention.query", "attention.key", "attention.value")),
         ("modernbert", "layers.2.", "mlp", ()),
