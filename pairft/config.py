@@ -63,8 +63,7 @@ class Config:
     device: str = setting("auto", "where to compute; auto: CUDA, else the CPU", choices=("auto", "cpu", "cuda", "mps"))
     unpad: str = setting(
         "auto",
-        "padding-free: compute on real tokens alone, where the architecture allows it; auto: not on CUDA, where it has "
-        "not yet been run",
+        "padding-free, where the architecture allows it; auto: not on CUDA, where it has not yet been run",
         choices=("auto", "always", "never"),
     )
     capture: str = setting(

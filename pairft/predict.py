@@ -190,7 +190,7 @@ def predict(args: argparse.Namespace) -> None:
             sys.stderr.write(warning + "\n")
     classifier.to(where_to)
     if args.data is not None and device.is_on("auto", where_to):
-        trial = unpad.trial_rows(dataset, config, tokens.length_limit(tokenizer, config))
+        trial = unpad.trial_examples(dataset, config, tokens.length_limit(tokenizer, config))
         collate, _ = unpad.prepare(classifier, collate, trial, tokens.first_position(config), amp_dtype)
     outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
     answers = answers_of(outcome.logits, names, kind)
