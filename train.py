@@ -6,6 +6,7 @@ pairft/training/loop.py; one update of the weights is `update` in pairft/trainin
 
 import functools
 import gc
+import importlib.util
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pairft import config as settings
 from pairft import disk, flags
@@ -24,6 +25,12 @@ from pairft.output import say, unbreakable
 from pairft.runs import run, seeds
 from pairft.runs.signals import StopRequest
 from pairft.tasks import TASKS, f1_of, metrics_of, positive_class
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
+
+    from pairft.training.learner import Learner
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,13 +100,11 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     from pairft.runs import checkpoint
     from pairft.runs.log import Record, table
     from pairft.runs.writer import Saver
-    from pairft.speed import dropout, embedding, unpad
-    from pairft.speed.capture import replay_steps
-    from pairft.training import device, memory, optim
+    from pairft.training import device, optim
     from pairft.training.evaluation import Fallbacks, predictions_of, run_model, score
+    from pairft.training.learner import build_learner
     from pairft.training.loop import Schedule, fit
-    from pairft.training.state import TrainState, new_window
-    from pairft.training.step import update
+    from pairft.training.state import TrainState
 
     resumed = folder is not None
     if folder is not None:
@@ -128,28 +133,9 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         gc.freeze()  # modules stay; each collection that looked through them all took half a second
     gc.enable()
     classifier.to(where)
-    how = "with padding"
-    if device.is_on(config.unpad, where):
-        first = tokens.first_position(model_config)
-        trial = unpad.trial_rows(splits["train"], model_config, tokens.length_limit(tokenizer, model_config))
-        padded = collate
-        collate, how = unpad.prepare(classifier, collate, trial, first, amp_dtype)
-        if collate is padded and config.unpad == "always":
-            raise UserError(f"--unpad always: {how}; leave it out")
-    if not as_trainer:
-        dropout.replace_dropout(classifier)
-    rows = None
-    if not as_trainer and device.is_on("auto", where):
-        rows = embedding.train_used_rows(classifier, splits["train"], tokenizer.pad_token_id)
-    captured = where.type == "cuda" and device.is_on(config.capture, where) and not config.deterministic
-    state = TrainState(
-        model=classifier,
-        optimizer=optim.build_optimizer(classifier, config.weight_decay, rows, capturable=captured),
-        scaler=torch.amp.GradScaler(where.type, enabled=amp_dtype == torch.float16),
-        window=new_window(where),
-        bad_steps=torch.zeros((), device=where),
-        rows=rows,
-    )
+    learner = build_learner(classifier, collate, config, where, amp_dtype)
+    learner = accelerated(learner, config, splits["train"], tokenizer)
+    state, collate = learner.state, learner.collate
     columns = (*pairs.text_columns, pairs.label_column)
     prints = {name: data.fingerprint(part, columns) for name, part in pairs.splits.items()}
     changed, start = "", "from step 0"
@@ -185,7 +171,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         disk.check_space(folder, needed, held=disk.bytes_in(folder))
         disk.write_text(folder / "config.yaml", written)  # its length may have changed
     record = Record(folder, total_steps, num_rows, written, state.step, state.lines, resumed)
-    say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}")
+    how = f"{total_steps} steps on {where} {learner.layout}, lr {config.lr:.2g}, {start}"
+    say(f"{folder}: {num_rows} pairs, {how}\n{what_is_new}")
     for line in filter(None, (data.summary(pairs, config.task), changed, warning, *device.caveats(config, where))):
         say(line)
     saver = Saver(folder / "checkpoints")
@@ -222,26 +209,13 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     steps = batches.training_steps(
         splits["train"], collate, config.seed, config.batch_size, config.accumulate, state.position, as_trainer
     )
-    one_update: memory.Update = functools.partial(
-        update,
-        classifier,
-        state.optimizer,
-        state.scaler,
-        state.bad_steps,
-        device=where,
-        amp_dtype=amp_dtype,
-        max_grad_norm=config.max_grad_norm,
-    )
-    release = None
-    if captured:
-        one_update, release = replay_steps(one_update, where)
     try:
         with nullcontext(group.stop) if group else StopRequest() as stop, saver:
             if state.step < total_steps:
                 fit(
                     state,
                     steps,
-                    memory.retry_smaller(one_update, state, release),
+                    learner.update,
                     lambda step: optim.lr_at(step, total_steps, config.lr, warmup),
                     schedule,
                     log=record.training,
@@ -299,6 +273,21 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         print(f"warning: the evaluation after step {state.lost_best['step']} was the best, but its model was damaged")
     print(f"best: {folder / 'best'}  (tensorboard --logdir {runs} shows the run)")
     return 0
+
+
+def accelerated(
+    learner: "Learner", config: Config, dataset: "Dataset", tokenizer: "PreTrainedTokenizerFast"
+) -> "Learner":
+    """The learner with the fast paths of pairft/speed, or as it is where that folder is missing. Raises UserError where
+    a flag asks for one of them then."""
+    if importlib.util.find_spec("pairft.speed") is not None:
+        from pairft.speed.accelerate import accelerate
+
+        return accelerate(learner, config, dataset, tokenizer)
+    for flag in ("unpad", "capture"):
+        if getattr(config, flag) == "always":
+            raise UserError(f"--{flag} always: the folder pairft/speed is missing; restore it, or leave the flag out")
+    return learner
 
 
 if __name__ == "__main__":

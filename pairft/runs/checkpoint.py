@@ -70,7 +70,7 @@ def begin(checkpoints: Path, best: Path, logs: Sequence[Path], state: TrainState
         "bad_steps": float(state.bad_steps),
         "window": {name: float(value) if isinstance(value, Tensor) else value for name, value in window.items()},
         "scaler": state.scaler.state_dict(),
-        "remaining": float(state.rows.remaining) if state.rows is not None else None,
+        "extra": {name: float(tensor) for name, tensor in state.extra.items()},
     }
 
     def write() -> None:
@@ -224,8 +224,8 @@ def load(folder: Path, state: TrainState) -> None:
     state.bad_steps.fill_(content["bad_steps"])
     if content["scaler"]:  # empty where there is none, as on a CPU
         state.scaler.load_state_dict(content["scaler"])
-    if state.rows is not None:
-        state.rows.remaining.fill_(content["remaining"])
+    for name, tensor in state.extra.items():
+        tensor.fill_(content["extra"][name])
     for name, value in content["window"].items():
         now = getattr(state.window, name)
         setattr(state.window, name, now.fill_(value) if isinstance(now, Tensor) else value)

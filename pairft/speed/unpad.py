@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pairft.data.batches import Batch, Collate, Packed, pack
+from pairft.data.batches import Batch, Collate
 from pairft.speed.attention import PairAttention, attend_from_firsts, jagged_attention
-from pairft.speed.shapes import filled, rounded
+from pairft.speed.packing import Packed, pack
+from pairft.speed.shapes import bucket_size, padded_to
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -107,12 +108,12 @@ def attend(
 
 def take_firsts(rows: Tensor, packed: Packed) -> Tensor:
     """[1, tokens, width] to [1, pairs, width]."""
-    return rows.index_select(1, packed.first)
+    return rows.index_select(1, packed.cls_positions)
 
 
 def put_firsts(rows: Tensor, packed: Packed) -> Tensor:
     """And back, 0 between them."""
-    return rows.new_zeros(1, packed.input_ids.shape[1], rows.shape[2]).index_copy(1, packed.first, rows)
+    return rows.new_zeros(1, packed.input_ids.shape[1], rows.shape[2]).index_copy(1, packed.cls_positions, rows)
 
 
 def trial_rows(dataset: "Dataset", config: "PretrainedConfig", limit: int) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def prepare(
         batch = collate(rows)
         assert isinstance(batch, Batch), type(batch)
         packed = pack(batch, first_position)
-        return filled(packed, rounded(packed.num_tokens)) if on_gpu else packed
+        return padded_to(packed, bucket_size(packed.num_tokens)) if on_gpu else packed
 
     tolerance = HALF_TOLERANCE if amp_dtype in HALF else TOLERANCE
     last = [part for part in model.modules() if isinstance(part, nn.Linear)][-1]
@@ -232,9 +233,9 @@ def install(model: "PreTrainedModel", hooks: list[RemovableHandle], jagged: bool
         return put_firsts(out, now.packed) if now.attended == layers else None
 
     def pad(_: nn.Module, args: tuple[Tensor, ...]) -> Any:
-        assert now.packed.attention_mask is not None and now.packed.slots is not None
+        assert now.packed.attention_mask is not None and now.packed.indices is not None
         pairs, length = now.packed.attention_mask.shape
-        grid = args[0].new_zeros(pairs * length, args[0].shape[2]).index_copy(0, now.packed.slots, args[0][0])
+        grid = args[0].new_zeros(pairs * length, args[0].shape[2]).index_copy(0, now.packed.indices, args[0][0])
         return (grid.view(pairs, length, -1),)
 
     hooks.append(model.register_forward_pre_hook(begin, with_kwargs=True))
