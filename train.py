@@ -17,6 +17,7 @@ from pairft import disk, flags
 from pairft.command import collector_paused, exit_code
 from pairft.config import Config
 from pairft.data import hub
+from pairft.errors import UserError
 from pairft.output import say, unbreakable
 from pairft.runs import directory, resume, seeds
 from pairft.tasks import TASKS
