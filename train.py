@@ -91,7 +91,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     from pairft.model import classifier as model
     from pairft.model.padding import checked_collate
     from pairft.runs import checkpoint
-    from pairft.runs.log import Record, table
+    from pairft.runs.log import RunLog, table
     from pairft.runs.writer import Saver
     from pairft.speed import dropout, embedding, unpad
     from pairft.speed.capture import replay_steps
@@ -184,7 +184,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     else:
         disk.check_space(folder, needed, held=disk.bytes_in(folder))
         disk.write_text(folder / "config.yaml", written)  # its length may have changed
-    record = Record(folder, total_steps, num_rows, written, state.step, state.lines, resumed)
+    record = RunLog(folder, total_steps, num_rows, written, state.step, state.lines, resumed)
     say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}")
     for line in filter(None, (data.summary(pairs, config.task), changed, warning, *device.caveats(config, where))):
         say(line)
@@ -215,7 +215,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
                 state.lost_best = None  # it would not be the best any more
 
     def save(state: TrainState) -> None:
-        state.lines = record.written
+        state.lines = record.num_lines
         saver.save(lambda: checkpoint.begin(folder / "checkpoints", folder / "best", record.files(), state))
 
     # ---- the training ------------------------------------------------------------------------------------------------
