@@ -86,8 +86,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     import numpy
     import torch
 
-    from pairft.data import batches, tokens
-    from pairft.data import pairs as data
+    from pairft.data import batches, lengths, tokens
+    from pairft.data.pairs import fingerprint, load_pairs, summary
     from pairft.model import classifier as model
     from pairft.model.padding import checked_collate
     from pairft.runs import checkpoint
@@ -110,9 +110,9 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     where, amp_dtype = device.choose(config)
     for line in settings.without_effect(flags.read_flags(argv), config, where.type):
         say(line)
-    pairs = data.load(config)
+    pairs = load_pairs(config)
     tokenizer, model_config = model.load_tokenizer(config.model)
-    max_length = tokens.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
+    max_length = lengths.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
     splits = tokens.tokenise(pairs, tokenizer, max_length)
     as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
 
@@ -130,8 +130,8 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     classifier.to(where)
     how = "with padding"
     if device.is_on(config.unpad, where):
-        first = tokens.first_position(model_config)
-        trial = unpad.trial_rows(splits["train"], model_config, tokens.length_limit(tokenizer, model_config))
+        first = lengths.first_position(model_config)
+        trial = unpad.trial_rows(splits["train"], model_config, lengths.length_limit(tokenizer, model_config))
         padded = collate
         collate, how = unpad.prepare(classifier, collate, trial, first, amp_dtype)
         if collate is padded and config.unpad == "always":
@@ -151,7 +151,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         rows=rows,
     )
     columns = (*pairs.text_columns, pairs.label_column)
-    prints = {name: data.fingerprint(part, columns) for name, part in pairs.splits.items()}
+    prints = {name: fingerprint(part, columns) for name, part in pairs.splits.items()}
     changed, start = "", "from step 0"
     begun = folder or (group and group.earlier)
     if begun:
@@ -186,7 +186,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
         disk.write_text(folder / "config.yaml", written)  # its length may have changed
     record = Record(folder, total_steps, num_rows, written, state.step, state.lines, resumed)
     say(f"{folder}: {num_rows} pairs, {total_steps} steps on {where} {how}, lr {config.lr:.2g}, {start}\n{what_is_new}")
-    for line in filter(None, (data.summary(pairs, config.task), changed, warning, *device.caveats(config, where))):
+    for line in filter(None, (summary(pairs, config.task), changed, warning, *device.caveats(config, where))):
         say(line)
     saver = Saver(folder / "checkpoints")
     fallbacks = Fallbacks()

@@ -143,9 +143,9 @@ def predict(args: argparse.Namespace) -> None:
     import datasets
 
     from pairft.answers import answers_of, labels_of, scores_of
-    from pairft.data import batches, tokens
+    from pairft.data import batches, lengths, tokens
     from pairft.data.files import read_files
-    from pairft.data.pairs import Data, check_rows
+    from pairft.data.pairs import Pairs, check_rows
     from pairft.model import classifier as model
     from pairft.model import head, padding
     from pairft.speed import unpad
@@ -178,8 +178,8 @@ def predict(args: argparse.Namespace) -> None:
     if not ids and args.data is not None and args.output is None:
         raise UserError(f"{args.data} has no labels to score: say with --output where the answers should go")
 
-    pairs = Data({"test": rows}, columns, label_column, names, ids)
-    max_length = about.get("max_length") or tokens.length_limit(tokenizer, config)
+    pairs = Pairs({"test": rows}, columns, label_column, names, ids)
+    max_length = about.get("max_length") or lengths.length_limit(tokenizer, config)
     dataset = tokens.tokenise(pairs, tokenizer, max_length)["test"]
     where_to, amp_dtype = device.choose(Config(device=args.device, precision=args.precision))
     classifier, *_ = model.load_model(args.model, names, "trained")
@@ -190,8 +190,8 @@ def predict(args: argparse.Namespace) -> None:
             sys.stderr.write(warning + "\n")
     classifier.to(where_to)
     if args.data is not None and device.is_on("auto", where_to):
-        trial = unpad.trial_rows(dataset, config, tokens.length_limit(tokenizer, config))
-        collate, _ = unpad.prepare(classifier, collate, trial, tokens.first_position(config), amp_dtype)
+        trial = unpad.trial_rows(dataset, config, lengths.length_limit(tokenizer, config))
+        collate, _ = unpad.prepare(classifier, collate, trial, lengths.first_position(config), amp_dtype)
     outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
     answers = answers_of(outcome.logits, names, kind)
     if args.text is not None:

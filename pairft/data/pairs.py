@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Data:
+class Pairs:
     """Checked splits of one task, as they stand at the source, and how to read their labels."""
 
     splits: dict[str, "Dataset"]  # train, validation and, where there is one, test
@@ -34,7 +34,7 @@ class Data:
     by_number: bool = False  # whether a label may be a class id: where the task or the source numbers the classes
 
 
-def load(config: Config) -> Data:
+def load_pairs(config: Config) -> Pairs:
     """The checked splits that a config asks for. Raises UserError naming what is wrong, where, and the remedy."""
     task = TASKS[config.task]
     text_columns = config.text_columns or task.text_columns
@@ -54,10 +54,10 @@ def load(config: Config) -> Data:
             only = next(iter(found))
             raise UserError(f"every row of {where} has the label {only!r}: nothing to learn")
         ids |= found
-    return Data(splits, text_columns, label_column, names, ids, by_number)
+    return Pairs(splits, text_columns, label_column, names, ids, by_number)
 
 
-def summary(pairs: Data, task: str) -> str:
+def summary(pairs: Pairs, task: str) -> str:
     """What was understood of the labels, in a line or two: classes and their shares in the training split, or the range
     of a regression; what the main metric is about; a warning of names that differ in spelling alone."""
     import pyarrow.compute as pc

@@ -14,7 +14,7 @@ import torch
 from pairft import disk
 from pairft.config import Config
 from pairft.data import builtin, hub
-from pairft.data.pairs import Data
+from pairft.data.pairs import Pairs
 from pairft.errors import UserError
 from pairft.model import head
 from pairft.tasks import f1_of
@@ -185,7 +185,7 @@ def fingerprint(model: "PreTrainedModel", new: Collection[str]) -> str:
     return digest.hexdigest()
 
 
-def sidecar(config: Config, pairs: Data, max_length: int, positive: int | None) -> dict[str, Any]:
+def sidecar(config: Config, pairs: Pairs, max_length: int, positive: int | None) -> dict[str, Any]:
     """What predict needs beyond what transformers keeps in a model folder. `positive`: the class that F1 is about."""
     return {
         "model": config.model,
