@@ -73,7 +73,7 @@ def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         say(line)
     if folder is None:
         run.check_new(config)
-    return hub.settle(config, given, TASKS[config.task].glue_config), folder
+    return hub.resolve_sources(config, given, TASKS[config.task].glue_config), folder
 
 
 def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds.Group | None = None) -> int:

@@ -15,6 +15,7 @@ from pairft.data import builtin, files, hub
 from pairft.data.cache import cache_errors, check_cache
 from pairft.data.kinds import check_kinds, plain_kind
 from pairft.data.labels import class_names, label_names, label_texts, near_equal, read_labels
+from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
 from pairft.tasks import TASKS, metrics_of, positive_class
 
@@ -120,10 +121,10 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
     if name == "nyu-mll/glue" and glue_config is None:
         raise UserError(f"--task {config.task} needs --data: a Hub id, or a local folder with train.* and validation.*")
     try:
-        loaded = hub.patiently(lambda: datasets.load_dataset(name, glue_config))
+        loaded = with_retries(lambda: datasets.load_dataset(name, glue_config))
     except (
         datasets.exceptions.DatasetsError, datasets.exceptions.DatasetBuildError,
-        ValueError, OSError, RuntimeError, *hub.client_errors(),
+        ValueError, OSError, RuntimeError, *client_errors(),
     ) as error:  # fmt: skip
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"can't load --data {config.data} from {hub.shown_endpoint()}: {cause}") from error
