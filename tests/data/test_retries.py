@@ -1,10 +1,15 @@
 """Which errors of the Hub's client are retried, and how often."""
 
-import httpx
+import importlib
+import sys
+
+import huggingface_hub.utils  # noqa: F401  (it imports its HTTP library)
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from pairft.data import retries
+
+httpx = importlib.import_module("httpx2" if "httpx2" in sys.modules else "httpx")
 
 
 def answered(status: int) -> Exception:
