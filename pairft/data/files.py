@@ -212,6 +212,8 @@ def rows(path: Path, names: Sequence[str], label_column: str | None) -> Iterator
                     number += 1
     except UnicodeDecodeError:
         raise not_utf8(path) from None
+    except json.JSONDecodeError as error:  # of a list
+        raise UserError(f"{path} is not JSON: {error}") from None
     except (csv.Error, ValueError) as error:
         if isinstance(error, UserError):
             raise
