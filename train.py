@@ -15,8 +15,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from pairft import checks, disk, flags
 from pairft import config as settings
-from pairft import disk, flags
 from pairft.config import Config
 from pairft.data import hub
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, Diverged, UserError
@@ -68,8 +68,8 @@ def understand(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
             run.check_finished(folder, recorded, given)
             return None, folder
         given = {**run.with_new_length(recorded, given), **given, "run_name": folder.name}
-    config = settings.resolve(given)
-    for line in settings.without_effect(on_command_line, config):
+    config = checks.resolve(given)
+    for line in checks.without_effect(on_command_line, config):
         say(line)
     if folder is None:
         run.check_new(config)
@@ -108,7 +108,7 @@ def train(config: Config, folder: Path | None, argv: Sequence[str], group: seeds
     # ---- from sentences to tokens ------------------------------------------------------------------------------------
     device.keep_memory()
     where, amp_dtype = device.choose(config)
-    for line in settings.without_effect(flags.read_flags(argv), config, where.type):
+    for line in checks.without_effect(flags.read_flags(argv), config, where.type):
         say(line)
     pairs = load_pairs(config)
     tokenizer, model_config = model.load_tokenizer(config.model)

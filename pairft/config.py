@@ -1,12 +1,12 @@
-"""Every setting of a run, its default and its meaning, and what values it may have.
+"""Every setting of a run, with its type, default, meaning and choices.
 
-The flags, the keys of the file (flags.py) and the table in docs/flags.md all come from `Config`.
+The flags, the keys of a YAML file (flags.py) and the table in docs/flags.md all come from `Config`; checks.py has the
+ranges and what goes together.
 """
 
 import csv
 import dataclasses
 import difflib
-import math
 import types
 import typing
 from collections.abc import Sequence
@@ -172,103 +172,9 @@ def closest(name: str, names: Sequence[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
-def resolve(given: dict[str, Any]) -> Config:
-    """The whole config: what was given (flags over file), then the preset, then the defaults; checked."""
-    preset = given.get("preset")
-    if preset is not None and preset not in PRESETS:
-        raise UserError(f"--preset is {preset!r}, but should be one of: {', '.join(PRESETS)}")
-    config = Config(**{**(PRESETS[preset] if preset else {}), **given})
-    check(config)
-    return config
-
-
-def check(config: Config) -> None:
-    """Raise one UserError that names every setting out of its range."""
-    problems = []
-    for name, f in FIELDS.items():
-        value = getattr(config, name)
-        choices = f.metadata["choices"]
-        if choices and value is not None and value not in choices:
-            hint = closest(value, choices)
-            problems.append(f"{flag_of(name)} is {value!r}, but should be one of: {', '.join(choices)}{hint}")
-    for name in (
-        "epochs",
-        "max_steps",
-        "batch_size",
-        "accumulate",
-        "max_length",
-        "log_every",
-        "eval_every",
-        "save_every",
-    ):
-        value = getattr(config, name)
-        if isinstance(value, int) and value < 1:
-            problems.append(f"{flag_of(name)} is {value}, but should be at least 1")
-    ranges = {
-        "lr": (0, math.inf),
-        "warmup_ratio": (0, 1),
-        "weight_decay": (0, math.inf),
-        "max_grad_norm": (0, math.inf),
-    }
-    for name, (low, high) in ranges.items():
-        value = getattr(config, name)
-        if not math.isfinite(value) or not low <= value <= high or (name in ("lr", "max_grad_norm") and value == 0):
-            above = "above 0" if high == math.inf and name != "weight_decay" else "from 0"
-            problems.append(
-                f"{flag_of(name)} is {value}, but should be {above} to {high:g}".replace(" to inf", ", finite")
-            )
-    for name, seeds in (("seed", (config.seed,)), ("seeds", config.seeds or ())):
-        problems += [
-            f"{flag_of(name)} is {seed}, but should be from 0 to {2**32 - 1}" for seed in seeds if not 0 <= seed < 2**32
-        ]
-    if config.seeds is not None and len(set(config.seeds)) < max(1, len(config.seeds)):
-        problems.append(f"--seeds is {','.join(map(str, config.seeds))!r}, but should name each seed once")
-    if config.text_columns is not None and (len(config.text_columns) not in (1, 2) or not all(config.text_columns)):
-        problems.append(f"--text-columns is {','.join(config.text_columns)!r}, but should name one or two columns")
-    if config.text_columns is not None and len(set(config.text_columns)) < len(config.text_columns):
-        problems.append(f"--text-columns names {config.text_columns[0]!r} twice")
-    task = TASKS.get(config.task)
-    label_column = config.label_column or (task and task.label_column)
-    if label_column in (config.text_columns or (task and task.text_columns) or ()):
-        problems.append(f"--text-columns names {label_column!r}, which is the label's: say --label-column for another")
-    if config.task == "custom" and config.text_columns is None:
-        problems.append("--task custom needs --text-columns, for example --text-columns question,answer")
-    if config.capture == "always" and config.deterministic:
-        problems.append("--capture always and --deterministic exclude each other: a resumed run replays other steps")
-    if config.run_name is not None:
-        problems += run_name_problems(config.run_name)
-    for name in ("model", "data", "runs_dir"):
-        if not getattr(config, name).strip():
-            problems.append(f"{flag_of(name)} is empty")
-    if problems:
-        raise UserError("\n  ".join(problems))
-
-
-def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:
-    """A line for each setting in `given` that another one, or the type of the device, makes void. Those of the device
-    only where it is given."""
-    if device is not None:
-        names = [name for name in ("tf32", "capture") if name in given and device != "cuda"]
-        return [f"note: {flag_of(name)} has no effect on {device}" for name in names]
-    winners = {"epochs": "max_steps", "seed": "seeds"}
-    return [
-        f"note: {flag_of(name)} {given[name]} has no effect: {flag_of(winner)} is given"
-        for name, winner in winners.items()
-        if name in given and getattr(config, winner) is not None
-    ]
-
-
 def values(config: Config) -> dict[str, Any]:
     """The settings that a run's config.yaml holds: all but --config, --run-name and --resume."""
     return {name: getattr(config, name) for name, f in FIELDS.items() if f.metadata["kept"]}
-
-
-def run_name_problems(name: str) -> list[str]:
-    """What is wrong with a --run-name, if anything."""
-    plain = name and not name.startswith(".") and not set(name) & set('/\\:*?"<>|\0') and name == name.strip()
-    if plain and len(name.encode()) <= 200:  # of the 255 bytes of most file systems: room for a suffix
-        return []
-    return [f"--run-name is {name!r}, but should be a plain folder name; --runs-dir says where it goes"]
 
 
 def to_yaml(config: Config) -> str:

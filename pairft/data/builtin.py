@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairft.data import grammar
+from pairft.data import grammar, grammar_words
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def pairs(split: str) -> "Dataset":
     """A split of the builtin pairs: sentence1, sentence2 and label, as a memory-mapped Dataset."""
     import datasets
 
-    source = Path(grammar.__file__).read_bytes() + Path(__file__).read_bytes()  # another grammar is other data
+    # Another grammar is other data.
+    source = b"".join(Path(path).read_bytes() for path in (grammar.__file__, grammar_words.__file__, __file__))
     return datasets.Dataset.from_generator(
         draw_rows,
         gen_kwargs={"split": split},

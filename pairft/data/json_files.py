@@ -1,7 +1,8 @@
 """Rows of JSON files: one object per line (JSON Lines), or one list of objects.
 
-JSON Lines are streamed. A list is one JSON value and is read whole: one of 200 MB takes 0.8 GB of memory, or 1.4 GB with
-an emoji in it, for which Python stores the text with four bytes per character. Numbers keep the text that the file has, so that 12345678901234567890 doesn't pass through a float.
+JSON Lines are streamed. A list is one JSON value and is read whole: one of 200 MB takes 0.8 GB of memory, or 1.4 GB if a
+single emoji makes Python store the text in four bytes per character. Numbers keep the text that the file has, so that
+12345678901234567890 doesn't pass through a float.
 """
 
 import itertools

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pairft import disk
-from pairft.config import FIELDS, MAY_CHANGE, Config, flag_of, run_name_problems, to_yaml
+from pairft.checks import run_name_problems
+from pairft.config import FIELDS, MAY_CHANGE, Config, flag_of, to_yaml
 from pairft.errors import Diverged, UserError
 from pairft.output import say
 

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 import yaml
 
-from pairft import config, flags, predict
+from pairft import checks, config, flags, predict
 from pairft.config import Config
 from pairft.data import files
 from pairft.data.pairs import check_rows, load_pairs
@@ -87,7 +87,7 @@ def test_columns_whose_names_hold_commas_train_and_predict(go, tmp_path, capsys)
     ],
 )
 def test_the_label_is_no_sentence(given, name):
-    message = message_of(config.resolve, given)
+    message = message_of(checks.resolve, given)
     assert message == f"--text-columns names {name!r}, which is the label's: say --label-column for another"
 
 
