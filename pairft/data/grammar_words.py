@@ -7,8 +7,8 @@ Verb = tuple[str, str, str]  # past, participle, base
 
 @dataclass(frozen=True)
 class Opposites:
-    """Two groups of verbs: within a group they say the same, across they don't. `exact`: to deny the one is to say the
-    other, as with approving and rejecting, but not with praising and condemning."""
+    """Two groups of verbs that mean the same within a group and the opposite across groups. `exact`: to deny one is to
+    say the other, as with approving and rejecting, but not with praising and condemning."""
 
     groups: tuple[tuple[Verb, ...], tuple[Verb, ...]]
     exact: bool
@@ -26,7 +26,7 @@ def verbs(same: str, opposite: str, exact: bool = False) -> Opposites:
 
 @dataclass(frozen=True)
 class Scene:
-    """Who may meet whom, what they may do, and how a number is told."""
+    """Who may meet whom, what they may do, and the phrase for a number."""
 
     parties: tuple[str, ...]
     verbs: tuple[Opposites, ...]
@@ -94,7 +94,7 @@ NUMBERS = ("three", "four", "five", "six", "seven", "eight", "nine", "ten", "ele
            "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")  # fmt: skip
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
           "December")  # fmt: skip
-# What happened as well: a subject, and two groups of opposite predicates.
+# What else happened: a subject, and two groups of opposite predicates.
 SIDELINES = tuple(
     (subject, tuple(tuple(group.split(", ")) for group in (up, down)))
     for subject, up, down in (

@@ -1,8 +1,8 @@
 """Rows of JSON files: one object per line (JSON Lines), or one list of objects.
 
-JSON Lines are streamed. A list is one JSON value and is read whole: one of 200 MB takes 0.8 GB of memory, or 1.4 GB if a
-single emoji makes Python store the text in four bytes per character. Numbers keep the text that the file has, so that
-12345678901234567890 doesn't pass through a float.
+JSON Lines are streamed. A list is one JSON value and is read whole: 200 MB take 0.8 GB of memory, or 1.4 GB with an
+emoji in them, since Python then stores the text in four bytes per character. Numbers keep the text that the file has,
+so that 12345678901234567890 doesn't pass through a float.
 """
 
 import itertools
@@ -94,8 +94,8 @@ def shape_of(value: dict[str, Any], wanted: Sequence[str]) -> str | None:
 
 
 def as_text(value: Any, column: str, is_label: bool) -> str | None:
-    """A sentence or a label as text, None where there is none; of a label that is a whole number with a point, such as
-    1.0, the integer. Raises ValueError for what is no text, number or boolean, and for half a pair of surrogates."""
+    """A sentence or a label as text, or None for null. A label that is a whole number with a point (1.0) becomes an
+    integer. Raises ValueError unless it is text, a number or a boolean, and for a lone surrogate."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Number):

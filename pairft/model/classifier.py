@@ -236,7 +236,7 @@ tags: [pairft]
 # {about["model"]} fine-tuned on {about["data"]} ({about["task"]})
 
 Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
-Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). On the validation part:
+Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). On the validation split:
 
 | metric | value |
 |---|---|

@@ -167,7 +167,7 @@ def test_other_columns_without_a_name_are_columns_like_any(tmp_path, capsys):
     assert read(tmp_path / "index.csv") == [{"a": "c", "b": "d", "y": "no"}]
     assert capsys.readouterr().err == ""
     (tmp_path / "shifted.csv").write_text("a,b,y,,\nc,d,no,,\nHello, world,f,yes,\n")  # a comma too many
-    assert "row 2: 'yes' stands in a column without a name" in message_of(read, tmp_path / "shifted.csv")
+    assert "row 2: 'yes' is in a column without a name" in message_of(read, tmp_path / "shifted.csv")
     (tmp_path / "twice.csv").write_text("a,b,a,,\nc,d,no,,\n")
     assert "names a column twice: a, b, a" in message_of(read, tmp_path / "twice.csv", "b", label="a")
 

@@ -255,7 +255,7 @@ def test_labels_from_which_nothing_can_be_learnt(train, words, tmp_path):
     write(tmp_path, "train", train)
     write(tmp_path, "validation", train[:1])
     message = message_of(tmp_path)
-    assert all(word in message for word in ["train part", *words]), message
+    assert all(word in message for word in ["train split", *words]), message
 
 
 @pytest.mark.parametrize(
