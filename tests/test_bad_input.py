@@ -166,7 +166,7 @@ def test_one_class_only(refused, data):
         (
             "train.json",
             b'[{"sentence1": "a", "sentence2": "b", "label": 1}, {"sent',
-            ("train.json, row 2", "cut short"),
+            ("train.json is not JSON", "line 1 column 53"),
         ),
         ("train.json", b"[1, 2]", ("train.json, row 1", "named columns")),
         ("train-00000-of-00003.csv", b"sentence1,sentence2,label\na,b,1\n", ("1 of the 3 files",)),
