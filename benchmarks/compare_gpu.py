@@ -59,7 +59,7 @@ def step_floor(batch_size: int, rows: dict[str, float], ceilings: dict[str, floa
 
     AdamW reads weight, gradient and two moments and writes all but the gradient, which the backward pass has written:
     32 bytes for each trained number, the token embeddings that occur among them. The matmuls: 6 operations for
-    each weight and token that it meets, every layer for all tokens but the last, which only first tokens need.
+    each weight and token that it meets, every layer for all tokens but the last, which only CLS tokens need.
     """
     width, inner, layers, positions, classes = 768, 3072, 12, 512, 2
     linear = 4 * width * width + 2 * width * inner  # weights of a layer

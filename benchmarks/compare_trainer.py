@@ -69,7 +69,7 @@ def matrix_rate() -> float:
 
 def operations(model: str, data: Path, batch_size: int) -> float:
     """Of the matmuls that a step needs on average, forward and backward (6 for each weight and token that it
-    meets): every layer for all tokens but the last, which only first tokens need."""
+    meets): every layer for all tokens but the last, which only CLS tokens need."""
     from pairft.config import Config
     from pairft.data import tokens
     from pairft.data.lengths import length_limit
@@ -85,7 +85,7 @@ def operations(model: str, data: Path, batch_size: int) -> float:
     heads = config.num_attention_heads
     token = 6 * (layers - 1) * linear
     attention = 12 * width * (layers - 1)  # for each pair of tokens of an example
-    last = 6 * (linear + width * width) + 12 * heads * width * lengths.mean()  # attention.attend_from_firsts, the head
+    last = 6 * (linear + width * width) + 12 * heads * width * lengths.mean()  # attention.attend_from_cls, the head
     return float(batch_size * (token * lengths.mean() + attention * (lengths**2).mean() + last))
 
 

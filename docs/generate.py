@@ -29,10 +29,10 @@ EQUAL_NUMBERS = "218 of 218 differences are exactly 0.0"
 EQUAL_RUNS = "30 of 30 end with identical weights and results"
 # Of `make train` without a Hub, from a fresh clone; docs/log.md names the day, too.
 FIRST_RUN = "5 min 14 s, of which 100 s are the installation"
-# A test compares the names with the table in pairft/speed/unpad.py.
+# A test compares the names with the table in pairft/speed/last_layer.py.
 PADDING_FREE = (
-    "Padding-free on the CPU: BERT, RoBERTa, ELECTRA, DistilBERT, ALBERT, ModernBERT; other models are padded. "
-    "On CUDA it is not measured yet, so ask for it with `--unpad always`."
+    "Padding-free on the CPU: BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, ALBERT, ModernBERT; other "
+    "models are padded. On CUDA it is not measured yet, so ask for it with `--unpad always`."
 )
 
 

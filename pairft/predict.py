@@ -88,7 +88,7 @@ def predict(args: argparse.Namespace) -> None:
             sys.stderr.write(warning + "\n")
     classifier.to(where_to)
     if args.data is not None and device.is_on("auto", where_to):
-        trial = unpad.trial_rows(dataset, config, lengths.length_limit(tokenizer, config))
+        trial = unpad.trial_examples(dataset, config, lengths.length_limit(tokenizer, config))
         collate, _ = unpad.prepare(classifier, collate, trial, lengths.first_position(config), amp_dtype)
     outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
     answers = answers_of(outcome.logits, names, kind)
@@ -102,7 +102,7 @@ def predict(args: argparse.Namespace) -> None:
 
 def about_of(model: str) -> dict[str, Any]:
     """What a run has saved beside its model; empty for a model from elsewhere."""
-    from pairft.model.classifier import SIDECAR
+    from pairft.model.card import SIDECAR
 
     file = disk.expanded(model) / SIDECAR
     try:

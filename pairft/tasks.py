@@ -82,6 +82,12 @@ def positive_class(label_names: Sequence[str] | None) -> int | None:
     return 0 if sign_of(first, second) > sign_of(second, first) else 1
 
 
+def positive_name(label_names: Sequence[str] | None) -> str | None:
+    """The name of that class."""
+    positive = positive_class(label_names)
+    return label_names[positive] if label_names is not None and positive is not None else None
+
+
 def f1_of(positive: str | None) -> str:
     """Which F1 it is, for people. `positive`: the name of the class that it is about, None for the mean over all."""
     return "f1 macro" if positive is None else f"f1 of {positive!r}"

@@ -143,12 +143,9 @@ def test_names_in_the_documents_are_names_in_the_code(name):
 
 
 def test_the_documents_name_every_key_of_the_results():
-    tree = ast.parse((ROOT / "train.py").read_text(encoding="utf-8"))
-    found = next(
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "results"
-    )
+    tree = ast.parse((ROOT / "pairft" / "runs" / "results.py").read_text(encoding="utf-8"))
+    function = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "results_of")
+    found = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     assert isinstance(found, ast.Dict)
     text = (ROOT / "docs" / "run-directory.md").read_text(encoding="utf-8")
     row = next(line for line in text.splitlines() if line.startswith("| `results.json` |"))
@@ -166,16 +163,16 @@ def test_the_documents_say_what_may_change_on_resume():
 
 @pytest.mark.parametrize("name", ["README.md", "docs/benchmarks.md"])
 def test_the_documents_name_the_architectures_that_are_padding_free(name):
-    from pairft.speed.unpad import LAST_LAYERS
+    from pairft.speed.last_layer import LAST_LAYERS
 
     text = (ROOT / name).read_text(encoding="utf-8")
-    [said] = re.findall(r"(?:Padding-free on the CPU:|For) (BERT\b[\w\s,]*?)(?:;| on the CPU)", text)
-    assert set(re.findall(r"\w+", said.replace(" and ", ", ").lower())) == set(LAST_LAYERS)
+    [said] = re.findall(r"(?:Padding-free on the CPU:|For) (BERT\b[\w\s,-]*?)(?:;| on the CPU)", text)
+    assert set(re.findall(r"[\w-]+", said.replace(" and ", ", ").lower())) == set(LAST_LAYERS)
 
 
 def example(name: str) -> dict[str, object]:
     """An entry of a table that docs/contributing.md shows, as the code would read it."""
-    from pairft.speed.unpad import BERT
+    from pairft.speed.last_layer import BERT
     from pairft.tasks import Task
 
     text = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
@@ -187,7 +184,7 @@ def example(name: str) -> dict[str, object]:
 def test_the_examples_for_contributors_fit_the_code():
     from transformers import CONFIG_MAPPING
 
-    from pairft.speed.unpad import LAST_LAYERS
+    from pairft.speed.last_layer import LAST_LAYERS
     from pairft.tasks import TASKS, metrics_of
     from pairft.training.metrics import MODULES
 

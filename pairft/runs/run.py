@@ -1,232 +1,245 @@
-"""A run's folder: found, made whole, and what is written down of how it came about."""
+"""A run in progress: what to do when an evaluation or a save is due, and how the run ends."""
 
-import errno
-import itertools
-import json
-import os
-import platform
-import re
-import shlex
-import subprocess
-import sys
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
 
 from pairft import disk
-from pairft.checks import run_name_problems
-from pairft.config import FIELDS, MAY_CHANGE, Config, flag_of, to_yaml
-from pairft.errors import Diverged, UserError
+from pairft.config import Config, to_yaml, values
+from pairft.data import batches, pairs
+from pairft.data.pairs import Pairs
+from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
+from pairft.model import card
 from pairft.output import say
+from pairft.runs import checkpoint, directory, restore, results
+from pairft.runs.log import Record
+from pairft.runs.manifest import check_same, manifest
+from pairft.runs.resume import resume_command
+from pairft.runs.signals import StopRequest
+from pairft.runs.writer import Writer
+from pairft.tasks import TASKS, metrics_of, positive_class, positive_name
+from pairft.training import device, evaluation
+from pairft.training.learner import Learner
+from pairft.training.loop import Schedule, schedule_of
+from pairft.training.state import TrainState
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerFast
 
 
-def check_new(config: Config) -> None:
-    """Raise UserError where the run's folder can't be made. Done first: nothing should be computed in vain."""
-    runs = disk.expanded(config.runs_dir)
-    if config.run_name and (runs / config.run_name).exists():
-        raise UserError(f"the run {runs / config.run_name} exists: choose another --run-name, or go on with --resume")
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        probe = runs / f".probe-{os.getpid()}"
-        probe.mkdir()
-        probe.rmdir()
-    except OSError as error:
-        raise UserError(f"can't write to --runs-dir {runs}: {error.strerror}; choose another") from None
+@dataclass(frozen=True)
+class Sources:
+    """The data and the base model that a run learns from."""
+
+    pairs: Pairs
+    tokenizer: "PreTrainedTokenizerFast"
+    tokens: dict[str, "Dataset"]  # by split
+    max_length: int  # tokens of a pair
+    model_fingerprint: dict[str, str]  # sha256 of the base model's weights and of the token ids
+    notes: Sequence[str]  # lines for the person: which weights are new, and whether logits depend on padding
 
 
-def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
-    """Make the run's folder in `runs`, with config.yaml and manifest.json in it, all at once."""
-    stem = config.run_name or generated_name(config)
-    part = runs / f".{stem}-{os.getpid()}.part"
-    with disk.gone_on_error(part):
-        part.mkdir()
-        (part / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
-        (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        for number in range(1, 1000):
-            folder = runs / (stem if number == 1 else f"{stem}-{number}")
-            try:
-                os.rename(part, folder)  # fails where a folder that holds something has the name
-                return folder
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-                if config.run_name:
-                    break
-        raise UserError(f"the run {runs / stem} exists: choose another --run-name, or go on with --resume")
+@dataclass(frozen=True)
+class Group:
+    """The runs of several seeds, as one of them sees them."""
+
+    directory: Path
+    earlier: Path | None  # a run of the group, on whose data all are trained
+    left: int  # runs still to be trained, this one included
+    stop: StopRequest
 
 
-def generated_name(config: Config) -> str:
-    """The name of a run that was given none: model, task and time. One that --run-name takes."""
-    folder = disk.expanded(config.model)
-    model = folder.resolve().name if folder.exists() else config.model.rstrip("/").rsplit("/", 1)[-1]
-    plain = re.sub(r"[^\w.-]+", "-", model).strip("-.").encode()[:100].decode(errors="ignore") or "model"
-    name = f"{plain}-{config.task}-{time.strftime('%Y%m%d-%H%M%S')}"
-    assert not run_name_problems(name), name
-    return name
+@dataclass
+class Run:
+    """A run in progress. `fit` calls `evaluate` and `save` when they are due."""
+
+    directory: Path
+    config: Config
+    sources: Sources
+    learner: Learner
+    schedule: Schedule
+    log: Record
+    writer: Writer
+    stop: StopRequest
+    fallbacks: evaluation.Fallbacks
+    exit_code: int = 0
+
+    @property
+    def steps_left(self) -> int:
+        return self.schedule.total_steps - self.learner.state.step
+
+    def evaluate(self, state: TrainState) -> None:
+        """Score the validation split, log the scores, and keep the model in best/ if it is the best so far. Raises
+        Diverged if a logit is not finite."""
+        began = time.perf_counter()
+        validation, task = self.sources.tokens["validation"], TASKS[self.config.task]
+        as_trainer = self.config.preset == "trainer"
+        outcome = evaluation.run_model(
+            state.model,
+            validation,
+            self.learner.collate,
+            self.learner.device,
+            self.learner.amp_dtype,
+            as_trainer,
+            self.fallbacks,
+        )
+        if not numpy.isfinite(outcome.logits).all():
+            raise Diverged(state.step, "a logit of the validation split")
+        names = self.sources.pairs.label_names
+        metrics, main_metric = metrics_of(task, names)
+        scores = evaluation.score(outcome, metrics, positive_class(names), as_trainer)
+        found = {"step": state.step, "epoch": state.epoch(self.log.num_rows), "validation": scores}
+        self.log.validation(found, time.perf_counter() - began)
+        predictions = evaluation.predictions_of(outcome.logits)
+        found["collapsed"] = len(predictions) > 1 and len(set(predictions.tolist())) == 1
+        if found["collapsed"]:
+            say("warning: the model predicts the same for every example of the validation split")
+        state.last = found
+        if state.best is None or scores[main_metric] > state.best["validation"][main_metric]:
+            with self.writer.attempt():
+                self.keep_model("best", found)
+                state.best = found  # if writing has failed, the model in best/ stays the best
+                if state.lost_best and scores[main_metric] > state.lost_best["validation"][main_metric]:
+                    state.lost_best = None
+
+    def save(self, state: TrainState) -> None:
+        """Save a checkpoint. Flushing it to disk continues in the background."""
+        state.lines = self.log.written
+        self.writer.wait()
+        with self.writer.attempt():
+            self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state))
+
+    def keep_model(self, name: str, found: dict[str, Any]) -> None:
+        """Write the model folder `name`, with an evaluation of the model."""
+        about = card.sidecar(self.config, self.sources.pairs, self.sources.max_length)
+        model, tokenizer = self.learner.state.model, self.sources.tokenizer
+        card.save_model(self.directory / name, model, tokenizer, {**about, **found}, to_yaml(self.config))
+
+    def end(self) -> int:
+        """Finish, unless a signal stopped the run before its last step. Returns the exit code."""
+        state, stopped_by = self.learner.state, self.stop.signal
+        if stopped_by is not None and self.steps_left:
+            if self.writer.failures:
+                raise UserError(f"stopped after step {state.step}, which could not be saved; --resume starts before it")
+            say(f"stopped after step {state.step}; resume with: {resume_command(self.directory)}")
+            return EXIT_SIGNAL + stopped_by
+        self.finish()
+        return 0
+
+    def finish(self) -> None:
+        """Write last/ and results.json, and print the evaluations."""
+        state = self.learner.state
+        assert state.last is not None and state.last["step"] == state.step, (state.step, state.last)
+        self.keep_model("last", state.last)
+        if state.best is None:  # it could not be written when it was the best
+            self.keep_model("best", state.last)
+            state.best = state.last
+        for name in ("best", "last"):
+            disk.flush_all(self.directory / name)
+        evaluations = self.log.evaluations(state.last)
+        positive = positive_name(self.sources.pairs.label_names)
+        found = results.results_of(self.config, state, self.writer, positive)
+        self.log.hyperparameters(values(self.config), state.last["validation"])
+        directory.write_json(self.directory / "results.json", found)
+        self.log.close()
+        results.show(found, evaluations, self.directory)
 
 
-def find(runs: Path, name: str | None) -> Path:
-    """The folder of the run to go on with: the named one, or the newest without results. Raises UserError."""
-    if name is not None:
-        for problem in run_name_problems(name):
-            raise UserError(problem)
-        if not (runs / name / "config.yaml").is_file():
-            raise UserError(f"there is no run {runs / name} to resume: leave out --resume to begin it")
-        return runs / name
-    begun = [path for path in runs.glob("*/config.yaml") if not path.parent.name.startswith(".")]
-    unfinished = [path for path in begun if not is_finished(path.parent)]
-    if not unfinished:
-        raise UserError(f"{runs} holds no unfinished run to resume; name one with --run-name, or leave out --resume")
-    return max(unfinished, key=lambda path: path.stat().st_mtime).parent
+@contextlib.contextmanager
+def open_run(
+    config: Config,
+    run_dir: Path | None,
+    argv: Sequence[str],
+    learner: Learner,
+    sources: Sources,
+    group: Group | None = None,
+) -> Iterator[Run]:
+    """A new run, or the one in `run_dir` restored from its newest checkpoint; as one of a group, with --seeds.
+
+    Within the context the run owns its directory, its log, the thread that saves and the handling of signals. On
+    leaving, it has finished, was stopped or has diverged: the person is told, and `exit_code` is set. Raises UserError
+    if the run can't be resumed or written.
+    """
+    state, num_examples = learner.state, len(sources.tokens["train"])
+    schedule = schedule_of(config, num_examples)
+    with contextlib.ExitStack() as stack:
+        resumed = run_dir is not None
+        run_dir, lines = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
+        log = Record(run_dir, schedule.total_steps, num_examples, to_yaml(config), state.step, state.lines, resumed)
+        stack.callback(log.close)
+        how = f"{schedule.total_steps} steps on {learner.device} {learner.layout}, lr {config.lr:.2g}"
+        say(f"{run_dir}: {num_examples} pairs, {how}, {lines[0]}")
+        for line in (*sources.notes, *lines[1:], *device.caveats(config, learner.device)):
+            say(line)
+        try:
+            with (
+                contextlib.nullcontext(group.stop) if group else StopRequest() as stop,
+                Writer(run_dir / "checkpoints") as writer,
+            ):
+                run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, evaluation.Fallbacks())
+                yield run
+                if not run.steps_left and (state.last is None or state.last["step"] < state.step):
+                    run.evaluate(state)  # shortened to the step where it was stopped
+            run.exit_code = run.end()
+        except Diverged as error:
+            log.close()
+            say(divergence(error, config, num_examples, checkpoint.whole_checkpoints(run_dir / "checkpoints")))
+            run.exit_code = EXIT_DIVERGED
 
 
-def divergence(error: Diverged, rows: Sequence[int], checkpoints: Sequence[Path]) -> str:
-    """What a person wants to know of a training that diverged."""
-    shown = ", ".join(map(str, rows[:32])) + (f" and {len(rows) - 32} more" if len(rows) > 32 else "")
+def open_directory(
+    stack: contextlib.ExitStack,
+    config: Config,
+    run_dir: Path | None,
+    argv: Sequence[str],
+    state: TrainState,
+    schedule: Schedule,
+    sources: Sources,
+    group: Group | None,
+) -> tuple[Path, list[str]]:
+    """The run directory, locked until the stack is closed, and lines for the person: where training starts, and what
+    has changed since. A new directory is created; in an existing one the newest checkpoint is restored."""
+    columns = (*sources.pairs.text_columns, sources.pairs.label_column)
+    data_fingerprint = {name: pairs.fingerprint(split, columns) for name, split in sources.pairs.splits.items()}
+    lines = ["from step 0"]
+    if run_dir is not None:
+        stack.callback(disk.lock(run_dir).release)
+    started = run_dir or (group and group.earlier)
+    if started:
+        changed = check_same(started, data_fingerprint, sources.model_fingerprint, torch.get_num_threads())
+        lines += [changed] if changed else []
+    runs_left = group.left if group else 1
+    if run_dir is None:
+        runs = group.directory if group else disk.expanded(config.runs_dir)
+        disk.check_space(runs, checkpoint.bytes_needed(state, runs_left))
+        made = manifest(argv, data_fingerprint, sources.model_fingerprint, torch.get_num_threads())
+        run_dir = directory.create(config, made, runs)
+        stack.callback(disk.lock(run_dir).release)
+        return run_dir, lines
+    found = restore.restore(run_dir, state)
+    lines[0] = f"from step {state.step}" + ("" if found else ", there is no complete checkpoint")
+    if state.step > schedule.total_steps:
+        raise UserError(f"{run_dir} is at step {state.step} already: --max-steps or --epochs should not end before it")
+    disk.check_space(run_dir, checkpoint.bytes_needed(state, runs_left), held=disk.bytes_in(run_dir))
+    disk.write_text(run_dir / "config.yaml", to_yaml(config))  # its length may have changed
+    return run_dir, lines
+
+
+def divergence(error: Diverged, config: Config, num_examples: int, checkpoints: Sequence[Path]) -> str:
+    """The message of a training that diverged: at which examples, and what to try."""
+    step_size = config.batch_size * config.accumulate
+    examples = batches.rows_of_step(num_examples, config.seed, step_size, error.step)
+    more = f" and {len(examples) - 32} more" if len(examples) > 32 else ""
     good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there was no checkpoint yet"
     return (
-        f"error: the training diverged: {error}, which was to learn from the rows {shown} of the training part "
-        f"(counted from 0); {good}. Begin anew with a smaller --lr, a longer --warmup-ratio or --precision fp32"
+        f"error: the training diverged: {error}, which was to learn from the examples "
+        f"{', '.join(map(str, examples[:32]))}{more} of the training split (counted from 0); {good}. Start a new run "
+        "with a smaller --lr, a longer --warmup-ratio or --precision fp32"
     )
-
-
-def resume_command(folder: Path) -> str:
-    """What resumes the run, to be pasted into a shell in the same working directory."""
-    script = sys.argv[0] if Path(sys.argv[0]).name == "train.py" else "train.py"
-    given = {"--run-name": folder.name, "--runs-dir": str(folder.parent)}
-    if given["--runs-dir"] == "runs":
-        del given["--runs-dir"]
-    # A value that begins with a dash would be read as a flag.
-    words = [[f"{flag}={value}"] if value.startswith("-") else [flag, value] for flag, value in given.items()]
-    return shlex.join(["python", script, "--resume", *itertools.chain(*words)])
-
-
-def is_finished(folder: Path) -> bool:
-    """Whether a run, or the runs of several seeds, came to their end."""
-    return (folder / "results.json").exists() or (folder / "summary.json").exists()
-
-
-def check_resumed(recorded: dict[str, Any], given: dict[str, Any], where: Path) -> None:
-    """Raise UserError where a setting given with --resume differs from the run's own and may not. The runs of several
-    seeds keep their length, too: some of them may be finished."""
-    may_change = [n for n in MAY_CHANGE if not (recorded.get("seeds") and n in ("epochs", "max_steps"))]
-    for name, value in given.items():
-        if FIELDS[name].metadata["kept"] and name not in may_change and value != recorded.get(name, value):
-            raise UserError(
-                f"{flag_of(name)} is {value!r}, but the run in {where} was begun with {recorded[name]!r}: leave it "
-                f"out, or begin a new run; what may change is {', '.join(map(flag_of, may_change))}"
-            )
-
-
-def with_new_length(recorded: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """A run's own settings, for what is given with --resume: --epochs replaces a --max-steps, which would win over it.
-    Raises UserError where it can't: the runs of several seeds keep their length."""
-    if "epochs" not in given or "max_steps" in given or recorded.get("max_steps") is None:
-        return recorded
-    if recorded.get("seeds"):
-        raise UserError(
-            f"--epochs {given['epochs']} has no effect: the runs were started with --max-steps "
-            f"{recorded['max_steps']}, which their seeds share; leave it out"
-        )
-    say(f"note: --epochs {given['epochs']} replaces the run's --max-steps {recorded['max_steps']}")
-    return {**recorded, "max_steps": None}
-
-
-def check_finished(folder: Path, recorded: dict[str, Any], given: dict[str, Any]) -> None:
-    """Say that a run is finished, and which of the settings given with --resume have no effect. Raises UserError for
-    another length: the learning rate has come to zero, so that training on would equal no run."""
-    summary = folder / "summary.json"
-    results = read_json(summary if summary.exists() else folder / "results.json")
-    try:
-        seed, one = next(iter(results["runs"].items())) if "runs" in results else (None, results)
-        last, model = one["last"], folder / "last" if seed is None else folder / f"seed-{seed}" / "last"
-        lengths = {"max_steps": last["step"], "epochs": last["epoch"]}
-    except (KeyError, TypeError, AttributeError, StopIteration):
-        raise UserError(f"{folder} has results that aren't what was written: remove them to resume the run") from None
-    name = "max_steps" if given.get("max_steps") is not None else "epochs"
-    if given.get(name) not in (None, lengths[name]):
-        raise UserError(
-            f"{flag_of(name)} is {given[name]}, but {folder} is finished after {last['step']} steps "
-            f"({last['epoch']:g} epochs), at which its learning rate came to zero: leave it out, or start a new run "
-            f"from its weights with --model {shlex.quote(str(model))}"
-        )
-    say(f"{folder} is finished: nothing to do")
-    idle = [n for n in MAY_CHANGE if n not in ("runs_dir", "epochs", "max_steps") and given.get(n) is not None]
-    idle = [flag_of(name) for name in idle if given[name] != recorded.get(name)]
-    if idle:
-        say(f"note: without effect: {', '.join(idle)}")
-
-
-def check_same(folder: Path, prints: dict[str, str], model_prints: dict[str, str], threads: int) -> str:
-    """What has changed since the run was started and may change its last bits, as a line; "" if nothing. Raises
-    UserError where the data or the base model has changed. The checkpoint's position means nothing in other data, the
-    embedding rows that aren't trained come from the base model, and so do the token ids."""
-    begun = read_json(folder / "manifest.json")
-    for split, digest in begun["data_fingerprint"].items():
-        if prints.get(split) != digest:
-            raise UserError(
-                f"the {split} split of the data is not the one that {folder} was started with: restore it, name its "
-                "new place with --data, or start a new run"
-            )
-    for what, digest in begun.get("model_fingerprint", {}).items():  # older manifests lack it
-        if model_prints[what] != digest:
-            raise UserError(
-                f"the base model's {what} are not those that {folder} was started with: restore the model, name its "
-                "new place with --model, or start a new run"
-            )
-    now = {**versions(), "threads": threads}
-    was = {**begun["versions"], "threads": begun["machine"]["threads"]}
-    changed = [f"{name} {was[name]} -> {now[name]}" for name in was if was[name] != now.get(name)]
-    return f"careful: not as the run began, so the last bits may differ: {', '.join(changed)}" if changed else ""
-
-
-def versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    packages = ("torch", "transformers", "datasets", "evaluate", "tokenizers", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def manifest(
-    argv: Sequence[str],
-    data_fingerprint: dict[str, str],
-    model_fingerprint: dict[str, str] | None = None,
-    threads: int | None = None,
-) -> dict[str, Any]:
-    """What is needed to tell later how a run came about."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-        revision = found.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        revision = None
-    return {
-        "command": [Path(sys.argv[0]).name, *argv],
-        "versions": versions(),
-        "git_revision": revision,
-        "data_fingerprint": data_fingerprint,
-        "model_fingerprint": model_fingerprint or {},
-        "machine": {
-            "system": platform.platform(),
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": threads,
-        },
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
-
-
-def read_json(path: Path) -> Any:
-    """Raises UserError where the file isn't JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise UserError(f"{path} is not JSON: restore it, or start a new run") from None
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all."""
-    disk.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,55 +11,49 @@ from pairft import disk
 from pairft.config import Config, to_yaml
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, UserError
 from pairft.output import say
-from pairft.runs import run
+from pairft.runs import directory
+from pairft.runs.manifest import manifest
+from pairft.runs.resume import resume_command
 from pairft.runs.signals import StopRequest
 from pairft.tasks import f1_of
 
 CONFIDENCE = 0.95
 
 
-@dataclass(frozen=True)
-class Group:
-    """What a run has to know of the runs that it is one of."""
+def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: Callable[..., int]) -> int:
+    """One training per seed by `train` (train.py), one after the other, and their summary.json. In an existing
+    `run_dir` the finished ones stay. Returns the exit code."""
+    from pairft.runs.run import Group  # imports torch
 
-    folder: Path  # of them all
-    earlier: Path | None  # a run's, on whose data all are trained
-    left: int  # runs to be trained yet, this one counted
-    stop: StopRequest
-
-
-def train_all(config: Config, folder: Path | None, argv: Sequence[str], train: Callable[..., int]) -> int:
-    """One training per seed by `train` (train.py), one after the other, and their summary.json; what is finished in
-    `folder` stays. The exit code."""
     assert config.seeds is not None
-    begun = folder is not None
-    folder = folder or run.create(config, run.manifest(argv, {}), disk.expanded(config.runs_dir))
-    _lock = disk.lock(folder)  # until this function ends
-    places = {seed: folder / f"seed-{seed}" for seed in config.seeds}
-    left = [seed for seed in config.seeds if not run.is_finished(places[seed])]
+    resumed = run_dir is not None
+    run_dir = run_dir or directory.create(config, manifest(argv, {}), disk.expanded(config.runs_dir))
+    _lock = disk.lock(run_dir)  # until this function returns
+    places = {seed: run_dir / f"seed-{seed}" for seed in config.seeds}
+    left = [seed for seed in config.seeds if not directory.is_finished(places[seed])]
     diverged = []
-    with StopRequest() as stop:  # one for all: it may come where a run can't end any more, or between two
+    with StopRequest() as stop:  # one for all: a signal may come where a run can't stop any more, or between two runs
         for number, seed in enumerate(left):
-            earlier = next(iter(sorted(folder.glob("seed-*"))), None)
-            group = Group(folder, earlier, len(left) - number, stop)
+            earlier = next(iter(sorted(run_dir.glob("seed-*"))), None)
+            group = Group(run_dir, earlier, len(left) - number, stop)
             place = places[seed] if places[seed].exists() else None
             try:
                 code = EXIT_SIGNAL + stop.signal if stop.signal else train(one_seed(config, seed), place, argv, group)
             except (UserError, OSError):
-                if not begun and not any(folder.glob("seed-*")):  # a mistake found before anything was trained
-                    shutil.rmtree(folder)
+                if not resumed and not any(run_dir.glob("seed-*")):  # a mistake found before anything was trained
+                    shutil.rmtree(run_dir)
                 raise
-            # Once the data and the model are known to be the same: their places may have changed.
-            disk.write_text(folder / "config.yaml", to_yaml(config))
+            # Now the data and the model are known to be the same. Their places may have changed.
+            disk.write_text(run_dir / "config.yaml", to_yaml(config))
             if code == EXIT_DIVERGED:
                 diverged.append(seed)
             elif code:
-                say(f"go on with all seeds: {run.resume_command(folder)}")
+                say(f"resume all seeds with: {resume_command(run_dir)}")
                 return code
     finished = [seed for seed in config.seeds if seed not in diverged]
     if finished:
-        summary = summarise(folder, finished, diverged)
-        run.write_json(folder / "summary.json", summary)
+        summary = summarise(run_dir, finished, diverged)
+        directory.write_json(run_dir / "summary.json", summary)
         print(table(summary))
     return EXIT_DIVERGED if diverged else 0
 
@@ -85,9 +79,9 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def summarise(group: Path, seeds: Sequence[int], diverged: Sequence[int] = ()) -> dict[str, Any]:
-    """The content of summary.json, from the results.json of each run: the spread of each metric on the validation part,
-    of the last and of the best model, and the seeds whose last model predicts one class for all. `diverged`: the seeds
-    whose training diverged, of which there are no results."""
+    """The content of summary.json, from the results.json of each run: the spread of each metric on the validation
+    split, of the last and of the best model, and the seeds whose last model predicts one class for all. `diverged`: the
+    seeds whose training diverged and left no results."""
     runs = {seed: json.loads((group / f"seed-{seed}" / "results.json").read_text(encoding="utf-8")) for seed in seeds}
     names = list(runs[seeds[0]]["last"]["validation"])
     return {

@@ -1,8 +1,9 @@
-"""Saving beside the training: what takes time runs in a thread, one save after the other."""
+"""Checkpoints are flushed to disk in a background thread, one after the other."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,50 +12,45 @@ from safetensors import SafetensorError
 
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.runs.checkpoint import Snapshot
 
-SAVE_ERRORS = (OSError, SafetensorError)  # the second is what a full disk is to safetensors
+SAVE_ERRORS = (OSError, SafetensorError)  # safetensors raises the second for a full disk
 
 
 @dataclass
-class Saver:
-    """A failed save is reported and the training goes on; a second in a row ends it. Used as a context, which ends when
-    the last save is done."""
+class Writer:
+    """A failed save is reported and the training continues; the second failure in a row ends it.
+
+    Use it as a context manager: it waits for the last save on leaving.
+    """
 
     checkpoints: Path
     failures: int = 0  # in a row
-    waited: float = 0.0  # seconds that the training stood still for saving
-    beside: float = 0.0  # seconds of a processor that the threads took
+    waited: float = 0.0  # seconds that the training stood still to save
+    beside: float = 0.0  # processor seconds of the threads
     _thread: threading.Thread | None = None
     _error: BaseException | None = None
 
-    def save(self, begin: Callable[[], Callable[[], None]]) -> None:
-        """`begin` takes hold of the state as it is, and returns what remains to be done beside the training."""
-        self.wait()
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Count what is done within as saving. A disk error is reported instead of raised; UserError if it is the
+        second in a row."""
         began = time.perf_counter()
         try:
-            finish = begin()
+            yield
         except SAVE_ERRORS as error:
             self.failed(error)
-            return
         finally:
             self.waited += time.perf_counter() - began
-        self._thread = threading.Thread(target=self._run, args=(finish,), name="saving")
+
+    def submit(self, snapshot: Snapshot) -> None:
+        """Complete a snapshot in a thread. The one before must be done: call `wait` before taking a snapshot."""
+        assert self._thread is None, snapshot.folder
+        self._thread = threading.Thread(target=self._run, args=(snapshot,), name="saving")
         self._thread.start()
 
-    def save_now(self, write: Callable[[], object]) -> bool:
-        """Save and wait for it; whether that went well."""
-        began = time.perf_counter()
-        try:
-            write()
-        except SAVE_ERRORS as error:
-            self.failed(error)
-            return False
-        finally:
-            self.waited += time.perf_counter() - began
-        return True
-
     def wait(self) -> None:
-        """Until the save under way is done. Raises UserError where it and the one before have failed."""
+        """Wait until the submitted snapshot is complete. Raises UserError if it and the one before have failed."""
         if self._thread is None:
             return
         began = time.perf_counter()
@@ -73,23 +69,23 @@ class Saver:
         reason = f"{getattr(error, 'filename', None) or self.checkpoints}: {getattr(error, 'strerror', None) or error}"
         if self.failures > 1:
             raise UserError(
-                f"saving has failed twice in a row ({reason}): make room or mend the folder, then go on with --resume "
-                f"from what lies in {self.checkpoints}"
+                f"saving has failed twice in a row ({reason}): make room or fix the folder, then add --resume to "
+                f"continue from {self.checkpoints}"
             ) from error
-        say(f"warning: saving has failed ({reason}); the training goes on, the checkpoint before is kept")
+        say(f"warning: saving has failed ({reason}); the training continues, the previous checkpoint is kept")
 
-    def _run(self, finish: Callable[[], None]) -> None:
+    def _run(self, snapshot: Snapshot) -> None:
         try:
-            finish()
-        except BaseException as error:  # for the main thread to raise
+            snapshot.complete()
+        except BaseException as error:  # raised in the main thread, by wait
             self._error = error
         self.beside += time.thread_time()
 
-    def __enter__(self) -> "Saver":
+    def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if error is None:
             self.wait()
-        elif self._thread is not None:  # what ended the training is what is told
+        elif self._thread is not None:  # what ended the training is reported, not this
             self._thread.join()

@@ -107,13 +107,13 @@ def beyond(window: int, length: int, like: Tensor) -> Tensor:
     return torch.zeros(length, length, dtype=like.dtype).masked_fill_(far, float("-inf"))
 
 
-def attend_from_firsts(
+def attend_from_cls(
     hidden: Tensor, packed: "Packed", projections: tuple[nn.Linear, ...], heads: int, scaling: float, rate: float
 ) -> Tensor:
-    """What the first token of each pair gets from attention: [pairs, heads, width of a head].
+    """What attention gives the CLS token of each pair: [pairs, heads, head width].
 
     hidden: [tokens, width], the layer's input; projections: the linear layers that make query, key and value. With one
-    asking token, no token's key or value need be computed: q · (K x) is (Kᵀ q) · x, and the mean of the values is V
+    query per pair, no token's key or value need be computed: q · (K x) is (Kᵀ q) · x, and the mean of the values is V
     times the mean of the inputs, 20 times fewer operations for these two.
     """
     to_query, to_key, to_value = projections

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pairft.config import Interval
-from pairft.data.batches import StepData
+from pairft.config import Config, Interval
+from pairft.data.batches import StepData, steps_per_epoch
 from pairft.training.state import TrainState
 from pairft.training.step import check_finite
 
@@ -29,6 +29,13 @@ class Schedule:
         if every == "epoch":
             return state.position.consumed == 0
         return every != "never" and state.step % int(every) == 0
+
+
+def schedule_of(config: Config, num_examples: int) -> Schedule:
+    """The schedule of a training on so many examples. --max-steps takes precedence over --epochs."""
+    per_epoch = steps_per_epoch(num_examples, config.batch_size, config.accumulate)
+    total_steps = config.max_steps or config.epochs * per_epoch
+    return Schedule(total_steps, config.log_every, config.eval_every, config.save_every)
 
 
 def fit(

@@ -1,10 +1,13 @@
 """AdamW with its two parameter groups, and the learning rate."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from pairft.config import Config
 from pairft.speed.embedding import UsedRows
 
 
@@ -46,3 +49,9 @@ def lr_at(step: int, total_steps: int, peak: float, warmup: int) -> float:
     if step < warmup:
         return peak * (step / max(1, warmup))
     return peak * max(0.0, (total_steps - step) / max(1, total_steps - warmup))
+
+
+def lr_schedule(config: Config, total_steps: int) -> Callable[[int], float]:
+    """`lr_at` as a function of the step alone."""
+    warmup = warmup_steps(total_steps, config.warmup_ratio)
+    return functools.partial(lr_at, total_steps=total_steps, peak=config.lr, warmup=warmup)

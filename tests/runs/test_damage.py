@@ -12,7 +12,7 @@ from conftest import FLAGS, comparable, same_weights, undone
 from safetensors.torch import load_file
 
 from pairft import disk
-from pairft.runs import checkpoint
+from pairft.runs import checkpoint, restore
 
 
 def flip(path: Path) -> None:
@@ -69,7 +69,7 @@ def test_without_a_whole_checkpoint_it_begins_again(go, tmp_path, capsys):
         cut(folder / "optimizer.safetensors")
     assert go("--resume", "--run-name", "a") == 0
     message = capsys.readouterr().err
-    assert message.count("is damaged (") == 2 and "no whole checkpoint" in message
+    assert message.count("is damaged (") == 2 and "no complete checkpoint" in message
     kept = sorted(path.name for path in (run / "checkpoints").iterdir() if path.name.startswith("damaged-"))
     assert kept == ["damaged-step-00000008", "damaged-step-00000016"] and (run / "damaged-best").is_dir()
     after = load_file(run / "last" / "model.safetensors")
@@ -90,18 +90,18 @@ def test_the_best_model_goes_back_to_what_the_checkpoint_knows(go, tmp_path, bes
     recorded = json.loads((kept / "state.json").read_text())["best"]
     (copy / "best" / "pairft.json").write_text('{"step": 24}')
     (copy / "best" / "model.safetensors").write_bytes(b"the model of a later step")
-    seen = checkpoint.load
+    seen = restore.load
     found = {}
 
     def look(folder, state):
         seen(folder, state)
         found.update(step=state.step, best=state.best)
 
-    checkpoint.load = look
+    restore.load = look
     try:
         assert go("--resume", "--run-name", "b") == 0
     finally:
-        checkpoint.load = seen
+        restore.load = seen
     assert found == {"step": int(kept.name[5:]), "best": recorded}
     for name in ("pairft.json", "model.safetensors"):
         assert (run / "best" / name).read_bytes() == (copy / "best" / name).read_bytes()

@@ -17,7 +17,7 @@ from test_damage import flip
 from pairft import disk
 from pairft.checks import run_name_problems
 from pairft.config import Config
-from pairft.runs import checkpoint, run
+from pairft.runs import checkpoint, directory
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_metrics_that_are_removed_during_the_training(go, tmp_path, capsys, monk
 )
 def test_a_generated_name_is_one_that_run_name_takes(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run_name_problems(run.generated_name(Config(model=model))) == []
+    assert run_name_problems(directory.generated_name(Config(model=model))) == []
 
 
 def test_a_run_of_the_model_in_the_working_directory_resumes(go, tiny_model, tmp_path, monkeypatch):

@@ -51,7 +51,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again_and_says_so(go, t
     assert go(*FLAGS, "--run-name", "whole") == 0
     undone(whole, killed, 0)
     assert go("--resume", "--run-name", "killed") == 0
-    assert "no whole checkpoint" in capsys.readouterr().err
+    assert "no complete checkpoint" in capsys.readouterr().err
     assert comparable(whole, "train") == comparable(killed, "train")
 
 
@@ -78,7 +78,7 @@ def test_what_defines_a_run_may_not_change_on_resume_but_its_length_may(go, tmp_
     for flags in (("--seed", 7), ("--lr", "2e-3"), ("--batch-size", 4), ("--preset", "trainer")):
         assert go("--resume", "--run-name", "a", *flags) == 2
         message = capsys.readouterr().err
-        assert f"{flags[0]} is" in message and "was begun with" in message and "--epochs, --max-steps" in message
+        assert f"{flags[0]} is" in message and "was started with" in message and "--epochs, --max-steps" in message
     assert go("--resume", "--run-name", "a", "--max-steps", 12) == 2
     assert "is at step 16 already" in capsys.readouterr().err
     assert go("--resume", "--run-name", "a", "--epochs", 3) == 0

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 import train
 from pairft import predict
 from pairft.model import classifier as model
-from pairft.runs import run, seeds
+from pairft.runs import directory, seeds
 from pairft.training import evaluation
 
 FLAGS = ("--max-steps", 12, "--lr", "1e-3", "--eval-every", 6)
@@ -81,7 +81,7 @@ def test_a_collapsed_run_is_named(go, tmp_path, capsys, tiny_model, pairs_folder
     assert one_class  # an untrained head says the same to all, for one of these seeds at least
     assert json.loads((group / "summary.json").read_text())["collapsed"] == one_class
     assert f"one class: {one_class}" in shown.out
-    assert shown.err.count("predicts the same for every row") == len(one_class)
+    assert shown.err.count("predicts the same for every example") == len(one_class)
 
 
 def test_one_row_says_nothing_of_a_collapse(go, tmp_path, capsys, pairs_folder):
@@ -128,7 +128,7 @@ def test_a_stop_at_the_very_end_of_a_seed_ends_them_all(go, tmp_path, capsys, mo
     score = evaluation.score
     monkeypatch.setattr(evaluation, "score", stopped_while_scoring)
     assert go("--seeds", "1,2", "--max-steps", 2, "--run-name", "a") == 143
-    assert "go on with all seeds: python train.py --resume --run-name a" in capsys.readouterr().err
+    assert "resume all seeds with: python train.py --resume --run-name a" in capsys.readouterr().err
     group = tmp_path / "runs" / "a"
     assert (group / "seed-1" / "results.json").exists() and not (group / "seed-2").exists()
     assert len(scored) == 1
@@ -147,7 +147,7 @@ def test_a_stop_while_a_later_seed_loads_says_how_to_go_on(go, tmp_path, capsys,
 
     monkeypatch.setattr(model, "load_model", stopped_while_loading)
     assert go("--seeds", "1,2", "--max-steps", 3, "--run-name", "a") == 130
-    assert "go on with all seeds: python train.py --resume --run-name a" in capsys.readouterr().err
+    assert "resume all seeds with: python train.py --resume --run-name a" in capsys.readouterr().err
     monkeypatch.undo()
     assert go("--resume", "--run-name", "a") == 0
     assert go("--seeds", "1,2", "--max-steps", 3, "--run-name", "whole") == 0
@@ -166,14 +166,14 @@ def test_a_run_of_the_same_numbers_from_the_config_of_a_seed(go, tmp_path):
 
 
 def test_a_disk_that_fails_before_the_first_run_leaves_nothing_behind(go, tmp_path, capsys, monkeypatch):
-    create = run.create
+    create = directory.create
 
     def fail(config, manifest, runs):
         if config.seeds is None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(runs))
         return create(config, manifest, runs)
 
-    monkeypatch.setattr(run, "create", fail)
+    monkeypatch.setattr(directory, "create", fail)
     assert go("--seeds", "1,2", "--max-steps", 1, "--run-name", "a") == 2
     assert "No space left" in capsys.readouterr().err
     assert list((tmp_path / "runs").iterdir()) == []
@@ -187,7 +187,7 @@ def test_a_seed_that_diverges_does_not_end_the_others(go, tmp_path, capsys, monk
     shown, group = capsys.readouterr(), tmp_path / "runs" / "a"
     summary = json.loads((group / "summary.json").read_text())
     assert (summary["seeds"], summary["diverged"]) == ([2], [1])
-    assert "the training diverged" in shown.err and "go on with all seeds" not in shown.err
+    assert "the training diverged" in shown.err and "resume all seeds" not in shown.err
     assert "diverged, and not counted: 1" in shown.out
     assert go("--seeds", "1", "--max-steps", 4, "--run-name", "b") == 3
     assert not (tmp_path / "runs" / "b" / "summary.json").exists()

@@ -11,8 +11,8 @@ from test_unpad import batch_for, classifier, models  # noqa: F401  (models: a f
 
 from pairft.data.batches import Batch, Packed, pack
 from pairft.errors import UserError
-from pairft.speed import unpad
 from pairft.speed.capture import replay_steps
+from pairft.speed.packed_forward import PackedForward
 from pairft.speed.shapes import filled, rounded
 from pairft.training.memory import retry_smaller
 from pairft.training.optim import build_optimizer
@@ -43,7 +43,7 @@ class Again:
 def trained(folder, steps, wrap):
     """Losses, norms and final weights of training on `steps`, lists of rows per micro-batch."""
     model = classifier(folder, dropout=True)
-    unpad.install(model, [], jagged=True)
+    PackedForward(model, jagged=True).install(model)
     optimizer = build_optimizer(model, 0.01)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     state = TrainState(model, optimizer, scaler, new_window(CPU), torch.zeros(()))

@@ -6,8 +6,9 @@ from test_unpad import batch_for, classifier, loss_and_gradients, models  # noqa
 
 from pairft.data.batches import Batch, Packed, pack
 from pairft.data.lengths import first_position
-from pairft.speed import unpad
 from pairft.speed.attention import jagged_attention
+from pairft.speed.last_layer import JAGGED
+from pairft.speed.packed_forward import PackedForward
 from pairft.speed.shapes import alike, cut, filled, rounded
 
 
@@ -48,12 +49,12 @@ def test_parts_of_a_filled_batch_have_no_filling():
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
-@pytest.mark.parametrize("name", sorted(unpad.JAGGED))
+@pytest.mark.parametrize("name", sorted(JAGGED))
 def test_jagged_attention_on_filled_rows_equals_padding(models, name, dtype, bound):  # noqa: F811
     model = classifier(models(name), dtype)
     rows, padded = batch_for(models(name))
     logits, loss, wanted = loss_and_gradients(model, padded(rows))
-    unpad.install(model, [], jagged=True)
+    PackedForward(model, jagged=True).install(model)
     packed = pack(padded(rows), first_position(model.config))
     got_logits, got_loss, got = loss_and_gradients(model, filled(packed, rounded(packed.num_tokens)))
     assert (got_logits - logits).norm() <= bound * logits.norm()
@@ -70,7 +71,7 @@ def test_jagged_attention_trains_after_an_evaluation(models):  # noqa: F811
     model = classifier(models("bert"))
     rows, padded = batch_for(models("bert"))
     packed = pack(padded(rows), 0)
-    unpad.install(model, [], jagged=True)
+    PackedForward(model, jagged=True).install(model)
     batch = filled(packed, rounded(packed.num_tokens))
     with torch.inference_mode():
         wanted = model(**batch.inputs()).logits

@@ -1,4 +1,4 @@
-"""Computing on real tokens alone against computing with padding: logits, losses, gradients, for each architecture."""
+"""Computing padding-free against computing with padding: logits, losses, gradients, for each architecture."""
 
 import functools
 from dataclasses import replace
@@ -13,14 +13,15 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pairft.data.batches import Batch, Packed, collate, pack
 from pairft.data.lengths import first_position
-from pairft.speed import attention, unpad
-from pairft.speed.attention import PairAttention, attend_from_firsts
+from pairft.speed import attention, last_layer, unpad
+from pairft.speed.attention import PairAttention, attend_from_cls
 from pairft.speed.dropout import keep_mask
 from pairft.training import evaluation
 
 CPU = torch.device("cpu")
 QKV = ("attention.self.query", "attention.self.key", "attention.self.value")
-ARCHITECTURES = ["bert", "roberta", "distilbert", "electra", "albert", "modernbert", "modernbert mean"]
+LIKE_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+ARCHITECTURES = [*LIKE_BERT, "distilbert", "albert", "modernbert", "modernbert mean"]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_logits_losses_and_gradients_equal_the_padded_ones(models, name, dtype, 
     assert len({len(ids) for ids in rows["input_ids"]}) > 3  # lengths differ
     logits, loss, wanted = loss_and_gradients(model, padded(rows))
     packed, how = unpad.prepare(model, padded, rows, first_position(model.config))
-    assert how == "on real tokens alone"
+    assert how == "padding-free"
     batch = packed(rows)
     assert isinstance(batch, Packed) and batch.input_ids.shape == (1, batch.num_tokens)
     got_logits, got_loss, got = loss_and_gradients(model.train(), batch)
@@ -105,26 +106,26 @@ ALBERT = "encoder.albert_layer_groups.0.albert_layers.1."
 @pytest.mark.parametrize(
     ("name", "layer", "feed_forward", "projections"),
     [
-        *((name, "encoder.layer.1.", "intermediate", QKV) for name in ("bert", "roberta", "electra")),
+        *((name, "encoder.layer.1.", "intermediate", QKV) for name in LIKE_BERT),
         ("distilbert", "transformer.layer.1.", "ffn", ("attention.q_lin", "attention.k_lin", "attention.v_lin")),
         ("albert", ALBERT, "ffn", ("attention.query", "attention.key", "attention.value")),
         ("modernbert", "layers.2.", "mlp", ()),
     ],
 )
-def test_the_last_layer_computes_first_tokens_alone(models, name, layer, feed_forward, projections):
+def test_the_last_layer_computes_cls_tokens_only(models, name, layer, feed_forward, projections):
     model = classifier(models(name))
     rows, padded = batch_for(models(name))
     packed, _ = unpad.prepare(model, padded, rows, first_position(model.config))
     batch = packed(rows)
     seen = {part: [] for part in (feed_forward, *projections)}
     for part, computed in seen.items():
-        unpad.submodule(model.base_model, layer + part).register_forward_hook(
+        last_layer.submodule(model.base_model, layer + part).register_forward_hook(
             lambda _, args, __, computed=computed: computed.append(args[0].shape[:2].numel())
         )
     model(**batch.inputs())
     before = [batch.num_tokens] * 2 if name == "albert" else []  # which goes through this layer three times
     assert seen.pop(feed_forward) == [*before, 7]
-    assert all(computed == [*before, 1] for computed in seen.values())  # attend_from_firsts reads their weights
+    assert all(computed == [*before, 1] for computed in seen.values())  # attend_from_cls reads their weights
 
 
 def test_a_model_that_differs_stays_padded_and_says_so(models, monkeypatch):
@@ -133,8 +134,9 @@ def test_a_model_that_differs_stays_padded_and_says_so(models, monkeypatch):
     wanted = model(**padded(rows).inputs()).logits
     same, how = unpad.prepare(model, padded, rows, 3)  # positions are off by three
     assert same is padded and "what its head reads differs" in how
-    for broken in (replace(unpad.BERT, narrow="encoder.layer.-1.gone"), replace(unpad.BERT, narrow="encoder.layer.-2")):
-        monkeypatch.setitem(unpad.LAST_LAYERS, "bert", broken)
+    for elsewhere in ("encoder.layer.-1.gone", "encoder.layer.-2"):
+        broken = replace(last_layer.BERT, cls_from=elsewhere)
+        monkeypatch.setitem(last_layer.LAST_LAYERS, "bert", broken)
         same, how = unpad.prepare(model, padded, rows, 0)
         assert same is padded and how.startswith("with padding: without it, ")
     assert torch.equal(model(**padded(rows).inputs()).logits, wanted)
@@ -162,7 +164,7 @@ def test_the_check_takes_the_longest_examples_and_one_longer_than_the_window():
 
     def lengths(window, limit):
         config = SimpleNamespace(**({"local_attention": window} if window else {}))
-        rows = unpad.trial_rows(dataset, config, limit)
+        rows = unpad.trial_examples(dataset, config, limit)
         assert len(rows["label"]) == len(rows["input_ids"])
         return [len(row) for row in rows["input_ids"]]
 
@@ -178,7 +180,7 @@ def test_an_architecture_without_a_row_trains_with_padding(go, tmp_path, capsys)
     assert go("--model", encoder, "--max-steps", 2, "--run-name", "a") == 0
     assert "with padding: for mpnet" in capsys.readouterr().err
     assert go("--max-steps", 2, "--run-name", "b") == 0
-    assert "on real tokens alone" in capsys.readouterr().err
+    assert "padding-free" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("window", [None, 3])
@@ -195,7 +197,7 @@ def test_the_gradient_of_attention_is_that_of_its_numbers(window, rate):
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])
-def test_first_tokens_get_what_keys_and_values_would_give_them(rate):
+def test_cls_tokens_get_what_keys_and_values_would_give_them(rate):
     """Against keys and values of every token, computed, and with the same mask."""
     lengths, heads, width = (5, 2, 4), 2, 6
     projections = tuple(torch.nn.Linear(width, width).double() for _ in range(3))
@@ -205,7 +207,7 @@ def test_first_tokens_get_what_keys_and_values_would_give_them(rate):
     packed = pack(Batch(nothing, mask, None, torch.zeros(3), 11), 0)
 
     torch.manual_seed(1)
-    got = attend_from_firsts(hidden, packed, projections, heads, 0.6, rate)
+    got = attend_from_cls(hidden, packed, projections, heads, 0.6, rate)
     torch.manual_seed(1)
     kept = keep_mask((3, heads, 5), rate, hidden) if rate else torch.ones(3, heads, 5)
     wanted = []

@@ -46,7 +46,7 @@ def test_the_parts_come_together_in_the_rows_order(tiny_model, rows, as_trainer,
     model, said, batched = AutoModelForSequenceClassification.from_pretrained(tiny_model), [], PAD
     if packed:
         batched, how = unpad.prepare(model, PAD, rows[:3], 0)
-        assert how == "on real tokens alone"
+        assert how == "padding-free"
     wanted = run_model(model, rows, batched, CPU, None, as_trainer)
     fallbacks = Fallbacks(said.append)
     hook = register_module_forward_pre_hook(partial(fail_above, 3))

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from pairft.data.batches import Batch, pack
-from pairft.speed import unpad
 from pairft.speed.embedding import replace_embedding
+from pairft.speed.packed_forward import PackedForward
 from pairft.training.optim import build_optimizer
 from pairft.training.step import loss_of, update
 
@@ -97,7 +97,7 @@ def test_the_split_into_micro_batches_does_not_matter(tiny_model, dtype, bound, 
     for parts in ([batch], split(batch, size)):
         model = classifier(tiny_model, dtype)
         if unpadded:
-            unpad.install(model, [], jagged=False)
+            PackedForward(model, jagged=False).install(model)
             parts = [pack(part, 0) for part in parts]
             replace_embedding(model, torch.zeros(model.config.vocab_size, dtype=torch.bool).index_fill_(0, ids, True))
         # A learning rate of 0 and no clipping leave the gradients to be looked at as they reach the optimizer.

@@ -1,0 +1,79 @@
+"""manifest.json: how a run came about, and whether a resume still has the same data, model and versions."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pairft.errors import UserError
+from pairft.runs.directory import read_json
+
+PACKAGES = ("torch", "transformers", "datasets", "evaluate", "tokenizers", "numpy")
+
+
+def versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def manifest(
+    argv: Sequence[str],
+    data_fingerprint: dict[str, str],
+    model_fingerprint: dict[str, str] | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """The content of manifest.json. The fingerprints are sha256 digests: of each split, and of the base model's weights
+    and the token ids. `threads`: torch's."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+        revision = described.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        revision = None
+    return {
+        "command": [Path(sys.argv[0]).name, *argv],
+        "versions": versions(),
+        "git_revision": revision,
+        "data_fingerprint": data_fingerprint,
+        "model_fingerprint": model_fingerprint or {},
+        "machine": {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": threads,
+        },
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def check_same(run_dir: Path, data_fingerprint: dict[str, str], model_fingerprint: dict[str, str], threads: int) -> str:
+    """A warning if versions or threads have changed since the run was started, which may change the last bits; else "".
+
+    Raises UserError if the data or the base model has changed: the checkpoint's position means nothing in other data,
+    and both the embedding rows that aren't trained and the token ids come from the base model.
+    """
+    manifest = read_json(run_dir / "manifest.json")
+    for split, digest in manifest["data_fingerprint"].items():
+        if data_fingerprint.get(split) != digest:
+            raise UserError(
+                f"the {split} split of the data is not the one that {run_dir} was started with: restore it, name its "
+                "new place with --data, or start a new run"
+            )
+    for what, digest in manifest.get("model_fingerprint", {}).items():  # older manifests lack it
+        if model_fingerprint[what] != digest:
+            raise UserError(
+                f"the base model's {what} are not those that {run_dir} was started with: restore the model, name its "
+                "new place with --model, or start a new run"
+            )
+    now = {**versions(), "threads": threads}
+    before = {**manifest["versions"], "threads": manifest["machine"]["threads"]}
+    changed = [f"{name} {before[name]} -> {now[name]}" for name in before if before[name] != now.get(name)]
+    listed = ", ".join(changed)
+    return f"warning: changed since the run was started, so the last bits may differ: {listed}" if changed else ""

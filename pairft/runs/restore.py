@@ -1,0 +1,125 @@
+"""Reading checkpoints: the newest complete one, its best model, and what to do about damage."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pairft import disk
+from pairft.data.batches import Position
+from pairft.errors import UserError
+from pairft.output import say
+from pairft.runs.checkpoint import BEST, COUNTERS, LAYOUT, whole_checkpoints
+from pairft.runs.random_states import restore_random_states
+from pairft.training.state import TrainState
+
+
+def restore(run_dir: Path, state: TrainState) -> bool:
+    """Restore the newest complete checkpoint and its best model. Returns False if there is none.
+
+    Damaged checkpoints are renamed, not deleted, with a warning. Raises UserError if a checkpoint can't be read or has
+    another layout.
+    """
+    checkpoints, best = run_dir / "checkpoints", run_dir / "best"
+    found = damaged = False
+    for folder in reversed(whole_checkpoints(checkpoints)):
+        check_layout(folder)
+        wrong = disk.damage(folder)
+        needed = [what for name, what in wrong.items() if not name.startswith(BEST)]
+        if not needed:
+            load(folder, state)
+            found = True
+            break
+        aside = disk.set_aside(folder)
+        say(f"warning: the checkpoint {folder} is damaged ({needed[0]}): kept as {aside}; trying the one before")
+        damaged = True
+    for leftover in [*checkpoints.glob(".*.part"), *run_dir.glob(".*.part")]:  # of a process that was killed
+        disk.remove(leftover)
+    disk.mend(best)
+    if found and state.best is not None:
+        restore_best(folder, best, state)
+    elif best.exists() and damaged:
+        say(f"warning: {best} is of a checkpoint that is damaged: kept as {disk.set_aside(best)}")
+    # Otherwise `best` is of a later step: it stays until the same evaluation, done again, replaces it.
+    return found
+
+
+def restore_best(folder: Path, best: Path, state: TrainState) -> None:
+    """Make `best` the best model of a checkpoint. If the checkpoint's copy is damaged, it is repaired from `best`,
+    since the next checkpoint will link to it. If both are damaged, the best model is lost, and the next evaluation
+    chooses a new one."""
+    wrong = disk.damage(folder, BEST)
+    if not wrong:
+        part = best.with_name(f".{best.name}.part")
+        shutil.copytree(folder / "best", part)
+        disk.put(part, best)
+    elif not disk.damage(folder, BEST, at=best):
+        for name in wrong:
+            (folder / name).parent.mkdir(exist_ok=True)
+            disk.put_copy(best / name.removeprefix(BEST), folder / name)
+    else:
+        kept = f"; {best} is kept as {disk.set_aside(best)}" if best.exists() else ""
+        assert state.best is not None, folder
+        say(
+            f"warning: the best model, of step {state.best['step']}, is damaged in {folder} "
+            f"({next(iter(wrong.values()))}) and in {best}: it is lost, and the best of the later evaluations takes "
+            f"its place{kept}"
+        )
+        state.lost_best, state.best = state.best, None
+
+
+def check_layout(folder: Path) -> None:
+    """Raise UserError if another version wrote the checkpoint. One that can't be read has no layout."""
+    try:
+        layout = json.loads((folder / "state.json").read_text(encoding="utf-8"))["layout"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    if layout != LAYOUT:
+        raise UserError(f"{folder} has layout {layout}, but this version reads {LAYOUT}: use the version that wrote it")
+
+
+def load(folder: Path, state: TrainState) -> None:
+    """Restore a state from a checkpoint, the random states last. Raises UserError if it doesn't fit the model."""
+    try:
+        content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state.model.load_state_dict(load_file(folder / "model.safetensors"))
+        load_optimizer(state.model, state.optimizer, load_file(folder / "optimizer.safetensors"))
+        random_tensors = load_file(folder / "random-0.safetensors")
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"can't read the checkpoint {folder} ({reason}): move it away to resume from the one before"
+        ) from error
+    for name in COUNTERS:
+        setattr(state, name, content[name] if name != "lost_best" else content.get(name))  # older checkpoints lack it
+    state.position = Position(**content["position"])
+    state.bad_steps.fill_(content["bad_steps"])
+    if content["scaler"]:  # empty where there is none, as on a CPU
+        state.scaler.load_state_dict(content["scaler"])
+    if state.rows is not None:
+        state.rows.remaining.fill_(content["remaining"])
+    for name, value in content["window"].items():
+        now = getattr(state.window, name)
+        setattr(state.window, name, now.fill_(value) if isinstance(now, Tensor) else value)
+    restore_random_states(random_tensors)
+
+
+def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put saved tensors back by parameter name; `load_state_dict` sees to their devices."""
+    by_name: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, name = key.split("/", 1)
+        by_name.setdefault(name, {})[kind] = tensor
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    plain = optimizer.state_dict()
+    ordered = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    plain["state"] = {
+        index: by_name[names[parameter]] for index, parameter in enumerate(ordered) if names[parameter] in by_name
+    }
+    optimizer.load_state_dict(plain)

@@ -1,0 +1,43 @@
+"""What a finished run says: results.json and the table at the end."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pairft.config import Config
+from pairft.runs.log import table
+from pairft.runs.writer import Writer
+from pairft.tasks import f1_of
+from pairft.training.state import TrainState
+
+
+def results_of(config: Config, state: TrainState, writer: Writer, positive: str | None) -> dict[str, Any]:
+    """The content of results.json. `positive`: the name of the class that F1 is about, None if there is none."""
+    return {
+        "best": state.best,
+        "last": state.last,
+        "lost_best": state.lost_best,
+        "train": {
+            "steps": state.step,
+            "seconds": state.seconds,  # without evaluating and saving
+            "examples_per_second": state.examples / state.seconds,
+        },
+        "saving": {"waited_seconds": writer.waited, "beside_seconds": writer.beside},  # of this process
+        "model": config.model,
+        "data": config.data,
+        "task": config.task,
+        "positive_class": positive,
+        "fallback": config.fallback,
+        "seed": config.seed,
+    }
+
+
+def show(results: dict[str, Any], evaluations: Sequence[dict[str, Any]], run_dir: Path) -> None:
+    """Print the evaluations as a table, the best one marked, and where the best model is."""
+    print(table(evaluations, results["best"]["step"]))
+    if "f1" in results["last"]["validation"]:
+        print(f1_of(results["positive_class"]))
+    if results["lost_best"] is not None:
+        step = results["lost_best"]["step"]
+        print(f"warning: the evaluation after step {step} was the best, but its model was damaged")
+    print(f"best: {run_dir / 'best'}  (tensorboard --logdir {run_dir.parent} shows the run)")

@@ -1,0 +1,74 @@
+"""What --resume may change, what a finished run says, and the command that resumes a run."""
+
+import itertools
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from pairft.config import FIELDS, MAY_CHANGE, flag_of
+from pairft.errors import UserError
+from pairft.output import say
+from pairft.runs.directory import read_json
+
+
+def check_resumed(original: dict[str, Any], given: dict[str, Any], run_dir: Path) -> None:
+    """Raise UserError if a setting given with --resume differs from the run's own and may not. The runs of several
+    seeds keep their length, too, since some of them may have finished."""
+    may_change = [n for n in MAY_CHANGE if not (original.get("seeds") and n in ("epochs", "max_steps"))]
+    for name, value in given.items():
+        if FIELDS[name].metadata["kept"] and name not in may_change and value != original.get(name, value):
+            raise UserError(
+                f"{flag_of(name)} is {value!r}, but {run_dir} was started with {original[name]!r}: leave it out, or "
+                f"start a new run; what may change is {', '.join(map(flag_of, may_change))}"
+            )
+
+
+def with_new_length(original: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The run's own settings, but without --max-steps if --epochs is given with --resume: it would take precedence.
+    Raises UserError for the runs of several seeds, which keep their length."""
+    if "epochs" not in given or "max_steps" in given or original.get("max_steps") is None:
+        return original
+    if original.get("seeds"):
+        raise UserError(
+            f"--epochs {given['epochs']} has no effect: the runs were started with --max-steps "
+            f"{original['max_steps']}, which their seeds share; leave it out"
+        )
+    say(f"note: --epochs {given['epochs']} replaces the run's --max-steps {original['max_steps']}")
+    return {**original, "max_steps": None}
+
+
+def check_finished(run_dir: Path, original: dict[str, Any], given: dict[str, Any]) -> None:
+    """Say that a run is finished, and which of the settings given with --resume have no effect. Raises UserError for
+    another length: the learning rate has reached zero, so that training on would equal no run."""
+    summary = run_dir / "summary.json"
+    results = read_json(summary if summary.exists() else run_dir / "results.json")
+    try:
+        seed, one = next(iter(results["runs"].items())) if "runs" in results else (None, results)
+        last, model = one["last"], run_dir / "last" if seed is None else run_dir / f"seed-{seed}" / "last"
+        lengths = {"max_steps": last["step"], "epochs": last["epoch"]}
+    except (KeyError, TypeError, AttributeError, StopIteration):
+        raise UserError(f"the results of {run_dir} are not what was written: remove them to resume the run") from None
+    name = "max_steps" if given.get("max_steps") is not None else "epochs"
+    if given.get(name) not in (None, lengths[name]):
+        raise UserError(
+            f"{flag_of(name)} is {given[name]}, but {run_dir} is finished after {last['step']} steps "
+            f"({last['epoch']:g} epochs), at which its learning rate reached zero: leave it out, or start a new run "
+            f"from its weights with --model {shlex.quote(str(model))}"
+        )
+    say(f"{run_dir} is finished: nothing to do")
+    idle = [n for n in MAY_CHANGE if n not in ("runs_dir", "epochs", "max_steps") and given.get(n) is not None]
+    idle = [flag_of(name) for name in idle if given[name] != original.get(name)]
+    if idle:
+        say(f"note: without effect: {', '.join(idle)}")
+
+
+def resume_command(run_dir: Path) -> str:
+    """The command that resumes the run, ready to be pasted into a shell in the same working directory."""
+    script = sys.argv[0] if Path(sys.argv[0]).name == "train.py" else "train.py"
+    given = {"--run-name": run_dir.name, "--runs-dir": str(run_dir.parent)}
+    if given["--runs-dir"] == "runs":
+        del given["--runs-dir"]
+    # A value that begins with a dash would be read as a flag.
+    words = [[f"{flag}={value}"] if value.startswith("-") else [flag, value] for flag, value in given.items()]
+    return shlex.join(["python", script, "--resume", *itertools.chain(*words)])
