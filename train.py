@@ -16,6 +16,7 @@ from pairft import checks, disk, flags
 from pairft.command import collector_paused, exit_code
 from pairft.config import Config
 from pairft.data import hub
+from pairft.errors import UserError
 from pairft.output import say, unbreakable
 from pairft.runs import directory, resume, seeds
 from pairft.tasks import TASKS
@@ -103,10 +104,12 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Gro
 
     # ---- the optimizer and the state; then what is only for speed (without pairft/speed: the same, slower) ---------
     learner = build_learner(model.to(where), collate, config, where, amp_dtype)
-    if find_spec("pairft.speed.accelerate"):
+    if find_spec("pairft.speed"):
         from pairft.speed.accelerate import accelerate
 
         learner = accelerate(learner, config, splits["train"], tokenizer)
+    elif asked := [f"--{name} always" for name in ("unpad", "capture") if getattr(config, name) == "always"]:
+        raise UserError(f"{asked[0]}: the folder pairft/speed is missing; restore it, or leave the flag out")
 
     # ---- the training: the loop says what is done when, the run what is kept of it ----------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:

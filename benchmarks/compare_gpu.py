@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gpu import CAPTURED, IDS_IN_USE, SIDES, TRAIN_ROWS, Rows
+from gpu import CAPTURED, SIDES
+from made_up import IDS_IN_USE, TRAIN_ROWS, Rows
 from measure import measure
 
 HERE = Path(__file__).resolve().parent
@@ -95,10 +96,10 @@ def table(content: dict[str, Any]) -> str:
     ceilings = content["ceilings"]
     whole = ", ".join(f"{side} {found:.1f} s" for side, found in seconds.items())
     floors = ", ".join(f"{job['floor']['ms']:.2f} ms at {job['batch_size']}" for job in content["jobs"])
-    # Without recordings, or with padding, the figure wouldn't be what "pairft" is to mean here.
+    # Without captures, or with padding, the figure wouldn't be what "pairft" is to mean here.
     parts = (*(job["sides"] for job in content["jobs"]), content["whole"])
     own = [found for part in parts for found in part.get(CAPTURED, [])]
-    fewest = min(found.get("recordings", 0) for found in own)
+    fewest = min(found.get("captures", 0) for found in own)
     notes = "; ".join(sorted({note for found in own for note in found.get("notes", [])}))
     return "\n".join(
         [
@@ -106,7 +107,7 @@ def table(content: dict[str, Any]) -> str:
             "",
             f"Three epochs with an evaluation after each, batch 8: {whole or 'not run'}. "
             f"The floor of a step: {floors or 'not asked'}.",
-            f"{CAPTURED} computed {notes}, with {fewest} recordings a run or more.",
+            f"{CAPTURED} computed {notes}, with {fewest} captures a run or more.",
             f"{ceilings['card']}, driver {ceilings['driver']}: {ceilings['bytes_per_second'] / 1e12:.2f} TB/s, "
             f"{ceilings['rate'] / 1e12:.0f} TFLOP/s in bf16; each side {content['repeats']} times in turn, "
             f"{content['date']}: {', '.join(f'{name} {value}' for name, value in content['machine'].items())}.",

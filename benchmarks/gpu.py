@@ -3,8 +3,8 @@ on made-up token ids of MRPC's lengths, by HF Trainer or by pairft. Needs neithe
 
     python benchmarks/gpu.py SIDE OUTPUT.json --batch-size 8 --steps 200
 
-It writes what it measured between step WARM_UP, when kernels are compiled and loaded and nearly all sizes recorded, and
-the last, with how many recordings fell between them; with --epochs, the seconds of a whole training with an evaluation
+It writes what it measured between step WARM_UP, when kernels are compiled and loaded and nearly all sizes captured, and
+the last, with how many captures fell between them; with --epochs, the seconds of a whole training with an evaluation
 after each epoch, from the first step on, compilation and all.
 """
 
@@ -14,61 +14,20 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy
 import torch
+from made_up import PAD, TRAIN_ROWS, Rows, classifier
 
 EAGER, COMPILED, CAPTURED = "pairft, eager", "pairft, compiled", "pairft"
 SIDES = ("Trainer", "Trainer, compiled", EAGER, COMPILED, CAPTURED)
 WARM_UP = 400  # steps
-TRAIN_ROWS, VALIDATION_ROWS = 3668, 408  # MRPC's
-IDS_IN_USE = 11_563  # of BERT's 30,522, in MRPC
-CLS, SEP, PAD = 101, 102, 0
-
-
-class Rows:
-    """Columns as lists, indexed like a datasets.Dataset: by a column's name or by a list of rows."""
-
-    def __init__(self, number: int, seed: int) -> None:
-        draw = numpy.random.default_rng(seed)
-        # MRPC's training part: mean 53.2, standard deviation 15.1, from 17 to 103 tokens.
-        lengths = draw.normal(53.2, 15.1, number).round().clip(17, 103).astype(int)
-        words = numpy.random.default_rng(0).permutation(numpy.arange(1000, 30522))[:IDS_IN_USE]
-        first = (lengths // 2).tolist()
-        self.columns: dict[str, Any] = {
-            "input_ids": [[CLS, *draw.choice(words, n - 2).tolist(), SEP] for n in lengths],
-            "token_type_ids": [[0] * a + [1] * (n - a) for a, n in zip(first, lengths.tolist(), strict=True)],
-            "label": draw.integers(0, 2, number).tolist(),
-            "length": lengths,
-        }
-
-    def __len__(self) -> int:
-        return len(self.columns["label"])
-
-    def __getitem__(self, what: str | list[int]) -> Any:
-        if isinstance(what, str):
-            return self.columns[what]
-        return {name: [column[row] for row in what] for name, column in self.columns.items() if name != "length"}
-
-    def with_format(self, _: str) -> "Rows":
-        return self
-
-    def used_ids(self, number: int) -> torch.Tensor:
-        used = torch.zeros(number, dtype=torch.bool)
-        used[torch.tensor(sorted({PAD, *(i for row in self.columns["input_ids"] for i in row)}))] = True
-        return used
-
-
-def classifier(shape: dict[str, int]) -> Any:
-    from transformers import BertConfig, BertForSequenceClassification
-
-    torch.manual_seed(42)
-    return BertForSequenceClassification(BertConfig(**shape))
+VALIDATION_ROWS = 408  # MRPC's
 
 
 def by_trainer(args: argparse.Namespace, rows: Rows, validation: Rows) -> dict[str, Any]:
@@ -126,39 +85,39 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
     from pairft.config import Config
     from pairft.data import batches
     from pairft.speed import capture, dropout, embedding, unpad
-    from pairft.training import device, evaluation, loop, memory, optim
+    from pairft.training import device, evaluation, loop, optim
+    from pairft.training.learner import build_learner, plain_update
     from pairft.training.state import TrainState, new_window
-    from pairft.training.step import update
 
-    where, amp_dtype = device.choose(Config(device=args.device))
+    config = Config(device=args.device)
+    where, amp_dtype = device.choose(config)
     model = classifier(args.shape).to(where)
     collate: Any = functools.partial(batches.collate, pad_token_id=PAD, pad_token_type_id=0, multiple=8)
-    collate, how = unpad.prepare(model, collate, rows[[0, 1, 2]], 0, amp_dtype)
+    collate, layout = unpad.prepare(model, collate, rows[[0, 1, 2]], 0, amp_dtype)
     dropout.replace_dropout(model)
     used = embedding.replace_embedding(model, rows.used_ids(model.config.vocab_size))
     if args.side == COMPILED:
         model.compile(dynamic=True)
-    state = TrainState(
-        model,
-        optim.build_optimizer(model, 0.01, used, capturable=args.side == CAPTURED and where.type == "cuda"),
-        torch.amp.GradScaler(where.type, enabled=amp_dtype == torch.float16),
-        new_window(where),
-        torch.zeros((), device=where),
-        rows=used,
-    )
-    one: memory.Update = functools.partial(
-        update, model, state.optimizer, state.scaler, state.bad_steps,
-        device=where, amp_dtype=amp_dtype, max_grad_norm=1.0,
-    )  # fmt: skip
+    captured = args.side == CAPTURED and where.type == "cuda"
+    state = build_learner(model, collate, config, where, amp_dtype).state
+    state.optimizer = optim.build_optimizer(model, config.weight_decay, capturable=captured)
+    embedding.decay_unused_rows(used, state.optimizer)
+    one = plain_update(state, config, where, amp_dtype)
     clock = Clocked(args)
-    if args.side == CAPTURED and where.type == "cuda":
-        recorder = capture.graph_recorder()
+    if captured:
+        graph_capture = capture.graph_capture()
 
-        def record(step: Callable[[], capture.Result]) -> Any:
-            clock.recordings.append(clock.last)
-            return recorder(step)
+        def count(step: Callable[[], capture.Result]) -> Any:
+            clock.captures.append(clock.last)
+            return graph_capture(step)
 
-        one = capture.replay_steps(one, where, clock.notes.append, record).update
+        @contextmanager
+        def watch() -> Iterator[list[str]]:
+            with capture.waits() as found:
+                yield found
+            clock.notes += [f"uncaptured, because it waits for the GPU at {place}" for place in found[:1]]
+
+        one = capture.replay_steps(one, where, count, watch).update
     per_epoch = batches.steps_per_epoch(len(rows), args.batch_size, 1)
     total = args.epochs * per_epoch if args.epochs else args.steps
 
@@ -186,7 +145,7 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
         save=lambda state: None,
         stop_asked=lambda: False,
     )
-    clock.notes.append(how)
+    clock.notes.append(layout)
     if args.side == COMPILED:
         breaks = sum(torch._dynamo.utils.counters["graph_break"].values())
         clock.notes.append(f"{breaks} breaks of the graph")
@@ -200,7 +159,7 @@ class Clocked:
         self.args, self.losses = args, []  # type: tuple[argparse.Namespace, list[float]]
         self.wait = torch.cuda.synchronize if args.device == "cuda" else lambda: None
         self.marks: dict[int, float] = {}
-        self.recordings: list[int] = []  # the steps done before each
+        self.captures: list[int] = []  # the steps done before each
         self.notes: list[str] = []  # how it computed
         self.last = 0
 
@@ -221,8 +180,8 @@ class Clocked:
             seconds = self.marks[self.args.steps] - self.marks[self.args.warm_up]
             found["steps_per_second"] = (self.args.steps - self.args.warm_up) / seconds
         found["notes"] = self.notes
-        found["recordings"] = len(self.recordings)
-        found["recordings_timed"] = sum(step >= self.args.warm_up for step in self.recordings)
+        found["captures"] = len(self.captures)
+        found["captures_timed"] = sum(step >= self.args.warm_up for step in self.captures)
         if self.args.device == "cuda":  # what the driver has lent, graphs and libraries included; torch keeps it
             free, total = torch.cuda.mem_get_info()
             found["gpu_mib"] = (total - free) / 2**20

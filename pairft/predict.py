@@ -1,6 +1,7 @@
 """python -m pairft.predict: a trained model's predictions for a file of pairs, or for one pair."""
 
 import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -46,7 +47,6 @@ def predict(args: argparse.Namespace) -> None:
     from pairft.data.pairs import Pairs, check_rows
     from pairft.model import classifier as model
     from pairft.model import head, padding
-    from pairft.speed import unpad
     from pairft.training import device
     from pairft.training.evaluation import run_model
 
@@ -87,9 +87,10 @@ def predict(args: argparse.Namespace) -> None:
         if warning:
             sys.stderr.write(warning + "\n")
     classifier.to(where_to)
-    if args.data is not None and device.is_on("auto", where_to):
-        trial = unpad.trial_examples(dataset, config, lengths.length_limit(tokenizer, config))
-        collate, _ = unpad.prepare(classifier, collate, trial, lengths.first_position(config), amp_dtype)
+    if args.data is not None and importlib.util.find_spec("pairft.speed") is not None:
+        from pairft.speed.accelerate import padding_free
+
+        collate, _ = padding_free(classifier, collate, dataset, tokenizer, amp_dtype)
     outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
     answers = answers_of(outcome.logits, names, kind)
     if args.text is not None:

@@ -25,6 +25,7 @@ def imports_of(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, path  # a relative import would hide where it leads
             found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
     return found
 
@@ -34,6 +35,40 @@ def test_imports_run_one_way():
     graph = {dotted(path): imports_of(path) & names for path in MODULES}
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError, naming the circle
     assert set(order) >= names
+
+
+GROUND, TOP = 0, 5
+LEVELS = {"data": 1, "model": 2, "training": 3, "runs": 4, "speed": 4}  # of the wings; imports run downwards
+COMMANDS = {"train", "pairft.predict", "pairft.answers"}  # above all wings; all else in pairft/ is the ground
+
+
+def wing_of(module: str) -> tuple[int, str]:
+    """The level and name of a module's wing."""
+    if module in COMMANDS:
+        return TOP, "commands"
+    name = module.split(".")[1] if "." in module else ""
+    return (LEVELS[name], name) if name in LEVELS else (GROUND, "ground")
+
+
+def test_each_wing_imports_only_itself_and_those_below():
+    names = {*map(dotted, MODULES), "train"}
+    wrong = []
+    for path in [*MODULES, ROOT / "train.py"]:
+        level, wing = wing_of(dotted(path))
+        for imported in sorted(imports_of(path) & names):
+            other_level, other = wing_of(imported)
+            if other != wing and other_level >= level:
+                wrong.append(f"{dotted(path)} ({wing}) imports {imported} ({other})")
+    assert not wrong
+    folders = {path.parent.name for path in MODULES if path.parent != ROOT / "pairft"}
+    assert folders == LEVELS.keys()
+
+
+@pytest.mark.parametrize("wing", ["data", "model", "training", "runs"])
+def test_no_wing_below_it_knows_speed(wing):
+    """Not even by a name in a string, with which importlib could import it."""
+    for path in (ROOT / "pairft" / wing).glob("*.py"):
+        assert "pairft.speed" not in path.read_text(encoding="utf-8"), path
 
 
 def test_the_product_does_not_use_what_it_replaces():

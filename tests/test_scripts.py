@@ -75,7 +75,7 @@ def test_the_sides_of_the_comparison_on_a_gpu(tmp_path):
     assert floor["bytes"] == pytest.approx(32 * 94.9e6, rel=0.01)
     assert floor["operations"] == pytest.approx(8 * (6 * 11 * 7.08e6 * 50 + 12 * 768 * 11 * 2800), rel=0.02)
     assert floor["ms"] == pytest.approx(0.76 + 0.24, rel=0.02)
-    common = {"gpu_mib": 1000.0, "recordings": 20, "notes": ["with padding"]}
+    common = {"gpu_mib": 1000.0, "captures": 20, "notes": ["with padding"]}
     runs = [{"steps_per_second": rate, **common} for rate in (100, 200, 400)]
     sides = {"Trainer": runs, "pairft": runs[::-1]}
     job = {"batch_size": 8, "sides": sides, "floor": floor}
@@ -84,4 +84,4 @@ def test_the_sides_of_the_comparison_on_a_gpu(tmp_path):
     lines = compare_gpu.table({**content, "machine": {}, "repeats": 3, "date": ""}).splitlines()
     assert lines[4].startswith("| 8 | pairft, compiled | failed")
     assert lines[3].startswith("| 8 | pairft | 200.0 | 1600 | 1.00 | 5.")
-    assert "pairft computed with padding, with 0 recordings" in "".join(lines)  # the whole training had none
+    assert "pairft computed with padding, with 0 captures" in "".join(lines)  # the whole training had none

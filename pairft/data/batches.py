@@ -1,14 +1,13 @@
 """Which examples make a step, in which order, and how they become tensors."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -16,6 +15,32 @@ if TYPE_CHECKING:
 
 
 EVALUATION_TOKENS = 2048  # in a batch; 1,024 to 4,096 are alike on 2 CPU cores, and smaller ones slower
+
+
+class MicroBatch(Protocol):
+    """What training and evaluation see of a batch. `Batch` is one; another layout of the same examples (packed, without
+    padding) is used in its place wherever it has these members."""
+
+    @property
+    def input_ids(self) -> Tensor:
+        """int64, of any shape: the token ids, with padding if the layout has any."""
+
+    @property
+    def labels(self) -> Tensor:
+        """[examples]: int64 class ids, or float32 values."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens without padding."""
+
+    def to(self, device: torch.device) -> "MicroBatch":
+        """The same batch with its tensors on the device; doesn't wait for it."""
+
+    def inputs(self) -> dict[str, Any]:
+        """Keyword arguments for the model's forward."""
+
+    def examples(self, start: int, stop: int) -> "MicroBatch":
+        """Some of the examples, as a slice takes them."""
 
 
 class Batch(NamedTuple):
@@ -28,73 +53,43 @@ class Batch(NamedTuple):
     num_tokens: int  # without padding
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(*moved(self, device))
+        return Batch(*to_device(self, device))
 
     def inputs(self) -> dict[str, Tensor]:
         """What the model's forward takes."""
         inputs = {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
         return inputs if self.token_type_ids is None else {**inputs, "token_type_ids": self.token_type_ids}
 
-
-class Packed(NamedTuple):
-    """The same examples without padding: all their tokens in one row, one example after the other. A filled one
-    (shapes.py) has one more at the end, without a label, that only brings the row to a certain length."""
-
-    input_ids: Tensor  # int64 [1, tokens]
-    position_ids: Tensor  # int64 [1, tokens]
-    token_type_ids: Tensor | None  # int64 [1, tokens]
-    labels: Tensor  # [examples], as a Batch's
-    num_tokens: int  # without that filling
-    lengths: tuple[int, ...]  # tokens of each example
-    offsets: Tensor  # int64 [examples + 1]: where each begins, and where the last ends
-    longest: int  # at least the length of the longest
-    attention_mask: Tensor | None  # int64 [examples, length]: of the Batch that this was; None if filled
-    slots: Tensor | None  # int64 [tokens]: the place of each in that Batch, row after row; None if filled
-
-    @property
-    def first(self) -> Tensor:
-        """int64 [examples that have a label]: where each begins."""
-        return self.offsets[: len(self.labels)]
-
-    def to(self, device: torch.device) -> "Packed":
-        return Packed(*moved(self, device))
-
-    def inputs(self) -> dict[str, Any]:
-        """What a forward that unpad.py has prepared takes."""
-        inputs = {
-            "input_ids": self.input_ids,
-            "position_ids": self.position_ids,
-            "attention_mask": self.attention_mask,
-            "token_type_ids": self.token_type_ids,
-        }
-        return {"packing": self, **{name: part for name, part in inputs.items() if part is not None}}
+    def examples(self, start: int, stop: int) -> "Batch":
+        """Some of the examples, padded to the same length as before."""
+        types = None if self.token_type_ids is None else self.token_type_ids[start:stop]
+        mask = self.attention_mask[start:stop]
+        return Batch(self.input_ids[start:stop], mask, types, self.labels[start:stop], int(mask.sum()))
 
 
-def moved(batch: Batch | Packed, device: torch.device) -> Iterator[Any]:
-    """Its parts, the tensors on the device; from pinned memory, since a copy from other memory waits for a GPU."""
-    for part in batch:
+def to_device(parts: Iterable[Any], device: torch.device) -> Iterator[Any]:
+    """A batch's parts, tensors on the device; from pinned memory, since a copy from other memory waits for a GPU."""
+    for part in parts:
         if isinstance(part, Tensor) and part.device.type != device.type:
             part = (part.pin_memory() if device.type == "cuda" else part).to(device, non_blocking=True)
         yield part
 
 
-def pack(batch: Batch, first_position: int) -> Packed:
-    """A Batch without its padding, on whichever side it is; positions count from `first_position`."""
-    mask = batch.attention_mask.bool()
-    lengths = batch.attention_mask.sum(1)
-    positions = batch.attention_mask.cumsum(1) + (first_position - 1)
-    return Packed(
-        input_ids=batch.input_ids[mask][None],
-        position_ids=positions[mask][None],
-        token_type_ids=None if batch.token_type_ids is None else batch.token_type_ids[mask][None],
-        labels=batch.labels,
-        num_tokens=batch.num_tokens,
-        lengths=tuple(lengths.tolist()),
-        offsets=F.pad(lengths.cumsum(0), (1, 0)),
-        longest=int(lengths.max()),
-        attention_mask=batch.attention_mask,
-        slots=mask.flatten().nonzero().flatten(),
-    )
+def cut(micro_batches: Sequence[MicroBatch], divisor: int) -> list[MicroBatch]:
+    """Each micro-batch in `divisor` parts, a power of two; one with fewer examples in parts of a single example."""
+    parts = list(micro_batches)
+    while divisor > 1:
+        parts = [half for batch in parts for half in halves(batch)]
+        divisor //= 2
+    return parts
+
+
+def halves(batch: MicroBatch) -> list[MicroBatch]:
+    """The first and the second half of the examples; a batch of one example stays as it is."""
+    number = len(batch.labels)
+    if number == 1:
+        return [batch]
+    return [batch.examples(0, number // 2), batch.examples(number // 2, number)]
 
 
 class Position(NamedTuple):
@@ -108,12 +103,12 @@ class Position(NamedTuple):
 class StepData:
     """The examples of one optimizer step."""
 
-    micro_batches: list[Batch | Packed]
+    micro_batches: list[MicroBatch]
     num_examples: int
     after: Position  # the position once this step is done
 
 
-Collate = Callable[[dict[str, Sequence[Any]]], Batch | Packed]
+Collate = Callable[[dict[str, Sequence[Any]]], MicroBatch]
 
 
 def collate(
@@ -203,7 +198,7 @@ def training_steps(
 
 def evaluation_batches(
     dataset: "Dataset", collate: Collate, batch_size: int | None
-) -> Iterator[tuple[numpy.ndarray, Batch | Packed]]:
+) -> Iterator[tuple[numpy.ndarray, MicroBatch]]:
     """Every row once, with the rows' indices: `batch_size` at a time in their order; or, where it is None, the longest
     first and as many as fill EVALUATION_TOKENS, so that there is little padding and what is too large for the memory
     fails at once."""

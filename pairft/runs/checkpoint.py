@@ -117,7 +117,7 @@ def content_of(state: TrainState) -> dict[str, Any]:
         "bad_steps": float(state.bad_steps),
         "window": {name: float(value) if isinstance(value, Tensor) else value for name, value in window.items()},
         "scaler": state.scaler.state_dict(),
-        "remaining": float(state.rows.remaining) if state.rows is not None else None,
+        "extra": {name: float(tensor) for name, tensor in state.extra.items()},
     }
 
 

@@ -102,8 +102,8 @@ def load(folder: Path, state: TrainState) -> None:
     state.bad_steps.fill_(content["bad_steps"])
     if content["scaler"]:  # empty where there is none, as on a CPU
         state.scaler.load_state_dict(content["scaler"])
-    if state.rows is not None:
-        state.rows.remaining.fill_(content["remaining"])
+    for name, tensor in state.extra.items():
+        tensor.fill_(content["extra"][name])
     for name, value in content["window"].items():
         now = getattr(state.window, name)
         setattr(state.window, name, now.fill_(value) if isinstance(now, Tensor) else value)

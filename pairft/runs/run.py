@@ -174,7 +174,7 @@ def open_run(
         run_dir, lines = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
         log = Record(run_dir, schedule.total_steps, num_examples, to_yaml(config), state.step, state.lines, resumed)
         stack.callback(log.close)
-        how = f"{schedule.total_steps} steps on {learner.device} {learner.layout}, lr {config.lr:.2g}"
+        how = f"{schedule.total_steps} steps on {learner.device}, {learner.layout}, lr {config.lr:.2g}"
         say(f"{run_dir}: {num_examples} pairs, {how}, {lines[0]}")
         for line in (*sources.notes, *lines[1:], *device.caveats(config, learner.device)):
             say(line)

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from pairft.speed.dropout import keep_mask
 
 if TYPE_CHECKING:
-    from pairft.data.batches import Packed
+    from pairft.speed.packing import Packed
 
 
 class PairAttention(torch.autograd.Function):
@@ -74,13 +74,15 @@ def jagged_attention(
     query: Tensor, key: Tensor, value: Tensor, packed: "Packed", scaling: float, rate: float
 ) -> Tensor:
     """The same as PairAttention by torch's nested tensors: nothing in it depends on the lengths but the contents of
-    `packed.offsets`. On a GPU by flash attention, or it raises RuntimeError: of torch's kernels for nested tensors the
-    memory-efficient one drops other weights in the backward pass than in the forward pass. That one computes float32,
-    which comes without autocast: in an evaluation, where nothing is dropped."""
+    `packed.cu_seqlens`. On a GPU by flash attention, or it raises RuntimeError: of torch's kernels for nested tensors
+    the memory-efficient one drops other weights in the backward pass than in the forward pass. That one computes
+    float32, which comes without autocast: in an evaluation, where nothing is dropped."""
 
     def nested(part: Tensor) -> Tensor:
         """[pairs, heads, tokens of the pair, width]. The lengths' bounds are given, or it would wait for the device."""
-        rows = torch.nested.nested_tensor_from_jagged(part, packed.offsets, min_seqlen=1, max_seqlen=packed.longest)
+        rows = torch.nested.nested_tensor_from_jagged(
+            part, packed.cu_seqlens, min_seqlen=1, max_seqlen=packed.max_seqlen
+        )
         return rows.transpose(1, 2)
 
     plain = query.dtype == torch.float32 and not query.requires_grad
@@ -117,11 +119,11 @@ def attend_from_cls(
     times the mean of the inputs, 20 times fewer operations for these two.
     """
     to_query, to_key, to_value = projections
-    assert packed.attention_mask is not None and packed.slots is not None
+    assert packed.attention_mask is not None and packed.indices is not None
     pairs, length = packed.attention_mask.shape
     width = hidden.shape[1]
-    grid = hidden.new_zeros(pairs * length, width).index_copy(0, packed.slots, hidden).view(pairs, length, width)
-    query = F.linear(hidden[packed.first], to_query.weight, to_query.bias).view(pairs, heads, -1) * scaling
+    grid = hidden.new_zeros(pairs * length, width).index_copy(0, packed.indices, hidden).view(pairs, length, width)
+    query = F.linear(hidden[packed.cls_positions], to_query.weight, to_query.bias).view(pairs, heads, -1) * scaling
 
     def split(projection: nn.Linear) -> tuple[Tensor, Tensor]:
         """Weight [heads, width of a head, width] and bias [heads, width of a head]."""

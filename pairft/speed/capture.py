@@ -1,150 +1,177 @@
-"""The whole step as a CUDA graph: recorded once for each shape of its batches, then replayed by a single launch.
+"""The whole step as a CUDA graph: captured once for each shape of its batches, then replayed by a single launch.
 
 A step of bert-base is some 700 kernels, which take longer to launch one by one from Python than to run (PyTorch's notes
-on CUDA semantics, "CUDA Graphs"). Nothing in `update` depends on the values in its tensors, so that it can be recorded
-as it stands; a replay reads the batch and the learning rate from where they were at the recording, and draws new masks.
+on CUDA semantics, "CUDA Graphs"). Nothing in `update` depends on the values in its tensors, so that it can be captured
+as it stands; a replay reads the batch and the learning rate from where they were at the capture, and draws new masks.
 """
 
 import linecache
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from pairft.data.batches import Batch, Packed
+from pairft.data.batches import Batch, MicroBatch
 from pairft.errors import UserError
 from pairft.output import say
-from pairft.speed.shapes import alike
+from pairft.speed.packing import Packed
+from pairft.speed.shapes import same_bucket
 from pairft.training.memory import Update, is_out_of_memory
 
-MAX_GRAPHS = 64  # each takes a second to record and some megabytes; steps of further shapes are not recorded
+MAX_GRAPHS = 64  # each takes a second to capture and some megabytes; steps of further shapes are not captured
 
 Result = tuple[Tensor, Tensor]
-Recorder = Callable[[Callable[[], Result]], tuple[Result, Callable[[], None]]]
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A step that can be done again by `replay`, on what `batches` then hold."""
-
-    batches: list[Batch | Packed]  # on the device
-    result: Result  # overwritten by each replay
-    replay: Callable[[], None]
+Capture = Callable[[Callable[[], Result]], tuple[Result, Callable[[], None]]]
+Watch = Callable[[], AbstractContextManager[list[str]]]
 
 
 class Replayed(NamedTuple):
     update: Update
-    release: Callable[[], bool]  # gives up recording and the memory of what is recorded; False if there was none
+    release: Callable[[], bool]  # gives up capturing and the memory of the graphs; False if there was none
 
 
 def replay_steps(
-    update: Update,
-    device: torch.device,
-    record: Recorder | None = None,
-    watch: Callable[[], AbstractContextManager[list[str]]] | None = None,
+    update: Update, device: torch.device, capture: Capture | None = None, watch: Watch | None = None
 ) -> Replayed:
-    """`update`, recorded when a shape comes for the second time, and replayed from then on.
+    """`update`, captured when a shape comes for the second time, and replayed from then on.
 
     The first step of each shape is done as it is, which is also the warm-up that libraries need, and watched: where
-    something in it waits for the device, no step can be recorded, and this is said. The very first step isn't watched
-    and doesn't count, for libraries start up in it. Raises UserError where the recording fails all the same.
+    something in it waits for the device, no step can be captured, and this is said. The very first step isn't watched
+    and doesn't count, for libraries start up in it.
 
-    `record` makes a function's work repeatable, `watch` collects what waits for the device: both for CUDA by default.
+    `capture` makes a function's work repeatable, `watch` collects what waits for the device: both for CUDA by default.
+
+    The update raises UserError where the capture fails all the same.
     """
-    record, watch = record or graph_recorder(), watch or waits
-    lr_now = torch.zeros((), device=device)  # a replay reads it from the device
-    recorded: dict[Any, Recorded] = {}
-    seen: set[Any] = set()
-    started, recording, given_up = False, False, False
+    steps = CapturedSteps(update, torch.zeros((), device=device), capture or graph_capture(), watch or waits)
+    return Replayed(steps.update, steps.release)
 
-    def release() -> bool:
-        nonlocal given_up, recording
-        if not (recorded or recording):
-            return False
-        recorded.clear()
-        given_up, recording = True, False
-        say("out of memory: steps are no longer recorded as CUDA graphs, for these hold memory of their own")
-        return True
 
-    def replayed(micro_batches: Sequence[Batch | Packed], num_examples: int, lr: float | Tensor) -> Result:
-        nonlocal started, recording, given_up
-        lr_now.fill_(lr)
-        ready = alike(micro_batches)
-        shape = (num_examples, *(shape_of(batch) for batch in ready))
-        if not started or given_up or (shape not in recorded and len(recorded) == MAX_GRAPHS):
-            started = True
-            return update(ready, num_examples, lr_now)
-        if shape not in seen:
-            seen.add(shape)
-            with watch() as found:
-                result = update(ready, num_examples, lr_now)
-            if found:
-                given_up = True
-                recorded.clear()
-                say(f"steps are not recorded as CUDA graphs, because each waits for the GPU: {found[0]}")
-            return result
-        if shape not in recorded:
-            recording = True
-            static = [still(batch.to(device)) for batch in ready]
-            try:
-                result, replay = record(lambda: update(static, num_examples, lr_now))
-            except RuntimeError as error:
-                if is_out_of_memory(error):
-                    raise
-                what = str(first_of(error)).splitlines()[0]
-                raise UserError(f"the step can't be recorded as a CUDA graph ({what}): add --capture never") from error
-            recording = False
-            recorded[shape] = Recorded(static, result, replay)
-        step = recorded[shape]
-        for held, batch in zip(step.batches, ready, strict=True):
-            put(held, batch)
+class CapturedStep(NamedTuple):
+    """A step that can be done again by `replay`, on what `batches` then hold."""
+
+    batches: list[MicroBatch]  # on the device
+    result: Result  # overwritten by each replay
+    replay: Callable[[], None]
+
+
+@dataclass
+class CapturedSteps:
+    """The steps captured so far, one for each shape."""
+
+    eager: Update  # done as it is where there is no captured step, and what is captured
+    lr: Tensor  # [] on the device: a replay reads the learning rate from it
+    capture: Capture
+    watch: Watch
+    graphs: dict[Any, CapturedStep] = field(default_factory=dict)
+    seen: set[Any] = field(default_factory=set)  # shapes that were done as they are, and watched
+    started: bool = False  # the first step of all is done
+    capturing: bool = False  # still true where a capture ran out of memory
+    given_up: bool = False
+
+    def update(self, micro_batches: Sequence[MicroBatch], num_examples: int, lr: float | Tensor) -> Result:
+        """One step, replayed if its shape is captured or comes for the second time."""
+        self.lr.fill_(lr)
+        batches = same_bucket(micro_batches)
+        shape = (num_examples, *(shape_of(batch) for batch in batches))
+        full = shape not in self.graphs and len(self.graphs) == MAX_GRAPHS
+        if not self.started or self.given_up or full:
+            self.started = True
+            return self.eager(batches, num_examples, self.lr)
+        if shape not in self.seen:
+            self.seen.add(shape)
+            return self.watched(batches, num_examples)
+        if shape not in self.graphs:
+            self.graphs[shape] = self.captured(batches, num_examples)
+        step = self.graphs[shape]
+        for static, batch in zip(step.batches, batches, strict=True):
+            copy_into(static, batch)
         step.replay()
         return step.result
 
-    return Replayed(replayed, release)
+    def watched(self, batches: list[MicroBatch], num_examples: int) -> Result:
+        """The step done as it is. If something in it waits for the device, no further step is captured."""
+        with self.watch() as found:
+            result = self.eager(batches, num_examples, self.lr)
+        if found:
+            self.given_up = True
+            self.graphs.clear()
+            say(f"steps are not captured as CUDA graphs, because each waits for the GPU: {found[0]}")
+        return result
+
+    def captured(self, batches: list[MicroBatch], num_examples: int) -> CapturedStep:
+        """Capture the step, which doesn't do it. Raises UserError where that fails; if memory has run out, the error as
+        it is."""
+        self.capturing = True
+        static = [without_numbers(batch.to(self.lr.device)) for batch in batches]
+        try:
+            result, replay = self.capture(lambda: self.eager(static, num_examples, self.lr))
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            what = str(first_of(error)).splitlines()[0]
+            raise UserError(f"the step can't be captured as a CUDA graph ({what}): add --capture never") from error
+        self.capturing = False
+        return CapturedStep(static, result, replay)
+
+    def release(self) -> bool:
+        """Give up the graphs and capturing, after memory ran out. False if there was nothing to give up."""
+        if not (self.graphs or self.capturing):
+            return False
+        self.graphs.clear()
+        self.given_up, self.capturing = True, False
+        say("out of memory: steps are no longer captured as CUDA graphs, for these hold memory of their own")
+        return True
 
 
 def first_of(error: BaseException) -> BaseException:
-    """What went wrong first: CUDA's end of a recording only says that it is invalid."""
+    """What went wrong first: CUDA's end of a capture only says that it is invalid."""
     while error.__context__ is not None:
         error = error.__context__
     return error
 
 
-def shape_of(batch: Batch | Packed) -> tuple[Any, ...]:
+def shape_of(batch: MicroBatch) -> tuple[Any, ...]:
     """Equal for batches whose steps are the same but for the numbers in the tensors."""
-    longest = batch.longest if isinstance(batch, Packed) else None
-    return longest, *((part.shape, part.dtype) for part in batch if isinstance(part, Tensor))
+    max_seqlen = batch.max_seqlen if isinstance(batch, Packed) else None
+    return max_seqlen, *((part.shape, part.dtype) for part in parts_of(batch) if isinstance(part, Tensor))
 
 
-def still(batch: Batch | Packed) -> Batch | Packed:
+def parts_of(batch: MicroBatch) -> tuple[Any, ...]:
+    """What a batch is made of: both kinds are named tuples."""
+    assert isinstance(batch, Batch | Packed), type(batch)
+    return batch
+
+
+def without_numbers(batch: MicroBatch) -> MicroBatch:
     """Without the numbers that are not in tensors: in a replay they would be those of another batch."""
+    assert isinstance(batch, Batch | Packed), type(batch)
     return batch._replace(num_tokens=0, lengths=()) if isinstance(batch, Packed) else batch._replace(num_tokens=0)
 
 
-def put(held: Batch | Packed, batch: Batch | Packed) -> None:
-    """Copy the batch's tensors, in CPU memory, into those that are held."""
-    for there, part in zip(held, batch, strict=True):
+def copy_into(static: MicroBatch, batch: MicroBatch) -> None:
+    """Copy the batch's tensors, in CPU memory, into those that a captured step reads."""
+    for there, part in zip(parts_of(static), parts_of(batch), strict=True):
         if isinstance(there, Tensor) and isinstance(part, Tensor):
             there.copy_(part.pin_memory() if there.is_cuda else part, non_blocking=True)
 
 
-def graph_recorder() -> Recorder:
-    """Records CUDA graphs, which share one pool of memory: of two graphs only one is replayed at a time, and nothing in
-    the pool but a step's result is needed after it."""
+def graph_capture() -> Capture:
+    """Captures CUDA graphs, which share one pool of memory: of two graphs only one is replayed at a time, and nothing
+    in the pool but a step's result is needed after it."""
     pool = torch.cuda.graph_pool_handle()
 
-    def record(step: Callable[[], Result]) -> tuple[Result, Callable[[], None]]:
+    def capture(step: Callable[[], Result]) -> tuple[Result, Callable[[], None]]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool, stream=torch.cuda.current_stream()):
             result = step()
         return result, graph.replay
 
-    return record
+    return capture
 
 
 @contextmanager
@@ -164,6 +191,7 @@ def waits() -> Iterator[list[str]]:
 
 
 def is_look_at_mask(file: str, line: int) -> bool:
-    """Where transformers looks whether a mask is needed at all; while a step is recorded, it makes the mask without
-    looking. Of the line, not of the file: in 5.17 that one has another wait, which a recording does not survive."""
+    """Whether this is where transformers looks if a mask is needed at all; while a step is captured, it makes the mask
+    without looking. Worth the look at another library's source: else no step whose batches have padding is captured. Of
+    the line, not of the file: in 5.17 that one has another wait, which a capture does not survive."""
     return file.endswith("masking_utils.py") and ".all()" in linecache.getline(file, line)

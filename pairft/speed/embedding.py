@@ -34,7 +34,8 @@ class UsedRows(nn.Embedding):
         self.gradient: Tensor | None = None  # of the parameter, kept from step to step
         self.touched: list[Tensor] = []  # the rows of it that are not 0
         dtype = torch.float32 if place.device.type == "mps" else torch.float64
-        self.remaining = torch.ones((), dtype=dtype, device=place.device)  # of the other rows, after all decay so far
+        # Of the rows that aren't trained: what all decay so far has multiplied them by.
+        self.decay_factor = torch.ones((), dtype=dtype, device=place.device)
         self.register_state_dict_post_hook(write_whole)
         self.register_load_state_dict_pre_hook(read_whole)
 
@@ -44,11 +45,11 @@ class UsedRows(nn.Embedding):
                 return cast(Tensor, Lookup.apply(self.weight, self.place[input], self))
             return F.embedding(self.place[input], self.weight, self.padding_idx)
         rows = F.embedding(self.place[input], self.weight)
-        return torch.where(self.used[input][..., None], rows, self.table[input] * self.remaining)
+        return torch.where(self.used[input][..., None], rows, self.table[input] * self.decay_factor)
 
     def whole(self) -> Tensor:
         """float32 [tokens, width], as if every row had been trained."""
-        rows = self.table * self.remaining
+        rows = self.table * self.decay_factor
         rows[self.used] = self.weight.detach()
         return rows
 
@@ -118,3 +119,17 @@ def replace_embedding(model: "PreTrainedModel", used: Tensor) -> UsedRows:
     rows = UsedRows(embedding, used.to(embedding.weight.device))
     model.set_input_embeddings(rows)
     return rows
+
+
+def decay_unused_rows(rows: UsedRows, optimizer: torch.optim.Optimizer) -> None:
+    """From now on, each step of the optimizer decays the embedding rows that aren't trained like the others. Its first
+    parameter group should be the one that decays, as build_optimizer makes it."""
+
+    # By its argument: naming `optimizer` here would make a cycle of the two, which keeps all weights and moments in
+    # memory until a collection, beside those of the next seed's run.
+    def decay(stepped: torch.optim.Optimizer, *_: Any) -> None:
+        decayed = stepped.param_groups[0]  # load_state_dict makes new groups
+        done = 1 - getattr(stepped, "found_inf", torch.zeros(()))  # 0 where the step was left out
+        rows.decay_factor *= 1 - decayed["lr"] * decayed["weight_decay"] * done.to(rows.decay_factor.dtype)
+
+    optimizer.register_step_post_hook(decay)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pairft.data.batches import Packed
 from pairft.speed.attention import PairAttention, attend_from_cls, jagged_attention
 from pairft.speed.last_layer import LAST_LAYERS, submodule
+from pairft.speed.packing import Packed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -174,17 +174,17 @@ class PackedForward:
         """On `cls_from`, before it, with mean pooling: [1, tokens, width] to the padded [pairs, length, width], with 0
         for padding, since the head takes its mean over each pair by the attention mask."""
         packed = self.current.packed
-        assert packed.attention_mask is not None and packed.slots is not None
+        assert packed.attention_mask is not None and packed.indices is not None
         pairs, length = packed.attention_mask.shape
-        grid = args[0].new_zeros(pairs * length, args[0].shape[2]).index_copy(0, packed.slots, args[0][0])
+        grid = args[0].new_zeros(pairs * length, args[0].shape[2]).index_copy(0, packed.indices, args[0][0])
         return (grid.view(pairs, length, -1),)
 
 
 def pick_cls(hidden: Tensor, packed: Packed) -> Tensor:
     """The CLS tokens: [1, tokens, width] to [1, pairs, width]."""
-    return hidden.index_select(1, packed.first)
+    return hidden.index_select(1, packed.cls_positions)
 
 
 def put_cls(hidden: Tensor, packed: Packed) -> Tensor:
     """The CLS tokens back at their places, with 0 between them: [1, pairs, width] to [1, tokens, width]."""
-    return hidden.new_zeros(1, packed.input_ids.shape[1], hidden.shape[2]).index_copy(1, packed.first, hidden)
+    return hidden.new_zeros(1, packed.input_ids.shape[1], hidden.shape[2]).index_copy(1, packed.cls_positions, hidden)

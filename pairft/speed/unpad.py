@@ -11,10 +11,11 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from pairft.data.batches import Batch, Collate, Packed, pack
+from pairft.data.batches import Batch, Collate
 from pairft.speed.last_layer import JAGGED, LAST_LAYERS
 from pairft.speed.packed_forward import PackedForward
-from pairft.speed.shapes import filled, rounded
+from pairft.speed.packing import Packed, pack
+from pairft.speed.shapes import bucket_size, padded_to
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -72,7 +73,7 @@ def prepare(
         batch = collate(examples)
         assert isinstance(batch, Batch), type(batch)
         packed = pack(batch, first_position)
-        return filled(packed, rounded(packed.num_tokens)) if on_gpu else packed
+        return padded_to(packed, bucket_size(packed.num_tokens)) if on_gpu else packed
 
     model.eval()
     packed_forward = PackedForward(model, jagged=on_gpu)

@@ -35,7 +35,7 @@ def choose(config: Config) -> tuple[torch.device, torch.dtype | None]:
     torch.backends.cuda.matmul.allow_tf32 = config.tf32
     torch.backends.cudnn.allow_tf32 = config.tf32
     if kind == "cuda":
-        torch.cuda.set_stream(torch.cuda.Stream())  # all work on this one: the default one can't be recorded
+        torch.cuda.set_stream(torch.cuda.Stream())  # all work on this one: the default one can't be captured
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.use_deterministic_algorithms(True)

@@ -8,10 +8,9 @@ import numpy
 import torch
 from torch import Tensor
 
-from pairft.data.batches import Batch, Collate, Packed, evaluation_batches
+from pairft.data.batches import Collate, MicroBatch, cut, evaluation_batches
 from pairft.errors import UserError
 from pairft.output import say
-from pairft.speed.shapes import cut
 from pairft.training.memory import give_back, is_out_of_memory
 from pairft.training.step import loss_of
 
@@ -65,7 +64,7 @@ def run_model(
         torch.empty((), dtype=torch.int64).random_()
     reduction = "mean" if as_trainer else "none"
 
-    def answer(batch: Batch | Packed, amp_dtype: torch.dtype | None) -> tuple[Tensor, ...]:
+    def answer(batch: MicroBatch, amp_dtype: torch.dtype | None) -> tuple[Tensor, ...]:
         logits, labels = logits_of(model, batch, device, amp_dtype, fallbacks), batch.labels.to(device)
         return logits.float(), loss_of(logits, labels, reduction).expand(len(labels)).float(), labels
 
@@ -88,7 +87,7 @@ def run_model(
 
 def logits_of(
     model: torch.nn.Module,
-    batch: Batch | Packed,
+    batch: MicroBatch,
     device: torch.device,
     amp_dtype: torch.dtype | None,
     fallbacks: Fallbacks,

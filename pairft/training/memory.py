@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pairft.data.batches import Batch, Packed
+from pairft.data.batches import MicroBatch, cut
 from pairft.errors import UserError
 from pairft.output import say
-from pairft.speed.shapes import cut
 from pairft.training.state import TrainState
 
-Update = Callable[[Sequence[Batch | Packed], int, float | Tensor], tuple[Tensor, Tensor]]
+Update = Callable[[Sequence[MicroBatch], int, float | Tensor], tuple[Tensor, Tensor]]
 
 
 def retry_smaller(update: Update, state: TrainState, release: Callable[[], bool] | None = None) -> Update:
@@ -24,9 +23,7 @@ def retry_smaller(update: Update, state: TrainState, release: Callable[[], bool]
     `release` gives memory back first; where it returns True, the step is tried once more as it was.
     """
 
-    def retried(
-        micro_batches: Sequence[Batch | Packed], num_examples: int, lr: float | Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def retried(micro_batches: Sequence[MicroBatch], num_examples: int, lr: float | Tensor) -> tuple[Tensor, Tensor]:
         while True:
             before = random_state(state.bad_steps.device)
             try:

@@ -3,21 +3,16 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from pairft.config import Config
-from pairft.speed.embedding import UsedRows
 
 
-def build_optimizer(
-    model: torch.nn.Module, weight_decay: float, rows: UsedRows | None = None, capturable: bool = False
-) -> torch.optim.AdamW:
+def build_optimizer(model: torch.nn.Module, weight_decay: float, capturable: bool = False) -> torch.optim.AdamW:
     """Fused AdamW (Loshchilov and Hutter 2019) with Trainer's betas and eps; its learning rate is set at each step.
 
     No decay on parameters of one dimension: in an encoder these are the biases and the weights of the norms.
-    `rows`: the model's token embedding; at each step, those of its rows that aren't trained decay like the others.
     `capturable`: the step will be captured as a CUDA graph, which reads the learning rate from the device.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -25,17 +20,7 @@ def build_optimizer(
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=capturable)
-    if rows is not None:
-        # By its argument: naming `optimizer` here would make a cycle of the two, which keeps all weights and moments in
-        # memory until a collection, beside those of the next seed's run.
-        def decay(stepped: torch.optim.Optimizer, *_: Any) -> None:
-            decayed = stepped.param_groups[0]  # load_state_dict makes new groups
-            done = 1 - getattr(stepped, "found_inf", torch.zeros(()))  # 0 where the step was left out
-            rows.remaining *= 1 - decayed["lr"] * decayed["weight_decay"] * done.to(rows.remaining.dtype)
-
-        optimizer.register_step_post_hook(decay)
-    return optimizer
+    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8, fused=True, capturable=capturable)
 
 
 def warmup_steps(total_steps: int, warmup_ratio: float) -> int:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from pairft.data.batches import Position, StepData
-from pairft.speed.embedding import UsedRows
 
 
 @dataclass
@@ -50,7 +49,7 @@ class TrainState:
     position: Position = field(default_factory=Position)
     examples: int = 0  # seen in all
     seconds: float = 0.0  # of training, without evaluating and saving
-    rows: UsedRows | None = None  # of the token embedding, where not all of them are trained
+    extra: dict[str, Tensor] = field(default_factory=dict)  # scalars [] on the device that optional parts add, by name
     split: int = 1  # parts that micro-batches are cut into, since they didn't fit the device's memory (memory.py)
     lines: int = 0  # of metrics.jsonl, when the state was saved
     best: dict[str, Any] | None = None  # the evaluation that the main metric calls best

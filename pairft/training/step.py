@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairft.data.batches import Batch, Packed
+from pairft.data.batches import MicroBatch
 from pairft.errors import Diverged
 
 MAX_SKIPPED = 20  # steps in a row; a scaler that starts at 65,536 and is halved by each has then come to 1/16
@@ -29,7 +29,7 @@ def update(
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     bad_steps: Tensor,
-    micro_batches: Sequence[Batch | Packed],
+    micro_batches: Sequence[MicroBatch],
     num_examples: int,
     lr: float | Tensor,
     *,

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from pairft.speed.embedding import UsedRows, tokens_in, train_used_rows
+from pairft.speed.embedding import UsedRows, decay_unused_rows, tokens_in, train_used_rows
 from pairft.training.optim import build_optimizer
 
 IDS = [[2, 5, 9], [2, 7, 7, 5]]
@@ -47,7 +47,9 @@ def test_training_equals_that_of_the_whole_embedding(tiny_model, weight_decay, a
     rows = train_used_rows(some, training_data(), 0)
     assert rows.weight.shape == (5, 32)  # 2, 5, 7, 9, and the padding's 0
     steps(whole, build_optimizer(whole, weight_decay), 4, accumulate)
-    steps(some, build_optimizer(some, weight_decay, rows), 4, accumulate)
+    optimizer = build_optimizer(some, weight_decay)
+    decay_unused_rows(rows, optimizer)
+    steps(some, optimizer, 4, accumulate)
     wanted, got = whole.state_dict(), some.state_dict()
     assert wanted.keys() == got.keys()
     for name, tensor in wanted.items():
@@ -132,7 +134,9 @@ def test_a_gradient_is_that_of_its_own_step_alone():
 def test_a_training_that_is_over_leaves_memory_at_once(tiny_model):
     """No cycle of optimizer and hook, which would keep the weights beside those of the next seed's run."""
     model = classifier(tiny_model)
-    optimizer = build_optimizer(model, 0.1, train_used_rows(model, training_data(), 0))
+    rows = train_used_rows(model, training_data(), 0)
+    optimizer = build_optimizer(model, 0.1)
+    decay_unused_rows(rows, optimizer)
     steps(model, optimizer, 1)
     there = weakref.ref(optimizer)
     gc.collect()

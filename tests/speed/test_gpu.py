@@ -15,15 +15,14 @@ from pairft.config import Config
 from pairft.data.batches import Position, collate, training_steps
 from pairft.speed import capture, embedding, unpad
 from pairft.speed.attention import jagged_attention
-from pairft.speed.shapes import alike
+from pairft.speed.shapes import same_bucket
 from pairft.training import device, evaluation, memory
+from pairft.training.learner import build_learner, plain_update
 from pairft.training.optim import build_optimizer
-from pairft.training.state import TrainState, new_window
-from pairft.training.step import update
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from gpu import Rows, classifier
+from made_up import Rows, classifier
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 FLASH = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)  # flash attention, and bf16
@@ -42,18 +41,11 @@ def training(precision=HALF, dropout=0.1, batch_size=8, accumulate=1, rows=400):
     assert how.startswith("padding-free" if FLASH and precision != "fp32" else "with padding"), how
     model.train()
     used = embedding.replace_embedding(model, rows.used_ids(model.config.vocab_size))
-    state = TrainState(
-        model,
-        build_optimizer(model, 0.01, used, capturable=True),
-        torch.amp.GradScaler("cuda", enabled=precision == "fp16"),
-        new_window(where),
-        torch.zeros((), device=where),
-        rows=used,
-    )
-    one = functools.partial(
-        update, model, state.optimizer, state.scaler, state.bad_steps,
-        device=where, amp_dtype=amp_dtype, max_grad_norm=1.0,
-    )  # fmt: skip
+    config = Config(device="cuda", precision=precision)
+    state = build_learner(model, packed, config, where, amp_dtype).state
+    state.optimizer = build_optimizer(model, config.weight_decay, capturable=True)
+    embedding.decay_unused_rows(used, state.optimizer)
+    one = plain_update(state, config, where, amp_dtype)
     steps = training_steps(rows, packed, 42, batch_size, accumulate, Position(), False)
     torch.cuda.synchronize()
     return SimpleNamespace(state=state, steps=steps, one=one, where=where, padded=padded, packed=packed, amp=amp_dtype)
@@ -69,15 +61,15 @@ def losses(made, do, number, lr=1e-4):
     return torch.stack(found).cpu()
 
 
-def captured(made, say=pytest.fail):
-    """The captured step, its release, and a list with an entry for each recording."""
-    recorder, count = capture.graph_recorder(), []
+def captured(made):
+    """The captured step, its release, and a list with an entry for each capture."""
+    graph_capture, count = capture.graph_capture(), []
 
-    def record(step):
+    def counted(step):
         count.append(1)
-        return recorder(step)
+        return graph_capture(step)
 
-    return *capture.replay_steps(made.one, made.where, say, record), count
+    return *capture.replay_steps(made.one, made.where, counted), count
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -86,8 +78,8 @@ def captured(made, say=pytest.fail):
 )
 def test_captured_steps_equal_eager_ones(precision, bound, accumulate):
     plain = training(precision, dropout=0.0, accumulate=accumulate)
-    # Filled up to the same sizes, so that the same kernels compute both.
-    wanted = losses(plain, lambda micro_batches, *given: plain.one(alike(micro_batches), *given), 100)
+    # Padded to the same buckets, so that the same kernels compute both.
+    wanted = losses(plain, lambda micro_batches, *given: plain.one(same_bucket(micro_batches), *given), 100)
     made = training(precision, dropout=0.0, accumulate=accumulate)
     do, _, count = captured(made)
     got = losses(made, do, 100)
@@ -114,7 +106,7 @@ def test_masks_are_those_of_eager_steps_from_the_same_state():
     assert count
 
 
-def test_many_tokens_in_a_step_are_recorded():
+def test_many_tokens_in_a_step_are_captured():
     """More than 4,096: the gradient of the embedding then comes by another way, with a sort."""
     plain, made = (training(dropout=0.0, batch_size=128, rows=1024) for _ in range(2))
     do, _, count = captured(made)
@@ -127,9 +119,9 @@ def test_attention_drops_the_same_weights_forward_and_backward():
     """With its masks fixed, attention is linear in the values: <gradient by them, them> = <upstream, output>. With the
     output as upstream, other masks in the backward pass would make that 0.7 of this."""
     lengths = [53, 17, 103, 83]
-    offsets = F.pad(torch.tensor(lengths, device="cuda").cumsum(0), (1, 0))
+    cu_seqlens = F.pad(torch.tensor(lengths, device="cuda").cumsum(0), (1, 0))
     q, k, v = (torch.randn(256, 4, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True) for _ in range(3))
-    out = jagged_attention(q, k, v, SimpleNamespace(offsets=offsets, longest=128), 0.125, 0.3)
+    out = jagged_attention(q, k, v, SimpleNamespace(cu_seqlens=cu_seqlens, max_seqlen=128), 0.125, 0.3)
     out.backward(out.detach())
     by_values, by_output = (v.grad.double() * v.double()).sum(), (out.double() ** 2).sum()
     assert torch.isclose(by_values, by_output, rtol=2e-2)
@@ -140,7 +132,7 @@ def test_nothing_waits_between_logging_steps(captures):
     made = training()
     do = captured(made)[0] if captures else made.one
     again = [next(made.steps) for _ in range(20)]
-    made.steps = iter(again * 3)  # each recorded at the second time
+    made.steps = iter(again * 3)  # each captured at the second time
     losses(made, do, 60)
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -165,8 +157,8 @@ def test_logits_are_those_of_the_cpu():
 
 
 @pytest.mark.parametrize("captures", [True, False])
-def test_a_step_that_does_not_fit_is_done_in_parts(captures):
-    """The process is allowed half of what a batch of 256 needs, once it has recorded a small one, given up first."""
+def test_a_step_that_does_not_fit_is_done_in_parts(capsys, captures):
+    """The process is allowed half of what a batch of 256 needs, once it has captured a small one, given up first."""
     small = next(training().steps)
     wanted = training(dropout=0.0, batch_size=256, rows=2048)
     for _ in range(4):
@@ -176,12 +168,12 @@ def test_a_step_that_does_not_fit_is_done_in_parts(captures):
     base = torch.cuda.memory_allocated()
     expected = losses(wanted, wanted.one, 3)
     needed = torch.cuda.max_memory_allocated()
-    made, said = training(dropout=0.0, batch_size=256, rows=2048), []
-    do, release, count = captured(made, said.append) if captures else (made.one, None, [])
-    do = memory.retry_smaller(do, made.state, said.append, release)
+    made = training(dropout=0.0, batch_size=256, rows=2048)
+    do, release, count = captured(made) if captures else (made.one, None, [])
+    do = memory.retry_smaller(do, made.state, release)
     for _ in range(4):
         do(small.micro_batches, small.num_examples, 1e-4)
-    assert (len(count), said) == (int(captures), [])
+    assert (len(count), capsys.readouterr().err) == (int(captures), "")
     gc.collect()
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
@@ -192,7 +184,8 @@ def test_a_step_that_does_not_fit_is_done_in_parts(captures):
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert made.state.split > 1
-    assert ["no longer recorded" in said[0], "smaller parts" in said[-1], len(said)] == [captures, True, 1 + captures]
+    said = capsys.readouterr().err.splitlines()
+    assert ["no longer captured" in said[0], "smaller parts" in said[-1], len(said)] == [captures, True, 1 + captures]
     assert torch.allclose(got[:, 0], expected[:, 0], atol=2e-2)
 
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 from test_unpad import batch_for, classifier, loss_and_gradients, models  # noqa: F401  (models: a fixture)
 
-from pairft.data.batches import Batch, Packed, pack
+from pairft.data.batches import Batch, cut
 from pairft.data.lengths import first_position
 from pairft.speed.attention import jagged_attention
 from pairft.speed.last_layer import JAGGED
 from pairft.speed.packed_forward import PackedForward
-from pairft.speed.shapes import alike, cut, filled, rounded
+from pairft.speed.packing import Packed, pack
+from pairft.speed.shapes import bucket_size, padded_to, same_bucket
 
 
 def three_pairs() -> Packed:
@@ -19,44 +20,44 @@ def three_pairs() -> Packed:
 
 
 def test_sizes_hold_their_tokens_and_are_few():
-    sizes = [rounded(tokens) for tokens in range(1, 20000)]
+    sizes = [bucket_size(tokens) for tokens in range(1, 20000)]
     for tokens, size in enumerate(sizes, start=1):
         assert tokens < size <= tokens + max(64, tokens // 16 + 1), (tokens, size)
     assert sizes == sorted(sizes)
     assert len({size for size in sizes if size > 1024}) <= 16 * 5
 
 
-def test_filled_has_one_more_example_at_the_end():
-    found = filled(three_pairs(), 12)
+def test_padding_to_a_bucket_is_one_more_example_at_the_end():
+    found = padded_to(three_pairs(), 12)
     assert found.input_ids.tolist() == [[5, 6, 7, 9, 10, 13, 14, 15, 16, 5, 5, 5]]
     assert found.position_ids.tolist() == [[2, 3, 4, 2, 3, 2, 3, 4, 5, 2, 2, 2]]
     assert found.token_type_ids is not None and found.token_type_ids.shape == (1, 12)
-    assert found.offsets.tolist() == [0, 3, 5, 9, 12] and found.first.tolist() == [0, 3, 5]
-    assert found.lengths == (3, 2, 4, 3) and found.num_tokens == 9 and found.longest == 128
-    assert filled(found, 12) is found
-    again = filled(found, 20)
-    assert again.offsets.tolist() == [0, 3, 5, 9, 20] and again.input_ids[0, :9].equal(found.input_ids[0, :9])
+    assert found.cu_seqlens.tolist() == [0, 3, 5, 9, 12] and found.cls_positions.tolist() == [0, 3, 5]
+    assert found.lengths == (3, 2, 4, 3) and found.num_tokens == 9 and found.max_seqlen == 128
+    assert padded_to(found, 12) is found
+    again = padded_to(found, 20)
+    assert again.cu_seqlens.tolist() == [0, 3, 5, 9, 20] and again.input_ids[0, :9].equal(found.input_ids[0, :9])
 
 
-def test_parts_of_a_filled_batch_have_no_filling():
-    first, second = cut([filled(three_pairs(), 64)], 2)
+def test_parts_of_a_batch_padded_to_a_bucket_have_no_padding():
+    first, second = cut([padded_to(three_pairs(), 64)], 2)
     plain, _ = cut([three_pairs()], 2)
     assert isinstance(first, Packed) and isinstance(second, Packed) and isinstance(plain, Packed)
-    assert first.input_ids.equal(plain.input_ids) and first.offsets.tolist() == [0, 3]
-    assert second.input_ids.tolist() == [[9, 10, 13, 14, 15, 16]] and second.offsets.tolist() == [0, 2, 6]
-    together = alike([first, second])
+    assert first.input_ids.equal(plain.input_ids) and first.cu_seqlens.tolist() == [0, 3]
+    assert second.input_ids.tolist() == [[9, 10, 13, 14, 15, 16]] and second.cu_seqlens.tolist() == [0, 2, 6]
+    together = same_bucket([first, second])
     assert [batch.input_ids.shape for batch in together] == [(1, 64), (1, 64)]
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("name", sorted(JAGGED))
-def test_jagged_attention_on_filled_rows_equals_padding(models, name, dtype, bound):  # noqa: F811
+def test_jagged_attention_padded_to_a_bucket_equals_padding(models, name, dtype, bound):  # noqa: F811
     model = classifier(models(name), dtype)
     rows, padded = batch_for(models(name))
     logits, loss, wanted = loss_and_gradients(model, padded(rows))
     PackedForward(model, jagged=True).install(model)
     packed = pack(padded(rows), first_position(model.config))
-    got_logits, got_loss, got = loss_and_gradients(model, filled(packed, rounded(packed.num_tokens)))
+    got_logits, got_loss, got = loss_and_gradients(model, padded_to(packed, bucket_size(packed.num_tokens)))
     assert (got_logits - logits).norm() <= bound * logits.norm()
     assert got_loss == pytest.approx(loss, rel=bound)
     assert got.keys() == wanted.keys()
@@ -72,7 +73,7 @@ def test_jagged_attention_trains_after_an_evaluation(models):  # noqa: F811
     rows, padded = batch_for(models("bert"))
     packed = pack(padded(rows), 0)
     PackedForward(model, jagged=True).install(model)
-    batch = filled(packed, rounded(packed.num_tokens))
+    batch = padded_to(packed, bucket_size(packed.num_tokens))
     with torch.inference_mode():
         wanted = model(**batch.inputs()).logits
     logits, _, found = loss_and_gradients(model, batch)
@@ -80,7 +81,7 @@ def test_jagged_attention_trains_after_an_evaluation(models):  # noqa: F811
 
 
 def test_jagged_attention_drops_at_its_rate():
-    packed = three_pairs()._replace(offsets=torch.tensor([0, 300, 600, 900]), longest=300)
+    packed = three_pairs()._replace(cu_seqlens=torch.tensor([0, 300, 600, 900]), max_seqlen=300)
     ones = torch.ones(900, 4, 8)
     torch.manual_seed(1)
     out = jagged_attention(torch.zeros(900, 4, 8), ones, ones, packed, 1.0, 0.1)

@@ -11,11 +11,12 @@ from datasets import Dataset
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pairft.data.batches import Batch, Packed, collate, pack
+from pairft.data.batches import Batch, collate
 from pairft.data.lengths import first_position
 from pairft.speed import attention, last_layer, unpad
 from pairft.speed.attention import PairAttention, attend_from_cls
 from pairft.speed.dropout import keep_mask
+from pairft.speed.packing import Packed, pack
 from pairft.training import evaluation
 
 CPU = torch.device("cpu")
@@ -272,4 +273,4 @@ def test_pack_takes_the_padding_out():
     assert packed.input_ids.tolist() == [[5, 6, 7]]
     assert packed.position_ids.tolist() == [[2, 3, 2]]
     assert packed.token_type_ids is not None and packed.token_type_ids.tolist() == [[0, 1, 1]]
-    assert packed.lengths == (2, 1) and packed.first.tolist() == [0, 2] and packed.slots.tolist() == [0, 1, 3]
+    assert packed.lengths == (2, 1) and packed.cls_positions.tolist() == [0, 2] and packed.indices.tolist() == [0, 1, 3]

@@ -7,8 +7,9 @@ import pytest
 import torch
 from conftest import read_lines, same_weights, undone, write_tiny_model
 
-from pairft.data.batches import Batch, pack
+from pairft.data.batches import Batch
 from pairft.errors import UserError
+from pairft.speed.packing import pack
 from pairft.training import memory, step
 
 
@@ -59,7 +60,7 @@ def test_a_retry_draws_what_the_first_try_drew(tiny_model):
 
     mask = torch.ones(5, 7, dtype=torch.int64)
     batch = Batch(mask, mask, None, torch.arange(5), 35)
-    memory.retry_smaller(update, state, lambda _: None)([batch, pack(batch, 0)], 10, 0.1)
+    memory.retry_smaller(update, state)([batch, pack(batch, 0)], 10, 0.1)
     assert [number for number, _ in drawn] == [2, 4, 8]
     assert len({tuple(numbers) for _, numbers in drawn}) == 1
     assert state.split == 4
@@ -92,14 +93,14 @@ def test_a_retry_unscales_anew(monkeypatch):
             step.update, model, optimizer, scaler, bad_steps,
             device=torch.device("cpu"), amp_dtype=None, max_grad_norm=1.0,
         )  # fmt: skip
-        norms.append(memory.retry_smaller(one, state, lambda _: None)([batch], 4, 0.1)[1].item())
+        norms.append(memory.retry_smaller(one, state)([batch], 4, 0.1)[1].item())
     assert norms[1] == pytest.approx(norms[0], rel=1e-6)
 
 
-def test_memory_that_ends_while_moments_are_made(monkeypatch):
+def test_memory_that_ends_while_moments_are_made(monkeypatch, capsys):
     """AdamW makes the first and then the second of each weight; a step tried again must not find the first alone."""
     weight = torch.nn.Parameter(torch.ones(3))
-    optimizer, zeros_like, calls, said = torch.optim.AdamW([weight], lr=0.1), torch.zeros_like, [], []
+    optimizer, zeros_like, calls = torch.optim.AdamW([weight], lr=0.1), torch.zeros_like, []
 
     def limited(*given, **how):
         calls.append(1)
@@ -116,8 +117,8 @@ def test_memory_that_ends_while_moments_are_made(monkeypatch):
 
     ids = torch.ones(4, 3, dtype=torch.long)
     batch = Batch(ids, ids, None, torch.zeros(4, dtype=torch.long), 12)
-    memory.retry_smaller(update, state_for(optimizer), said.append)([batch], 4, 0.1)
-    assert len(said) == 1
+    memory.retry_smaller(update, state_for(optimizer))([batch], 4, 0.1)
+    assert capsys.readouterr().err.count("out of memory") == 1
     assert weight.tolist() == pytest.approx([0.899] * 3)  # 1 - 0.1 * 0.01 - 0.1: a first step is of size lr
 
 
@@ -136,7 +137,7 @@ def test_which_errors_are_memory_that_ended(text, is_memory):
     )
     state = SimpleNamespace(bad_steps=torch.zeros(()), split=1, optimizer=optimizer, scaler=scaler)
     with pytest.raises(UserError if is_memory else RuntimeError, match="single example" if is_memory else text):
-        memory.retry_smaller(update, state, lambda _: None)([batch], 1, 0.1)
+        memory.retry_smaller(update, state)([batch], 1, 0.1)
 
 
 def test_parts_of_a_batch_are_the_batch():
@@ -153,5 +154,13 @@ def test_parts_of_a_batch_are_the_batch():
         for part, wanted in zip(packed, parts, strict=True):
             again = pack(wanted, 2)
             assert part.lengths == again.lengths and part.num_tokens == again.num_tokens == wanted.num_tokens
-            for field in ("input_ids", "position_ids", "token_type_ids", "labels", "first", "attention_mask", "slots"):
+            for field in (
+                "input_ids",
+                "position_ids",
+                "token_type_ids",
+                "labels",
+                "cls_positions",
+                "attention_mask",
+                "indices",
+            ):
                 assert torch.equal(getattr(part, field), getattr(again, field)), field

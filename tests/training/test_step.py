@@ -6,9 +6,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from pairft.data.batches import Batch, pack
+from pairft.data.batches import Batch
 from pairft.speed.embedding import replace_embedding
 from pairft.speed.packed_forward import PackedForward
+from pairft.speed.packing import pack
 from pairft.training.optim import build_optimizer
 from pairft.training.step import loss_of, update
 
