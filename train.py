@@ -12,8 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairft import config as settings
-from pairft import disk, flags
+from pairft import checks, disk, flags
 from pairft.command import collector_paused, exit_code
 from pairft.config import Config
 from pairft.data import hub
@@ -55,12 +54,12 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
             resume.check_finished(run_dir, original, given)
             return None, run_dir
         given = {**resume.with_new_length(original, given), **given, "run_name": run_dir.name}
-    config = settings.resolve(given)
-    for line in settings.without_effect(on_command_line, config):
+    config = checks.resolve(given)
+    for line in checks.without_effect(on_command_line, config):
         say(line)
     if run_dir is None:
         directory.check_new(config)
-    return hub.settle(config, given, TASKS[config.task].glue_config), run_dir
+    return hub.resolve_sources(config, given, TASKS[config.task].glue_config), run_dir
 
 
 def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Group | None" = None) -> int:
@@ -71,9 +70,9 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Gro
     with collector_paused():
         # The heavy imports begin here, so that --help and a mistyped flag answer at once.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-        from pairft.data import pairs as data
-        from pairft.data import tokens
+        from pairft.data import lengths, tokens
         from pairft.data.batches import training_steps
+        from pairft.data.pairs import load_pairs, summary
         from pairft.model import classifier, padding
         from pairft.runs.run import Sources, open_run
         from pairft.training import device
@@ -84,11 +83,11 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Gro
         # ---- from sentences to tokens ------------------------------------------------------------------------------
         device.keep_memory()
         where, amp_dtype = device.choose(config)
-        for line in settings.without_effect(flags.read_flags(argv), config, where.type):
+        for line in checks.without_effect(flags.read_flags(argv), config, where.type):
             say(line)
-        pairs = data.load(config)
+        pairs = load_pairs(config)
         tokenizer, model_config = classifier.load_tokenizer(config.model)
-        max_length = tokens.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
+        max_length = lengths.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
         splits = tokens.tokenise(pairs, tokenizer, max_length)
 
         # ---- the model, and how its batches are made ---------------------------------------------------------------
@@ -100,7 +99,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Gro
         fingerprints = {"weights": classifier.fingerprint(model, new), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], where, may_change=not as_trainer)
         device.seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
-    notes = [line for line in (about_weights, data.summary(pairs, config.task), warning) if line]
+    notes = [line for line in (about_weights, summary(pairs, config.task), warning) if line]
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, notes)
 
     # ---- the optimizer and the state; then what is only for speed (without pairft/speed: the same, slower) ---------

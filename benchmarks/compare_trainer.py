@@ -71,13 +71,14 @@ def operations(model: str, data: Path, batch_size: int) -> float:
     """Of the matmuls that a step needs on average, forward and backward (6 for each weight and token that it
     meets): every layer for all tokens but the last, which only CLS tokens need."""
     from pairft.config import Config
-    from pairft.data import pairs as pairs_of
     from pairft.data import tokens
+    from pairft.data.lengths import length_limit
+    from pairft.data.pairs import load_pairs
     from pairft.model.classifier import load_tokenizer
 
     tokenizer, config = load_tokenizer(model)
-    pairs = pairs_of.load(Config(model=model, data=str(data)))
-    rows = tokens.tokenise(pairs, tokenizer, tokens.length_limit(tokenizer, config))["train"]
+    pairs = load_pairs(Config(model=model, data=str(data)))
+    rows = tokens.tokenise(pairs, tokenizer, length_limit(tokenizer, config))["train"]
     lengths = rows.with_format("numpy")["length"][:].astype(float)
     width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     linear = 4 * width * width + 2 * width * inner  # weights of a layer

@@ -23,8 +23,8 @@ import torch  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from pairft.config import Config  # noqa: E402
-from pairft.data import batches, builtin, tokens  # noqa: E402
-from pairft.data import pairs as pairs_of  # noqa: E402
+from pairft.data import batches, builtin, lengths, tokens  # noqa: E402
+from pairft.data.pairs import load_pairs  # noqa: E402
 from pairft.model import classifier as model  # noqa: E402
 from pairft.training import evaluation  # noqa: E402
 
@@ -99,9 +99,9 @@ def largest(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def logits_of(folder: Path, data: Path) -> torch.Tensor:
     """What a saved model says of the validation split, in the batches that Trainer makes: float32 [rows, classes]."""
-    pairs = pairs_of.load(Config(model=str(folder), data=str(data)))
+    pairs = load_pairs(Config(model=str(folder), data=str(data)))
     tokenizer, config = model.load_tokenizer(str(folder))
-    rows = tokens.tokenise(pairs, tokenizer, tokens.length_limit(tokenizer, config))["validation"]
+    rows = tokens.tokenise(pairs, tokenizer, lengths.length_limit(tokenizer, config))["validation"]
     classifier, *_ = model.load_model(str(folder), pairs.label_names, "trained")
     cpu = torch.device("cpu")
     outcome = evaluation.run_model(classifier, rows, batches.collate_for(tokenizer, cpu), cpu, None, as_trainer=True)

@@ -51,7 +51,7 @@ def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str
 
 def scores_of(outcome: Outcome, names: tuple[str, ...] | None, about: dict[str, Any]) -> str:
     """The metrics over the rows that have a label, as a line."""
-    from pairft.data.tokens import has_label
+    from pairft.data.targets import has_label
 
     known = outcome.only(has_label(outcome.labels))
     metrics, _ = metrics_of(TASKS[about.get("task", "custom")], names)

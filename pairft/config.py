@@ -1,12 +1,12 @@
-"""Every setting of a run, its default and its meaning, and what values it may have.
+"""Every setting of a run, with its type, default, meaning and choices.
 
-The flags, the keys of the file (flags.py) and the table in docs/flags.md all come from `Config`.
+The flags, the keys of a YAML file (flags.py) and the table in docs/flags.md all come from `Config`; checks.py has the
+ranges and what goes together.
 """
 
 import csv
 import dataclasses
 import difflib
-import math
 import types
 import typing
 from collections.abc import Sequence
@@ -41,41 +41,41 @@ class Config:
     text_columns: tuple[str, ...] | None = setting(
         None, "one or two columns of sentences, comma-separated; a name that holds a comma in double quotes"
     )
-    label_column: str | None = setting(None, "the column of the label")
-    new_head: bool = setting(False, "draw a new head; without it one whose labels are not the data's is an error")
+    label_column: str | None = setting(None, "column of the labels")
+    new_head: bool = setting(False, "draw a new head; without it, a head with other labels than the data is an error")
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; beats --epochs")
     batch_size: int = setting(8, "examples per micro-batch")
     accumulate: int = setting(1, "micro-batches per step; the gradient is the mean over all their examples")
     lr: float = setting(5e-5, "peak learning rate of AdamW")
-    warmup_ratio: float = setting(0.0, "share of the steps in which the learning rate rises from 0; then linear to 0")
-    weight_decay: float = setting(0.01, "AdamW's, on weight matrices; none on biases and norms")
-    max_grad_norm: float = setting(1.0, "gradients are scaled down to this L2 norm")
+    warmup_ratio: float = setting(0.0, "share of the steps that warm the learning rate up from 0; then linear to 0")
+    weight_decay: float = setting(0.01, "of AdamW, on weight matrices; none on biases and norms")
+    max_grad_norm: float = setting(1.0, "gradients are clipped to this L2 norm")
     max_length: int | None = setting(None, "tokens per pair, the longer sentence cut first; default: the model's limit")
     precision: str = setting(
         "auto",
-        "of the forward pass; auto: on CUDA bf16 where the hardware has it, else fp16; fp32 elsewhere",
+        "of the forward pass; auto: on CUDA bf16 if the hardware has it, else fp16; fp32 elsewhere",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     preset: str | None = setting(
-        None, "'trainer': hyperparameters and random draws as HF Trainer's defaults", choices=("trainer",)
+        None, "'trainer': hyperparameters and random draws of HF Trainer's defaults", choices=("trainer",)
     )
-    device: str = setting("auto", "where to compute; auto: CUDA, else the CPU", choices=("auto", "cpu", "cuda", "mps"))
+    device: str = setting("auto", "auto: CUDA if available, else the CPU", choices=("auto", "cpu", "cuda", "mps"))
     unpad: str = setting(
         "auto",
-        "padding-free, where the architecture allows it; auto: not on CUDA, where it has not yet been run",
+        "padding-free batches, if the architecture supports them; auto: not on CUDA, where it has not been run yet",
         choices=("auto", "always", "never"),
     )
     capture: str = setting(
         "auto",
-        "capture the step as CUDA graphs and replay these; auto: never, since it has not yet been run on a GPU",
+        "capture the step as CUDA graphs and replay them; auto: never, since it has not been run on a GPU yet",
         choices=("auto", "always", "never"),
     )
     deterministic: bool = setting(False, "bit-reproducible kernels on CUDA")
-    tf32: bool = setting(False, "TF32 products in fp32 on CUDA")
+    tf32: bool = setting(False, "TF32 matmuls in fp32 on CUDA")
     eval_every: Interval = setting("epoch", "steps between evaluations, 'epoch' or 'never'; always after the last step")
     save_every: Interval = setting("epoch", "steps between checkpoints, 'epoch' or 'never'; always after the last step")
-    log_every: int = setting(10, "steps between lines of the log")
+    log_every: int = setting(10, "steps between log lines")
     seed: int = setting(42, "of the new weights, the order of examples and dropout")
     seeds: tuple[int, ...] | None = setting(
         None, "comma-separated: one run per seed, in seed-… folders of the run, and summary.json; beats --seed"
@@ -83,9 +83,9 @@ class Config:
     runs_dir: str = setting("runs", "folder of the runs")
     run_name: str | None = setting(None, "folder of this run in it; default: generated", kept=False)
     resume: bool = setting(
-        False, "go on with --run-name's newest checkpoint; without a name, the newest unfinished run", kept=False
+        False, "resume from --run-name's newest checkpoint; without a name, the newest unfinished run", kept=False
     )
-    fallback: bool = setting(False, "the Hub was out of reach: builtin model and pairs instead", flag=False)
+    fallback: bool = setting(False, "the Hub could not be reached: the builtin model and pairs were used", flag=False)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -99,10 +99,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     }
 }
 
-# With --resume. All else would make it another run.
+# With --resume. Any other change would make it another run.
 MAY_CHANGE = (
     *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir"),
-    *("model", "data"),  # their places; fingerprints in the manifest tell whether the content is the same
+    *("model", "data"),  # where they are; fingerprints in the manifest tell whether they are the same
 )
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
@@ -114,9 +114,9 @@ def flag_of(name: str) -> str:
 
 
 def parse_value(name: str, value: Any) -> Any:
-    """A setting's value from a flag's text or from what YAML made of it (which reads 5e-5 as text).
+    """A setting's value, from the text of a flag or from the value in YAML (which reads 5e-5 as text).
 
-    Raises UserError naming the setting, the value and what it should be.
+    Raises UserError with the setting, the value and what it should be.
     """
     kind = TYPES[name]
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
@@ -129,7 +129,7 @@ def parse_value(name: str, value: Any) -> Any:
             return value
         wanted = "true or false"
     elif name == "text_columns":
-        try:  # a name with a comma stands in quotes
+        try:  # a name with a comma is in quotes
             columns = next(csv.reader([text], skipinitialspace=True, strict=True)) if isinstance(text, str) else text
         except csv.Error:
             columns = None
@@ -166,95 +166,9 @@ def parse_value(name: str, value: Any) -> Any:
 
 
 def closest(name: str, names: Sequence[str]) -> str:
-    """'; did you mean …?', or nothing where no name is near."""
+    """'; did you mean …?', or nothing if no name is close."""
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else ""
-
-
-def resolve(given: dict[str, Any]) -> Config:
-    """The whole config: what was given (flags over file), then the preset, then the defaults; checked."""
-    preset = given.get("preset")
-    if preset is not None and preset not in PRESETS:
-        raise UserError(f"--preset is {preset!r}, but should be one of: {', '.join(PRESETS)}")
-    config = Config(**{**(PRESETS[preset] if preset else {}), **given})
-    check(config)
-    return config
-
-
-def check(config: Config) -> None:
-    """Raise one UserError that names every setting out of its range."""
-    problems = []
-    for name, f in FIELDS.items():
-        value = getattr(config, name)
-        choices = f.metadata["choices"]
-        if choices and value is not None and value not in choices:
-            hint = closest(value, choices)
-            problems.append(f"{flag_of(name)} is {value!r}, but should be one of: {', '.join(choices)}{hint}")
-    for name in (
-        "epochs",
-        "max_steps",
-        "batch_size",
-        "accumulate",
-        "max_length",
-        "log_every",
-        "eval_every",
-        "save_every",
-    ):
-        value = getattr(config, name)
-        if isinstance(value, int) and value < 1:
-            problems.append(f"{flag_of(name)} is {value}, but should be at least 1")
-    ranges = {
-        "lr": (0, math.inf),
-        "warmup_ratio": (0, 1),
-        "weight_decay": (0, math.inf),
-        "max_grad_norm": (0, math.inf),
-    }
-    for name, (low, high) in ranges.items():
-        value = getattr(config, name)
-        if not math.isfinite(value) or not low <= value <= high or (name in ("lr", "max_grad_norm") and value == 0):
-            above = "above 0" if high == math.inf and name != "weight_decay" else "from 0"
-            problems.append(
-                f"{flag_of(name)} is {value}, but should be {above} to {high:g}".replace(" to inf", ", finite")
-            )
-    for name, seeds in (("seed", (config.seed,)), ("seeds", config.seeds or ())):
-        problems += [
-            f"{flag_of(name)} is {seed}, but should be from 0 to {2**32 - 1}" for seed in seeds if not 0 <= seed < 2**32
-        ]
-    if config.seeds is not None and len(set(config.seeds)) < max(1, len(config.seeds)):
-        problems.append(f"--seeds is {','.join(map(str, config.seeds))!r}, but should name each seed once")
-    if config.text_columns is not None and (len(config.text_columns) not in (1, 2) or not all(config.text_columns)):
-        problems.append(f"--text-columns is {','.join(config.text_columns)!r}, but should name one or two columns")
-    if config.text_columns is not None and len(set(config.text_columns)) < len(config.text_columns):
-        problems.append(f"--text-columns names {config.text_columns[0]!r} twice")
-    task = TASKS.get(config.task)
-    label_column = config.label_column or (task and task.label_column)
-    if label_column in (config.text_columns or (task and task.text_columns) or ()):
-        problems.append(f"--text-columns names {label_column!r}, which is the label's: say --label-column for another")
-    if config.task == "custom" and config.text_columns is None:
-        problems.append("--task custom needs --text-columns, for example --text-columns question,answer")
-    if config.capture == "always" and config.deterministic:
-        problems.append("--capture always and --deterministic exclude each other: a resumed run replays other steps")
-    if config.run_name is not None:
-        problems += run_name_problems(config.run_name)
-    for name in ("model", "data", "runs_dir"):
-        if not getattr(config, name).strip():
-            problems.append(f"{flag_of(name)} is empty")
-    if problems:
-        raise UserError("\n  ".join(problems))
-
-
-def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:
-    """A line for each setting in `given` that another one, or the type of the device, makes void. Those of the device
-    only where it is given."""
-    if device is not None:
-        names = [name for name in ("tf32", "capture") if name in given and device != "cuda"]
-        return [f"note: {flag_of(name)} has no effect on {device}" for name in names]
-    winners = {"epochs": "max_steps", "seed": "seeds"}
-    return [
-        f"note: {flag_of(name)} {given[name]} has no effect: {flag_of(winner)} is given"
-        for name, winner in winners.items()
-        if name in given and getattr(config, winner) is not None
-    ]
 
 
 def values(config: Config) -> dict[str, Any]:
@@ -262,16 +176,8 @@ def values(config: Config) -> dict[str, Any]:
     return {name: getattr(config, name) for name, f in FIELDS.items() if f.metadata["kept"]}
 
 
-def run_name_problems(name: str) -> list[str]:
-    """What is wrong with a --run-name, if anything."""
-    plain = name and not name.startswith(".") and not set(name) & set('/\\:*?"<>|\0') and name == name.strip()
-    if plain and len(name.encode()) <= 200:  # of the 255 bytes of most file systems: room for a suffix
-        return []
-    return [f"--run-name is {name!r}, but should be a plain folder name; --runs-dir says where it goes"]
-
-
 def to_yaml(config: Config) -> str:
-    """These values as YAML; `read_file` takes it back unchanged."""
+    """The settings of a run's config.yaml as YAML text, which `flags.read_file` reads back unchanged."""
     import yaml
 
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values(config).items()}

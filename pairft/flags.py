@@ -1,4 +1,4 @@
-"""The settings that a person gives: on the command line, and in a YAML file."""
+"""Settings from the command line and from a YAML file."""
 
 import argparse
 import re
@@ -42,7 +42,7 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    parser._negative_number_matcher = re.compile(r"-(\.?\d|inf|nan)")  # -5e-5 is a value, if a wrong one
+    parser._negative_number_matcher = re.compile(r"-(\.?\d|inf|nan)")  # -5e-5 is a value, though a wrong one
     for flag, default, text in flag_rows():
         name = flag[2:].replace("-", "_")
         help_text = f"{text} (default: {default})".replace("%", "%%")
@@ -60,7 +60,7 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_all(given: dict[str, Any], problems: list[str]) -> dict[str, Any]:
-    """The parsed values. Raises one UserError with the problems and what else can't be read."""
+    """The parsed values. Raises one UserError with `problems` and every value that can't be read."""
     values = {}
     for name, value in given.items():
         try:
@@ -82,7 +82,7 @@ def read_file(path: str | Path) -> dict[str, Any]:
         raise UserError(f"can't read the config file {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise UserError(f"the config file {path} is not UTF-8 text: save it as UTF-8") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"the config file {path} is not YAML{where}: write one 'key: value' a line") from None

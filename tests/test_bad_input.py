@@ -120,13 +120,13 @@ def test_config_files(refused, tmp_path, content, part):
 @pytest.mark.parametrize(
     ("split", "values", "parts"),
     [
-        ("train", {"sentence1": ""}, ("train part", "row 4", "'sentence1' is empty")),
-        ("train", {"sentence2": "  \t"}, ("train part", "row 4", "'sentence2' is empty")),
-        ("validation", {"sentence2": None}, ("validation part", "row 4", "'sentence2' is empty")),
-        ("validation", {"label": 7}, ("validation part", "row 4", "'7'", "not_equivalent, equivalent")),
-        ("train", {"label": "maybe"}, ("train part", "row 4", "'maybe'", "not_equivalent, equivalent")),
-        ("train", {"label": None}, ("train part", "row 4", "no label")),
-        ("train", {"label": -1}, ("train part", "row 4", "'-1'")),
+        ("train", {"sentence1": ""}, ("train split", "row 4", "'sentence1' is empty")),
+        ("train", {"sentence2": "  \t"}, ("train split", "row 4", "'sentence2' is empty")),
+        ("validation", {"sentence2": None}, ("validation split", "row 4", "'sentence2' is empty")),
+        ("validation", {"label": 7}, ("validation split", "row 4", "'7'", "not_equivalent, equivalent")),
+        ("train", {"label": "maybe"}, ("train split", "row 4", "'maybe'", "not_equivalent, equivalent")),
+        ("train", {"label": None}, ("train split", "row 4", "no label")),
+        ("train", {"label": -1}, ("train split", "row 4", "'-1'")),
     ],
 )
 def test_rows(refused, data, split, values, parts):
@@ -144,7 +144,7 @@ def test_labels_that_the_training_part_has_not(refused, data):
             data / f"{split}.jsonl", [{**row, "label": {0: "no", 1: "yes"}.get(row["label"], "new")} for row in rows]
         )
     message = refused("--data", data, "--task", "custom", "--text-columns", "sentence1,sentence2")
-    assert "validation part" in message and "row 3" in message and "'new'" in message and "no, yes" in message
+    assert "validation split" in message and "row 3" in message and "'new'" in message and "no, yes" in message
 
 
 def test_one_class_only(refused, data):
@@ -166,11 +166,11 @@ def test_one_class_only(refused, data):
         (
             "train.json",
             b'[{"sentence1": "a", "sentence2": "b", "label": 1}, {"sent',
-            ("train.json, row 2", "cut short"),
+            ("train.json is not JSON", "line 1 column 53"),
         ),
         ("train.json", b"[1, 2]", ("train.json, row 1", "named columns")),
         ("train-00000-of-00003.csv", b"sentence1,sentence2,label\na,b,1\n", ("1 of the 3 files",)),
-        ("train.txt", b"a\tb\n", ("no train part", "train.txt")),
+        ("train.txt", b"a\tb\n", ("no train split", "train.txt")),
     ],
 )
 def test_files(refused, data, name, content, parts):
@@ -186,7 +186,7 @@ def test_a_part_twice_or_not_at_all(refused, data):
     assert "more than once (train.csv, train.jsonl)" in refused("--data", data)
     (data / "train.csv").unlink()
     (data / "validation.jsonl").unlink()
-    assert "no validation part" in refused("--data", data)
+    assert "no validation split" in refused("--data", data)
 
 
 def test_data_that_is_no_folder(refused, data):

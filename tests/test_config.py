@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pairft import checks
 from pairft import config as settings
 from pairft import flags as reader
 from pairft.config import Config
@@ -13,7 +14,7 @@ from pairft.errors import UserError
 
 
 def from_flags(*flags: str) -> Config:
-    return settings.resolve(reader.read_flags(flags))
+    return checks.resolve(reader.read_flags(flags))
 
 
 def from_yaml(tmp_path: Path, text: str | bytes) -> dict[str, Any]:
@@ -229,7 +230,7 @@ def test_a_flag_beats_the_file_beats_the_preset_beats_the_default(go, tmp_path):
     ],
 )
 def test_a_given_value_beats_the_preset_even_where_it_is_the_default(given, decay):
-    assert settings.resolve(given).weight_decay == decay
+    assert checks.resolve(given).weight_decay == decay
 
 
 def test_every_setting_out_of_range_is_named_at_once():
@@ -291,10 +292,10 @@ def test_settings_that_make_no_sense_say_so(flags, words):
 def test_yaml_takes_a_config_there_and_back(changes, tmp_path):
     config = Config(**changes)
     given = from_yaml(tmp_path, settings.to_yaml(config))
-    assert settings.resolve(given) == config
+    assert checks.resolve(given) == config
     assert {"config", "run_name", "resume"} == {f.name for f in dataclasses.fields(Config)} - set(given)
 
 
 def test_yaml_leaves_out_where_a_run_is_kept(tmp_path):
     config = Config(config="x.yaml", run_name="a", resume=True, epochs=7)
-    assert settings.resolve(from_yaml(tmp_path, settings.to_yaml(config))) == Config(epochs=7)
+    assert checks.resolve(from_yaml(tmp_path, settings.to_yaml(config))) == Config(epochs=7)

@@ -205,7 +205,7 @@ def test_one_pair_is_answered_in_one_line_of_json(trained, rows, probabilities, 
 
 
 def judge_custom(columns: str, labels: list[Any], model: Path, tmp_path: Path, capsys) -> tuple:
-    """Train on pairs with these labels, over and over, in columns q, a and y, and predict the validation part: the
+    """Train on pairs with these labels, over and over, in columns q, a and y, and predict the validation split: the
     model, its rows, its answers, and the metrics that were printed."""
     pairs = [
         {"q": row["sentence1"], "a": row["sentence2"], "y": labels[number % len(labels)]}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import ROOT, environment, some_pairs, write_rows
 
-from pairft import predict
+from pairft import predict, predict_args
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ FLAGS = ("-h", "--help", "--model", "--text", "--device", "--output")
     ],
 )
 def test_sentences_are_taken_as_they_stand(argv, rest, sentences):
-    assert predict.take_text(argv, FLAGS) == (rest, sentences)
+    assert predict_args.take_text(argv, FLAGS) == (rest, sentences)
 
 
 def test_a_pair_that_begins_with_dashes_is_answered_as_in_a_file(place, capsys):

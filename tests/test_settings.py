@@ -13,8 +13,8 @@ from pairft.config import FIELDS
 from pairft.runs import checkpoint
 
 ELSEWHERE = {
-    "fallback": ("test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
-    "new_head": ("test_head.py", "test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for"),
+    "fallback": ("data/test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
+    "new_head": ("model/test_head.py", "test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for"),
 }
 
 

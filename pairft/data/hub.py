@@ -1,33 +1,31 @@
-"""Whether the Hub can be reached, and what to do when it can't. Runs before any client library is imported, since
-these read HF_HUB_OFFLINE once and otherwise spend minutes on retries."""
+"""Whether the Hub can be reached or has been cached, and what to use if not.
+
+This runs before any client library is imported: these read HF_HUB_OFFLINE once, and without it spend minutes on
+retries.
+"""
 
 import dataclasses
 import http.client
 import os
 import ssl
-import sys
 import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pairft.config import Config
 from pairft.errors import UserError
-
-T = TypeVar("T")
+from pairft.output import say
 
 PROBE_SECONDS = 5.0  # for name, connection and answer together
-PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds between the tries of what a Hub in trouble has refused
-# Any of these given by name means: this, or an error; never the builtin pairs instead.
+# If any of these was given by name and isn't available, that is an error; the builtin pairs never replace it.
 ASKED_FOR = ("model", "data", "task", "text_columns", "label_column")
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether --model or --data names a repository of the Hub: not 'builtin', and no folder of that name."""
+    """Whether --model or --data names a repository on the Hub: not 'builtin', and no path that exists."""
     return (
         name != "builtin" and not Path(name).exists() and not name.startswith((".", "/", "~")) and name.count("/") < 2
     )
@@ -43,7 +41,7 @@ def endpoint() -> str:
 
 
 def shown_endpoint() -> str:
-    """For messages: without a password that stands in it."""
+    """The endpoint for messages, without a password in it."""
     parts = urllib.parse.urlsplit(endpoint())
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
@@ -51,8 +49,8 @@ def shown_endpoint() -> str:
 def reachable(seconds: float = PROBE_SECONDS) -> bool:
     """Whether something answers at the Hub's address; an error or a dropped connection is an answer, too.
 
-    The deadline is kept by a thread: a time-out of the socket alone counts anew for each address that a name has, and
-    not at all while the name is looked up.
+    A thread keeps the deadline: a socket's timeout starts again for each address of a host name, and doesn't cover the
+    name's lookup.
     """
     if offline():
         return False
@@ -65,9 +63,9 @@ def reachable(seconds: float = PROBE_SECONDS) -> bool:
             answered.set()
         except (OSError, ValueError, http.client.HTTPException) as error:
             cause = error.reason if type(error) is urllib.error.URLError else error
-            # An error status, no HTTP, a connection closed at once: something is there, but in trouble.
-            troubles = (urllib.error.HTTPError, http.client.HTTPException, ConnectionResetError, BrokenPipeError)
-            if isinstance(cause, (*troubles, ssl.SSLError)):
+            # An error status, no HTTP, a connection closed at once: a server is there, but fails.
+            failures = (urllib.error.HTTPError, http.client.HTTPException, ConnectionResetError, BrokenPipeError)
+            if isinstance(cause, (*failures, ssl.SSLError)):
                 answered.set()
         finally:
             finished.set()
@@ -78,14 +76,14 @@ def reachable(seconds: float = PROBE_SECONDS) -> bool:
 
 
 def model_is_cached(model: str) -> bool:
-    """Whether config, weights and tokenizer of a Hub model lie in the local cache."""
+    """Whether config, weights and tokenizer of a Hub model are in the local cache."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     def cached(*names: str) -> bool:
         try:
             return any(isinstance(try_to_load_from_cache(model, name), str) for name in names)
-        except HFValidationError:  # no name that a repository can have
+        except HFValidationError:  # not a valid name of a repository
             return False
 
     weights = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -102,59 +100,20 @@ def data_is_cached(data: str, glue_config: str | None) -> bool:
 
 
 def canonical_data(data: str) -> str:
-    """The short name of GLUE, which the client libraries no longer resolve, made whole."""
+    """The full id for "glue", a short name that the client libraries no longer resolve; other names unchanged."""
     return "nyu-mll/glue" if data == "glue" else data
 
 
-def client_errors() -> tuple[type[Exception], ...]:
-    """What the HTTP library below the Hub's client raises for a connection in trouble; it has had two names."""
-    return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)
-
-
-def in_trouble(error: BaseException | None) -> bool:
-    """Whether an error of a client library comes from a connection or a server in trouble, which may pass: not from a
-    name that doesn't exist, or from being offline. The clients wrap such errors in others."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    passing = False
-    while error is not None:
-        if isinstance(error, OfflineModeIsEnabled):
-            return False
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status is None:
-            passing |= isinstance(error, (*client_errors(), ConnectionError))
-        else:
-            passing |= status >= 500 or status == 429
-        error = error.__cause__ or error.__context__
-    return passing
-
-
-def patiently(load: Callable[[], T]) -> T:
-    """What `load` returns. It is begun again, with longer and longer pauses, while the Hub is in trouble: the clients
-    themselves retry some of their requests only. What has arrived is in their cache, so that each try comes further."""
-    for pause in PAUSES:
-        try:
-            return load()
-        except Exception as error:
-            if not in_trouble(error):
-                raise
-            if pause == PAUSES[0]:
-                sys.stderr.write(f"{shown_endpoint()} is in trouble; trying again\n")
-            time.sleep(pause)
-    return load()
-
-
 def unavailable(wanted: dict[str, str], glue_config: str | None = None) -> str:
-    """Which of these, by flag, are on the Hub and not in the cache while the Hub is out of reach, as a clause that says
-    so; "" where there is nothing to say."""
-    os.environ.setdefault(
-        "HF_UPDATE_DOWNLOAD_COUNTS", "0"
-    )  # or `datasets` reports that parquet is read, local files too
+    """A clause that says which of `wanted` (names by their flags) are on the Hub and not in the cache, if the Hub can't
+    be reached; "" if everything is available."""
+    # Otherwise `datasets` reports to the Hub that parquet is read, even of local files.
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     on_hub = {flag: name for flag, name in wanted.items() if is_hub_id(name)}
     forbidden = offline()
     if not on_hub or reachable():
         return ""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # before the first client is imported: the cache answers, or nothing does
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before the first client is imported: from now on, only the cache answers
     missing = [
         f"{flag} {name}"
         for flag, name in on_hub.items()
@@ -166,20 +125,18 @@ def unavailable(wanted: dict[str, str], glue_config: str | None = None) -> str:
     return f"{' and '.join(missing)}: no folder here, not in the cache, and {why}"
 
 
-def settle(config: Config, given: dict[str, Any], glue_config: str | None) -> Config:
-    """The config to train with: unchanged, or the builtin model and pairs where the Hub is out of reach and nothing
-    else was asked for. Raises UserError where something that is needed can't be had."""
-    if config.fallback and (config.model, config.data) != ("builtin", "builtin"):  # a file of a run that fell back
+def resolve_sources(config: Config, given: dict[str, Any], glue_config: str | None) -> Config:
+    """The config to train with: unchanged, or with the builtin model and pairs if the Hub can't be reached and the
+    person has asked for nothing else. Raises UserError if a model or data set that was asked for is not available."""
+    if config.fallback and (config.model, config.data) != ("builtin", "builtin"):  # from the file of such a run
         config = dataclasses.replace(config, fallback=False)
-    what = unavailable({"--model": config.model, "--data": config.data}, glue_config)
-    if not what:
+    missing = unavailable({"--model": config.model, "--data": config.data}, glue_config)
+    if not missing:
         return config
     if any(name in given for name in ASKED_FOR):
         raise UserError(
-            f"{what}. Restore the connection, name a local folder, or use "
+            f"{missing}. Restore the connection, name a local folder, or use "
             "--model builtin --data builtin, which need no Hub"
         )
-    sys.stderr.write(
-        f"warning: {what}. Training the builtin model on the builtin pairs instead (--model builtin --data builtin)\n"
-    )
+    say(f"warning: {missing}. Training the builtin model on the builtin pairs (--model builtin --data builtin)")
     return dataclasses.replace(config, model="builtin", data="builtin", fallback=True)

@@ -1,44 +1,85 @@
-"""Rows of JSON files: one object a line, or one list of objects, read piece by piece.
+"""Rows of JSON files: one object per line (JSON Lines), or one list of objects.
 
-Numbers keep the text that the file has, so that 12345678901234567890 doesn't pass through a float.
+JSON Lines are streamed. A list is one JSON value and is read whole: 200 MB take 0.8 GB of memory, or 1.4 GB with an
+emoji in them, since Python then stores the text in four bytes per character. Numbers keep the text that the file has,
+so that 12345678901234567890 doesn't pass through a float.
 """
 
+import itertools
 import json
-import re
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from pairft.data.labels import whole_text
 
-LARGEST_OBJECT = 1 << 28  # characters of one object over several lines, of which only the shape is wanted
+LARGEST_OBJECT = 1 << 28  # characters of an object that isn't a row, read to tell its shape
 REMEDY = 'write one object per row, as pandas\' to_json(orient="records") does'
 
 
 class Number(str):
     """A number as the file writes it."""
 
+    __slots__ = ()
 
-DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number)  # what is a float all the same is NaN or Infinity
+
+DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number)  # floats are left for NaN and Infinity alone
 
 
 def json_rows(file: IO[str], wanted: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """The objects of a file. Raises ValueError for another shape; the `wanted` columns help to name it."""
+    """The objects of a file. The `wanted` columns help to tell a row from an object that holds all rows.
+
+    Raises json.JSONDecodeError for a list that isn't JSON, and ValueError for a line that isn't, or for another shape.
+    """
     while (start := file.read(1)).isspace():
         pass
     file.seek(0)
-    values = list_items(file) if start == "[" else lines(file, wanted)
-    for number, value in enumerate(values):
+    if start == "{":
+        refuse_lone_object(file, wanted)
+    for value in DECODER.decode(file.read()) if start == "[" else lines(file):
         if not isinstance(value, dict):
             found = "a list" if isinstance(value, list) else value if isinstance(value, Number) else json.dumps(value)
             raise ValueError(f"expected an object with named columns, found {found[:40]}: {REMEDY}")
-        shape = shape_of(value, wanted) if number == 0 and start == "{" and wanted else None
-        if shape is not None and next(values, None) is None:
-            raise ValueError(f"these are {shape}, not rows: {REMEDY}")
         yield value
 
 
+def lines(file: IO[str]) -> Iterator[Any]:
+    """The value of each line that isn't blank."""
+    for line in filter(str.strip, file):
+        try:
+            yield DECODER.decode(line)
+        except json.JSONDecodeError as error:  # its line number is always 1
+            raise ValueError(f"not JSON at column {error.colno}: {error.msg}") from None
+
+
+def refuse_lone_object(file: IO[str], wanted: Sequence[str]) -> None:
+    """Raise ValueError if the whole file is one object that isn't a row on one line; else go back to the start."""
+    first, *others = itertools.islice(filter(str.strip, file), 2)
+    file.seek(0)
+    on_one_line = decoded(first) is not None
+    if on_one_line and others:  # JSON Lines
+        return
+    value = decoded(file.read(LARGEST_OBJECT))
+    file.seek(0)
+    if value is None:  # not JSON either way: `lines` names the place
+        return
+    shape = shape_of(value, wanted) if wanted else None
+    if shape is not None:
+        raise ValueError(f"these are {shape}, not rows: {REMEDY}")
+    if not on_one_line:
+        raise ValueError(f"one object over several lines: {REMEDY}")
+
+
+def decoded(text: str) -> dict[str, Any] | None:
+    """The object that a text is, or None if it isn't one."""
+    try:
+        value = DECODER.decode(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def shape_of(value: dict[str, Any], wanted: Sequence[str]) -> str | None:
-    """What the only object of a file holds, if not a row with the wanted columns."""
+    """What an object holds that is the only one of its file, if it isn't a row with the wanted columns."""
     held = [value[name] for name in wanted if name in value]
     if not held:
         if isinstance(value.get("data"), list) and ("columns" in value or "schema" in value):
@@ -52,66 +93,9 @@ def shape_of(value: dict[str, Any], wanted: Sequence[str]) -> str | None:
     return "columns" if held and all(isinstance(item, (dict, list)) for item in held) else None
 
 
-def lines(file: IO[str], wanted: Sequence[str]) -> Iterator[Any]:
-    """The values that stand one a line. Raises ValueError that names the shape of an object over several lines."""
-    number = 0
-    for line in file:
-        if not line.strip():
-            continue
-        try:
-            value = DECODER.decode(line)
-        except ValueError:
-            if number == 0:
-                refuse_object(file, wanted)
-            raise
-        yield value
-        number += 1
-
-
-def refuse_object(file: IO[str], wanted: Sequence[str]) -> None:
-    """Raise ValueError if the whole file is one object."""
-    file.seek(0)
-    try:
-        value = DECODER.decode(file.read(LARGEST_OBJECT))
-    except ValueError:  # no JSON either way: the caller's message names the place
-        return
-    shape = shape_of(value, wanted) if isinstance(value, dict) and wanted else None
-    what = f"these are {shape}, not rows" if shape else "one object over several lines"
-    raise ValueError(f"{what}: {REMEDY}")
-
-
-def list_items(file: IO[str]) -> Iterator[Any]:
-    """The items of one JSON list, decoded as the file is read."""
-    blank = re.compile(r"[ \t\r\n]*")
-    text, at, wanted = "", 0, "open"  # then: "first" (or the end), "comma" (or the end), "value", "nothing"
-    while chunk := file.read(1 << 20):
-        text, at = text[at:] + chunk, 0
-        while True:
-            at = found.end() if (found := blank.match(text, at)) else at
-            if at == len(text):
-                break
-            if wanted == "open":
-                at, wanted = at + 1, "first"  # json_rows has seen the bracket
-            elif text[at] == "]" and wanted in ("first", "comma"):
-                at, wanted = at + 1, "nothing"
-            elif text[at] == "," and wanted == "comma":
-                at, wanted = at + 1, "value"
-            elif wanted in ("first", "value"):
-                try:
-                    value, at = DECODER.raw_decode(text, at)
-                except ValueError:
-                    break  # cut off by the end of the piece, or wrong: known at the end
-                wanted = "comma"
-                yield value
-            else:
-                raise ValueError(f"not JSON: {text[at : at + 40]!r}")
-    if wanted != "nothing":
-        raise ValueError(f"not JSON, or cut short: {text[at : at + 40]!r}")
-
-
 def as_text(value: Any, column: str, is_label: bool) -> str | None:
-    """A sentence or a label as text, None where there is none; of a label that is a whole number with a point, such as
-    1.0, the integer. Raises ValueError for what is no text, number or boolean, and for half a pair of surrogates."""
+    """A sentence or a label as text, or None for null. A label that is a whole number with a point (1.0) becomes an
+    integer. Raises ValueError unless it is text, a number or a boolean, and for a lone surrogate."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Number):

@@ -1,8 +1,8 @@
-"""What a label column says: the classes and their names, or the values of a regression.
+"""What a label column means: the classes and their names, or the values of a regression.
 
-A label is the text that it is: 01 is another class than 1, and the name of a class never passes through a float. Whole
-floats of a typed column or of JSON are integers, since pandas turns integers with a gap into floats. Labels stay in
-Arrow; only the distinct ones become Python objects.
+Labels are compared as text: 01 and 1 are two classes, and a class name is never converted to a float and back. Whole
+floats in a typed column or in JSON are integers, since pandas converts integers with missing values to floats. Labels
+stay in Arrow; only the distinct ones become Python objects.
 """
 
 import math
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
-NO_GOLD_LABEL = ("-", "?")  # SNLI has the first where its annotators disagreed; tables have the second for the unknown
+NO_GOLD_LABEL = ("-", "?")  # SNLI's, if annotators disagreed; a common one for unknown values
 
 
 def as_number(text: str) -> Decimal | None:
-    """The number that a label is, exactly, or None."""
+    """The exact value of a label that is a number, or None."""
     try:
         return Decimal(text) if NUMBER.fullmatch(text) else None
-    except InvalidOperation:  # an exponent beyond all bounds
+    except InvalidOperation:  # the exponent is too large
         return None
 
 
@@ -36,18 +36,18 @@ def is_whole(number: Decimal) -> bool:
 
 
 def whole_text(text: str) -> str:
-    """The integer, for a number that is one: "1" for "1.0". Other text as it is."""
+    """The integer of a whole number: "1" for "1.0". Other text is returned unchanged."""
     number = as_number(text)
     return str(int(number)) if number is not None and is_whole(number) and number.adjusted() < 309 else text
 
 
 def class_names(rows: "Dataset", column: str) -> list[str] | None:
-    """The names that the label column itself numbers, of a ClassLabel; None for any other column."""
+    """The names of a label column that is a ClassLabel; None for any other column."""
     return getattr(rows.features.get(column), "names", None)
 
 
 def label_texts(values: "pyarrow.ChunkedArray", classes: Sequence[str] | None) -> "pyarrow.ChunkedArray":
-    """Labels as text, null where there is none. `classes`: what a ClassLabel's ids stand for."""
+    """Labels as text, null for missing ones. `classes`: the names of a ClassLabel's ids."""
     import pyarrow
     import pyarrow.compute as pc
 
@@ -77,8 +77,8 @@ def label_texts(values: "pyarrow.ChunkedArray", classes: Sequence[str] | None) -
 
 
 def label_names(rows: "Dataset", where: str, column: str, known: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The classes' names by id: the task's, the source's own, or the distinct values of the training split, sorted by
-    number, then by text. If any label is fractional, the task is a regression: None."""
+    """The class names by id: those of the task, of the source, or the distinct labels of the training split, sorted by
+    number, then by text. If any label is fractional, the task is regression, and the result is None."""
     import pyarrow.compute as pc
 
     own = class_names(rows, column)
@@ -98,14 +98,14 @@ def label_names(rows: "Dataset", where: str, column: str, known: tuple[str, ...]
 
 
 def check_values(counts: dict[str, int], numbers: dict[str, Decimal], where: str, column: str) -> None:
-    """Raise UserError where the distinct labels of a training split are no classes, and not the values of a
-    regression, as they stand."""
+    """Raise UserError if the distinct labels of a training split can be neither classes nor the values of a
+    regression."""
     others = [text for text in counts if text not in numbers]
     for text, count in counts.items():
         dash = text in NO_GOLD_LABEL and "+" not in counts
         if dash or (numbers.get(text) == -1 and not may_be_class(numbers, others)):
             raise UserError(
-                f"the column {column!r} of {where} has the label {text!r} (count: {count}), which often says that "
+                f"the column {column!r} of {where} has the label {text!r} (count: {count}), which often means that "
                 "there is no gold label: remove these rows or, if it is a class, give it another name"
             )
     commas = [text for text in others if DECIMAL_COMMA.fullmatch(text)]
@@ -116,13 +116,13 @@ def check_values(counts: dict[str, int], numbers: dict[str, Decimal], where: str
         )
     if others and numbers:
         raise UserError(
-            f"the label column {column!r} of {where} mixes numbers and names: {min(others)!r} is no finite number"
+            f"the label column {column!r} of {where} mixes numbers and names: {min(others)!r} is not a finite number"
         )
 
 
 def may_be_class(numbers: dict[str, Decimal], others: Sequence[str]) -> bool:
-    """Whether -1 is a label like the others: of -1, 0 and 1, of a scale with other negative numbers, or of a
-    regression; not beside names, or beside 0, 1 and 2."""
+    """Whether -1 can be a class or value: among -1, 0 and 1, with other negative numbers, or in a regression; not among
+    names, or with 0, 1 and 2."""
     rest = [number for number in numbers.values() if number != -1]
     if others:
         return False
@@ -132,13 +132,15 @@ def may_be_class(numbers: dict[str, Decimal], others: Sequence[str]) -> bool:
 def read_labels(
     rows: "Dataset", where: str, column: str, names: tuple[str, ...] | None, by_number: bool, label_needed: bool
 ) -> dict[str, float]:
-    """The id (regression: the value) of each text that the label column holds. Where labels aren't needed, rows may
-    have none (`is_unlabelled`), and a column that only repeats one unknown text holds none at all. Raises UserError for
-    any other label that is unknown or missing."""
+    """The class id (regression: the value) of each distinct label, by its text.
+
+    If labels aren't needed, rows may be unlabelled (`is_unlabelled`), and a column that only repeats one unknown text
+    counts as unlabelled. Raises UserError for any other label that is unknown or missing, naming its row.
+    """
     import pyarrow
     import pyarrow.compute as pc
 
-    if column not in rows.column_names:  # check_rows has seen whether it may be so
+    if column not in rows.column_names:  # check_rows has raised an error if it is needed
         return {}
     own = class_names(rows, column)
     numbered = [str(index) for index in range(len(names or ()))]
@@ -170,13 +172,13 @@ def read_labels(
 
 
 def is_unlabelled(text: str | None) -> bool:
-    """Whether a label that is no class (regression: that all rows have) says that there is none."""
+    """Whether a text that isn't a class name means that the row has no label."""
     return text is None or text in NO_GOLD_LABEL or as_number(text) == -1
 
 
 def label_ids(texts: Sequence[str], names: tuple[str, ...] | None, by_number: bool) -> dict[str, float]:
-    """The ids (regression: the values) of those of a column's distinct labels that have one. Labels are names; only
-    where none is, and with `by_number`, they are ids."""
+    """The class id (regression: the value) of each of these labels that has one. Labels are names; only if none of them
+    is a name, and `by_number` is true, they are read as ids."""
     if names is None:
         values = {text: float(text) for text in texts if as_number(text) is not None}
         return {text: value for text, value in values.items() if math.isfinite(value)}
@@ -189,7 +191,7 @@ def label_ids(texts: Sequence[str], names: tuple[str, ...] | None, by_number: bo
 
 
 def near_equal(names: Sequence[str]) -> list[list[str]]:
-    """Groups of names that differ only in case, blanks, dashes or how a number is written."""
+    """Groups of names that differ only in case, spaces, dashes or the way a number is written."""
     groups: dict[Decimal | str, list[str]] = {}
     for name in names:
         number = as_number(name)

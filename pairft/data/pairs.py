@@ -1,7 +1,7 @@
-"""From a file, the Hub or the builtin grammar to checked sentences and labels.
+"""From files, the Hub or the builtin grammar to checked sentences and labels.
 
-Rows stay in Arrow files on disk throughout: checks are Arrow's own column operations, and only the distinct labels
-become Python objects.
+Rows stay in Arrow files on disk throughout. The checks are Arrow's column operations; only the distinct labels become
+Python objects.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from pairft.data import builtin, files, hub
 from pairft.data.cache import cache_errors, check_cache
 from pairft.data.kinds import check_kinds, plain_kind
 from pairft.data.labels import class_names, label_names, label_texts, near_equal, read_labels
+from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
 from pairft.tasks import TASKS, metrics_of, positive_class
 
@@ -22,44 +23,47 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+SPLITS = ("train", "validation", "test")
+
+
 @dataclass(frozen=True)
-class Data:
-    """Checked splits of one task, as they stand at the source, and how to read their labels."""
+class Pairs:
+    """The checked splits of one task, with the columns as they are at the source, and how to read their labels."""
 
     splits: dict[str, "Dataset"]  # train, validation and, where there is one, test
     text_columns: tuple[str, ...]
     label_column: str
     label_names: tuple[str, ...] | None  # by id; None for regression
-    label_ids: dict[str, float]  # what the label column says, as text: the class id, or the value to regress on
-    by_number: bool = False  # whether a label may be a class id: where the task or the source numbers the classes
+    label_ids: dict[str, float]  # by the label's text: the class id, or the value of a regression
+    by_number: bool = False  # labels may be class ids, because the task or the source numbers the classes
 
 
-def load(config: Config) -> Data:
-    """The checked splits that a config asks for. Raises UserError naming what is wrong, where, and the remedy."""
+def load_pairs(config: Config) -> Pairs:
+    """The checked splits that a config asks for. Raises UserError, which says what is wrong, where, and what to do."""
     task = TASKS[config.task]
     text_columns = config.text_columns or task.text_columns
-    assert text_columns is not None, config.task  # config.check asks for them
+    assert text_columns is not None, config.task  # checks.py asks for them
     label_column = config.label_column or task.label_column
     splits = read_splits(config, text_columns, label_column)
+    where = {split: f"the {split} split of {config.data}" for split in splits}
     for split, rows in splits.items():
-        check_rows(rows, f"the {split} part of {config.data}", text_columns, label_column, label_needed=split != "test")
-    # A number stands for a class where the task or the source numbers them, not where the order is the alphabet's.
+        check_rows(rows, where[split], text_columns, label_column, label_needed=split != "test")
+    # A number may stand for a class if the task or the source numbers the classes, but not if they are only sorted.
     by_number = task.label_names is not None or class_names(splits["train"], label_column) is not None
-    names = label_names(splits["train"], f"the train part of {config.data}", label_column, task.label_names)
+    names = label_names(splits["train"], where["train"], label_column, task.label_names)
     ids: dict[str, float] = {}
     for split in ("train", "validation"):
-        where = f"the {split} part of {config.data}"
-        found = read_labels(splits[split], where, label_column, names, by_number, label_needed=True)
+        found = read_labels(splits[split], where[split], label_column, names, by_number, label_needed=True)
         if split == "train" and len(set(found.values())) < 2:
             only = next(iter(found))
-            raise UserError(f"every row of {where} has the label {only!r}: nothing to learn")
+            raise UserError(f"every row of {where[split]} has the label {only!r}: nothing to learn")
         ids |= found
-    return Data(splits, text_columns, label_column, names, ids, by_number)
+    return Pairs(splits, text_columns, label_column, names, ids, by_number)
 
 
-def summary(pairs: Data, task: str) -> str:
-    """What was understood of the labels, in a line or two: classes and their shares in the training split, or the range
-    of a regression; what the main metric is about; a warning of names that differ in spelling alone."""
+def summary(pairs: Pairs, task: str) -> str:
+    """How the labels were understood, in one or two lines: the classes and their shares in the training split, or the
+    range of a regression; the class that F1 is about; a warning if names differ only in spelling."""
     import pyarrow.compute as pc
 
     rows = pairs.splits["train"]
@@ -87,55 +91,60 @@ def summary(pairs: Data, task: str) -> str:
 
 @cache_errors()
 def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """train, validation and, where there is one, test, as they stand at the source; test without its labels, which may
-    say anything: training scores none of it."""
+    """train, validation and test, if there is one, as they are at the source. Test comes without its labels, which may
+    say anything, since training doesn't score it."""
     import datasets
 
     datasets.disable_progress_bars()
     check_cache()
-    if config.data == "builtin":
-        made = {split: builtin.pairs(split) for split in ("train", "validation", "test")}
-        return wanted_only(made, text_columns, label_column)
-    if not hub.is_hub_id(config.data):
-        folder = disk.expanded(config.data)
-        if not folder.is_dir():
-            what = "is a file" if folder.exists() else "doesn't exist"
-            wanted = f"name a folder with train.* and validation.* ({', '.join(files.SUFFIXES)})"
-            raise UserError(f"--data {config.data} {what}: {wanted}")
-        found = {split: files.split_files(folder, split) for split in ("train", "validation", "test")}
-        for split in ("train", "validation"):
-            if not found[split]:
-                held = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-                raise UserError(
-                    f"--data {config.data} has no {split} part: it needs {split}.* ({', '.join(files.SUFFIXES)}); "
-                    f"it holds: {held}"
-                )
-        return {
-            split: files.read_files(paths, text_columns, label_column if split != "test" else None)
-            for split, paths in found.items()
-            if paths
-        }
+    if config.data != "builtin" and not hub.is_hub_id(config.data):
+        return read_folder(config.data, text_columns, label_column)
+    splits = {split: builtin.pairs(split) for split in SPLITS} if config.data == "builtin" else load_from_hub(config)
+    return wanted_only(splits, text_columns, label_column)
+
+
+def read_folder(name: str, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
+    """The splits in a local folder. Raises UserError without train or validation."""
+    folder, suffixes = disk.expanded(name), ", ".join(files.SUFFIXES)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "doesn't exist"
+        raise UserError(f"--data {name} {what}: name a folder with train.* and validation.* ({suffixes})")
+    found = {split: files.split_files(folder, split) for split in SPLITS}
+    for split in ("train", "validation"):
+        if not found[split]:
+            held = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+            raise UserError(f"--data {name} has no {split} split: it needs {split}.* ({suffixes}); it holds: {held}")
+    return {
+        split: files.read_files(paths, text_columns, label_column if split != "test" else None)
+        for split, paths in found.items()
+        if paths
+    }
+
+
+def load_from_hub(config: Config) -> dict[str, "Dataset"]:
+    """The splits of a data set on the Hub, all columns. Raises UserError without train or validation."""
+    import datasets
+
     name = hub.canonical_data(config.data)
     glue_config = TASKS[config.task].glue_config if name == "nyu-mll/glue" else None
     if name == "nyu-mll/glue" and glue_config is None:
         raise UserError(f"--task {config.task} needs --data: a Hub id, or a local folder with train.* and validation.*")
     try:
-        loaded = hub.patiently(lambda: datasets.load_dataset(name, glue_config))
+        loaded = with_retries(lambda: datasets.load_dataset(name, glue_config))
     except (
         datasets.exceptions.DatasetsError, datasets.exceptions.DatasetBuildError,
-        ValueError, OSError, RuntimeError, *hub.client_errors(),
+        ValueError, OSError, RuntimeError, *client_errors(),
     ) as error:  # fmt: skip
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"can't load --data {config.data} from {hub.shown_endpoint()}: {cause}") from error
     for split in ("train", "validation"):
         if split not in loaded:
-            raise UserError(f"--data {config.data} has no {split} part; it has: {', '.join(loaded)}")
-    found = {split: loaded[split] for split in ("train", "validation", "test") if split in loaded}
-    return wanted_only(found, text_columns, label_column)
+            raise UserError(f"--data {config.data} has no {split} split; it has: {', '.join(loaded)}")
+    return {split: loaded[split] for split in SPLITS if split in loaded}
 
 
 def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """The splits with the wanted columns alone, test without the label; one that lacks a column stays as it is."""
+    """The splits with only the wanted columns, test without the label. A split that lacks a column is left as it is."""
     made = {}
     for split, rows in splits.items():
         names = [*text_columns, *([label_column] if split != "test" else [])]
@@ -146,8 +155,8 @@ def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], lab
 def check_rows(
     rows: "Dataset", where: str, text_columns: tuple[str, ...], label_column: str, label_needed: bool
 ) -> None:
-    """Raise UserError unless there are rows, every wanted column is there, labels are names or numbers, and each
-    sentence is text that says something."""
+    """Raise UserError unless there are rows, the wanted columns exist, labels are names or numbers, and no sentence is
+    empty."""
     import pyarrow
     import pyarrow.compute as pc
 
@@ -160,7 +169,7 @@ def check_rows(
     for column in text_columns:
         values, first = rows.data.column(column), 1
         kind = plain_kind(values.type)
-        for chunk in values.chunks:  # one after another: the trimmed text is in memory
+        for chunk in values.chunks:  # one at a time, since the trimmed text is in memory
             blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk.cast(kind)), ""), True)
             row = pc.index(blank, pyarrow.scalar(True)).as_py()
             if row >= 0:
@@ -169,7 +178,7 @@ def check_rows(
 
 
 def fingerprint(rows: "Dataset", columns: Sequence[str]) -> str:
-    """A digest of the columns' content; the same for the same rows wherever they are kept."""
+    """A digest of the columns' content: the same for the same rows, however they are stored."""
     digest = hashlib.sha256()
     held = [column for column in columns if column in rows.column_names]
     digest.update("".join(repr(names) for column in held if (names := class_names(rows, column))).encode())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairft import disk
 from pairft.config import Config
-from pairft.data.pairs import Data
+from pairft.data.pairs import Pairs
 from pairft.tasks import f1_of, positive_name
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SIDECAR = "pairft.json"  # its name in the folder
 
 
-def sidecar(config: Config, pairs: Data, max_length: int) -> dict[str, Any]:
+def sidecar(config: Config, pairs: Pairs, max_length: int) -> dict[str, Any]:
     """What predict needs beyond what transformers keeps in a model folder."""
     return {
         "model": config.model,

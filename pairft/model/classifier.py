@@ -11,6 +11,7 @@ import torch
 
 from pairft import disk
 from pairft.data import builtin, hub
+from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
 from pairft.model import head
 
@@ -51,9 +52,9 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
 
     source = source_of(name)
     try:
-        config = hub.patiently(lambda: AutoConfig.from_pretrained(source, trust_remote_code=False))
-        tokenizer = hub.patiently(lambda: AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False))
-    except LOAD_ERRORS + hub.client_errors() as error:
+        config = with_retries(lambda: AutoConfig.from_pretrained(source, trust_remote_code=False))
+        tokenizer = with_retries(lambda: AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False))
+    except LOAD_ERRORS + client_errors() as error:
         raise load_error(name, "config or tokenizer", error) from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise UserError(f"--model {name} has no fast tokenizer with a padding token: choose another encoder")
@@ -128,10 +129,10 @@ def from_source(
         trust_remote_code=False,
     )
     try:
-        config = hub.patiently(lambda: AutoConfig.from_pretrained(source, trust_remote_code=False))
+        config = with_retries(lambda: AutoConfig.from_pretrained(source, trust_remote_code=False))
         with quiet():
-            model, report = hub.patiently(load)
-    except LOAD_ERRORS + (SafetensorError,) + hub.client_errors() as error:  # noqa: RUF005  (mypy follows no *)
+            model, report = with_retries(load)
+    except LOAD_ERRORS + (SafetensorError,) + client_errors() as error:  # noqa: RUF005  (mypy follows no *)
         raise load_error(name, "weights", error) from error
     return model, report, config
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pairft import disk
-from pairft.config import Config, run_name_problems, to_yaml
+from pairft.checks import run_name_problems
+from pairft.config import Config, to_yaml
 from pairft.errors import UserError
 
 

@@ -13,7 +13,7 @@ import torch
 from pairft import disk
 from pairft.config import Config, to_yaml, values
 from pairft.data import batches, pairs
-from pairft.data.pairs import Data
+from pairft.data.pairs import Pairs
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Sources:
     """The data and the base model that a run learns from."""
 
-    pairs: Data
+    pairs: Pairs
     tokenizer: "PreTrainedTokenizerFast"
     tokens: dict[str, "Dataset"]  # by split
     max_length: int  # tokens of a pair

@@ -11,7 +11,7 @@ import torch
 
 from pairft.config import Config
 from pairft.data.batches import Collate
-from pairft.data.tokens import first_position, length_limit
+from pairft.data.lengths import first_position, length_limit
 from pairft.errors import UserError
 from pairft.speed import dropout, embedding, unpad
 from pairft.speed.capture import replay_steps

@@ -18,7 +18,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from pairft.data import builtin
-from pairft.data.grammar import LINKS, SCENES, SIDELINES, TEAMS, Event, Wording, ordinal, tell
+from pairft.data.grammar import Event, Wording, ordinal, tell
+from pairft.data.grammar_words import LINKS, SCENES, SIDELINES, TEAMS
 
 SIZES = {"train": 2000, "validation": 400, "test": 400}
 COMPANIES, OFFICIALS, GAMES, BODIES = SCENES

@@ -10,10 +10,10 @@ import pyarrow.parquet
 import pytest
 import yaml
 
-from pairft import config, flags, predict
+from pairft import checks, config, flags, predict
 from pairft.config import Config
 from pairft.data import files
-from pairft.data import pairs as data
+from pairft.data.pairs import check_rows, load_pairs
 from pairft.errors import UserError
 
 
@@ -87,7 +87,7 @@ def test_columns_whose_names_hold_commas_train_and_predict(go, tmp_path, capsys)
     ],
 )
 def test_the_label_is_no_sentence(given, name):
-    message = message_of(config.resolve, given)
+    message = message_of(checks.resolve, given)
     assert message == f"--text-columns names {name!r}, which is the label's: say --label-column for another"
 
 
@@ -121,7 +121,7 @@ def test_columns_that_nobody_asked_for_are_not_read(kind, tmp_path):
         for split in ("train", "validation"):
             pyarrow.parquet.write_table(table, tmp_path / f"{split}.parquet")
         config = Config(task="custom", data=str(tmp_path), text_columns=("a", "b"), label_column="y")
-        found = data.load(config)
+        found = load_pairs(config)
         assert found.splits["train"].to_list() == [{"a": "a", "b": "c", "y": "no"}, {"a": "b", "b": "d", "y": "yes"}]
         wanted = message_of(read, tmp_path / "train.parquet", "a", "meta")
         assert "'meta'" in wanted and "train.parquet" in wanted and "not text" in wanted
@@ -147,16 +147,16 @@ def test_text_is_text_however_it_is_laid_out(column, tmp_path):
     found = files.read_files([tmp_path / "train.parquet"], ("a.b", "b"), "y")
     assert found.to_list() == [{"a.b": text, "b": "b", "y": label} for text, label in (("x", 1), ("y", 0), (None, 1))]
     with pytest.raises(UserError, match=r"row 3: 'a\.b' is empty"):
-        data.check_rows(found, "here", ("a.b", "b"), "y", True)
+        check_rows(found, "here", ("a.b", "b"), "y", True)
     raw = type(found)(pyarrow.Table.from_batches(table.to_batches()))  # as a loader of the Hub may leave it
     with pytest.raises(UserError, match=r"row 3: 'a\.b' is empty"):
-        data.check_rows(raw, "here", ("a.b", "b"), "y", True)
+        check_rows(raw, "here", ("a.b", "b"), "y", True)
 
 
 def test_empty_columns_without_a_name_are_ignored_and_said_once(tmp_path, capsys):
     for split in ("train", "validation", "test"):
         (tmp_path / f"{split}.csv").write_text("a,b,y,,\nc,d,no,,\ne,f,yes, ,\n")
-    found = data.load(Config(task="custom", data=str(tmp_path), text_columns=("a", "b"), label_column="y"))
+    found = load_pairs(Config(task="custom", data=str(tmp_path), text_columns=("a", "b"), label_column="y"))
     assert found.splits["train"].to_list() == [{"a": "c", "b": "d", "y": "no"}, {"a": "e", "b": "f", "y": "yes"}]
     message = capsys.readouterr().err
     assert message == f"{tmp_path}: ignoring 2 empty column(s) without a name at the end of each table\n"
@@ -167,7 +167,7 @@ def test_other_columns_without_a_name_are_columns_like_any(tmp_path, capsys):
     assert read(tmp_path / "index.csv") == [{"a": "c", "b": "d", "y": "no"}]
     assert capsys.readouterr().err == ""
     (tmp_path / "shifted.csv").write_text("a,b,y,,\nc,d,no,,\nHello, world,f,yes,\n")  # a comma too many
-    assert "row 2: 'yes' stands in a column without a name" in message_of(read, tmp_path / "shifted.csv")
+    assert "row 2: 'yes' is in a column without a name" in message_of(read, tmp_path / "shifted.csv")
     (tmp_path / "twice.csv").write_text("a,b,a,,\nc,d,no,,\n")
     assert "names a column twice: a, b, a" in message_of(read, tmp_path / "twice.csv", "b", label="a")
 

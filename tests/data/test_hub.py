@@ -1,4 +1,4 @@
-"""With the Hub, without it, and with one in trouble: what is trained on, and what is said about it.
+"""With the Hub, without it, and with one that fails: what is trained on, and what is said about it.
 
 Each program here has a cache of its own; the Hub is a loopback socket.
 """
@@ -76,7 +76,7 @@ def reset(connection: socket.socket) -> None:
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-TROUBLE = {
+FAILURES = {
     "ok": (answers(OK), "http"),
     "503": (answers(OK.replace(b"200 OK", b"503 Service Unavailable")), "http"),
     "404": (answers(OK.replace(b"200 OK", b"404 Not Found")), "http"),
@@ -87,9 +87,9 @@ TROUBLE = {
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLE)
-def test_a_hub_in_trouble_is_reachable(trouble, listen, monkeypatch):
-    behave, scheme = TROUBLE[trouble]
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_hub_that_fails_is_reachable(failure, listen, monkeypatch):
+    behave, scheme = FAILURES[failure]
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("HF_ENDPOINT", listen(behave, scheme))

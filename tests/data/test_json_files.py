@@ -64,45 +64,54 @@ def test_a_key_that_the_first_json_object_lacks_is_read_all_the_same(tmp_path):
 
 
 @pytest.mark.parametrize("gap", ["", " ", "\n", "\r\n  "])
-def test_a_json_list_is_read_over_the_borders_of_its_pieces(gap, tmp_path):
-    """Pieces are a mebibyte: rows of odd sizes, one of them larger than a piece, so that borders fall anywhere."""
+def test_a_json_list_is_read_whatever_its_layout_and_size(gap, tmp_path):
     sizes = [300_001, 1, 1_500_000, 40_000, 0, 700_003, 2]
     rows = [[f'{number} [{{" é', '\\"],{\n' * (size // 8), str(number)] for number, size in enumerate(sizes)]
     items = f",{gap}".join(json.dumps(dict(zip(COLUMNS, row, strict=True)), ensure_ascii=False) for row in rows)
     assert read(put(tmp_path / "train.json", f"{gap}[{gap}{items}{gap}]{gap}")) == rows
 
 
-@pytest.mark.parametrize("between", [" ", ",,"])
-def test_a_json_list_whose_punctuation_lies_at_the_border_of_two_pieces(between, tmp_path):
-    item = json.dumps({"sentence1": "x" * ((1 << 20) - len('[{"sentence1": ""}'))})
-    right = put(tmp_path / "right.json", f'[{item},{{"sentence1": "b"}}]')
-    assert [row[0][:1] for row in read_one(right)] == ["x", "b"]
-    wrong = put(tmp_path / "wrong.json", f'[{item}{between}{{"sentence1": "b"}}]')
-    assert "wrong.json, row 2" in message_of(read_one, wrong)
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ('[{"sentence1": "a"} {"sentence1": "b"}]', "line 1 column 21"),
+        ('[{"sentence1": "a"},, {"sentence1": "b"}]', "line 1 column 21"),
+        ('[, {"sentence1": "a"}]', "line 1 column 2"),
+        ('[{"sentence1": "a"}] {"sentence1": "b"}', "line 1 column 22"),
+        ('[{"sentence1": "a"}]\n[{"sentence1": "b"}]', "line 2 column 1"),
+        ('[{"sentence1": "a"}, {"sentence1": "b"}', "line 1 column 40"),
+        ('[{"sentence1": "a"},\n {"sent', "line 2 column 3"),
+        ('[{"sentence1": "a"}, {\'sentence1\': "b"}]', "line 1 column 23"),
+    ],
+)
+def test_a_list_that_is_not_json_is_an_error_with_its_place(content, place, tmp_path):
+    message = message_of(read_one, put(tmp_path / "train.json", content))
+    assert "train.json is not JSON: " in message and place in message
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "row"),
     [
-        '[{"sentence1": "a"} {"sentence1": "b"}]',
-        '[{"sentence1": "a"},, {"sentence1": "b"}]',
-        '[, {"sentence1": "a"}]',
-        '[{"sentence1": "a"}] {"sentence1": "b"}',
-        '[{"sentence1": "a"}]\n[{"sentence1": "b"}]',
-        '[[{"sentence1": "a"}]]',
-        '[{"sentence1": "a"}, {"sentence1": "b"}',
-        '[{"sentence1": "a"}, {"sent',
-        '[{"sentence1": "a"}, {\'sentence1\': "b"}]',
-        '[{"sentence1": "a"}, 3]',
-        '{"sentence1": "a"}\n{"sentence1": "b"',
-        '{"sentence1": "a"}\n{"sentence1": "b"} x',
-        '{\n"sentence1": "a"\n}',
-        "sentence1,sentence2\na,b\n",
+        ('[[{"sentence1": "a"}]]', 1),
+        ('[{"sentence1": "a"}, 3]', 2),
+        ('{"sentence1": "a"}\n{"sentence1": "b"', 2),
+        ('{"sentence1": "a"}\n\n{"sentence1": "b"} x', 2),
+        ('{\n"sentence1": "a"\n}', 1),
+        ('{"sentence1": "a"\n{"sentence1": "b"}', 1),
+        ("sentence1,sentence2\na,b\n", 1),
     ],
 )
-def test_what_is_no_json_is_an_error_and_no_row_is_dropped(content, tmp_path):
+def test_what_is_no_row_is_an_error_with_its_number(content, row, tmp_path):
     message = message_of(read_one, put(tmp_path / "train.json", content))
-    assert "train.json, row " in message
+    assert f"train.json, row {row}: " in message
+
+
+def test_a_first_row_that_looks_like_another_shape_hides_no_other_row(tmp_path):
+    """Alone in its file, it would hold rows below a key."""
+    rows = ['{"other": [{"sentence1": "c"}]}', '{"sentence1": "b", "label": 1}', '{"sentence1": "d", "label": 0}']
+    assert read_one(put(tmp_path / "train.jsonl", "\n\n".join(rows))) == [[None, None], ["b", "1"], ["d", "0"]]
+    message = message_of(read_one, put(tmp_path / "alone.jsonl", rows[0]))
+    assert "rows below the key 'other'" in message
 
 
 def test_half_a_pair_of_surrogates_is_named_with_its_row(tmp_path):

@@ -15,7 +15,7 @@ from conftest import some_pairs
 from pairft import predict
 from pairft.config import Config
 from pairft.data import labels
-from pairft.data import pairs as data
+from pairft.data.pairs import fingerprint, load_pairs, summary
 from pairft.errors import UserError
 
 KINDS = ("csv", "jsonl", "parquet")
@@ -138,8 +138,8 @@ def test_what_was_understood_is_said_before_training(answers, said, go, tmp_path
 def test_the_shares_are_of_the_names_that_a_class_label_has(tmp_path):
     write(tmp_path / "data" / "train.parquet", [0, 1, 1, 1], ["1", "0", "never"])
     write(tmp_path / "data" / "validation.parquet", [0, 1], ["1", "0", "never"])
-    found = data.load(Config(task="custom", data=str(tmp_path / "data"), text_columns=("a", "b"), label_column="y"))
-    assert "3 classes in 4 training examples: 1 25.0%, 0 75.0%, never 0.0%" in data.summary(found, "custom")
+    found = load_pairs(Config(task="custom", data=str(tmp_path / "data"), text_columns=("a", "b"), label_column="y"))
+    assert "3 classes in 4 training examples: 1 25.0%, 0 75.0%, never 0.0%" in summary(found, "custom")
 
 
 @pytest.mark.parametrize(
@@ -166,13 +166,13 @@ def test_an_id_that_a_class_label_has_no_name_for_is_named(tmp_path):
     five = table.set_column(2, table.schema.field("y"), pyarrow.array([0, 5]))
     pyarrow.parquet.write_table(five, tmp_path / "data" / "train.parquet")
     with pytest.raises(UserError, match="row 2 has the label 'class id 5'"):
-        data.load(Config(task="custom", data=str(tmp_path / "data"), text_columns=("a", "b"), label_column="y"))
+        load_pairs(Config(task="custom", data=str(tmp_path / "data"), text_columns=("a", "b"), label_column="y"))
 
 
 def test_the_fingerprint_tells_the_names_of_the_classes():
     def prints(names: list[str]) -> str:
         kinds = datasets.Features(a=datasets.Value("string"), y=datasets.ClassLabel(names=names))
         rows = datasets.Dataset.from_dict({"a": ["x", "z"], "y": [0, 1]}, features=kinds)
-        return data.fingerprint(rows, ("a", "y"))
+        return fingerprint(rows, ("a", "y"))
 
     assert prints(["no", "yes"]) == prints(["no", "yes"]) != prints(["yes", "no"])

@@ -9,8 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from pairft.config import Config
-from pairft.data import pairs as data
 from pairft.data import tokens
+from pairft.data.pairs import Pairs, load_pairs
 from pairft.errors import UserError
 
 
@@ -31,8 +31,8 @@ def write(folder: Path, split: str, labels: Any, names: list[str] | None = None)
         pyarrow.parquet.write_table(pyarrow.table({**texts, "label": labels}), folder / f"{split}.parquet")
 
 
-def load(folder: Path, task: str = "custom") -> data.Data:
-    return data.load(
+def load(folder: Path, task: str = "custom") -> Pairs:
+    return load_pairs(
         Config(task=task, data=str(folder), text_columns=("sentence1", "sentence2") if task == "custom" else None)
     )
 
@@ -255,7 +255,7 @@ def test_labels_from_which_nothing_can_be_learnt(train, words, tmp_path):
     write(tmp_path, "train", train)
     write(tmp_path, "validation", train[:1])
     message = message_of(tmp_path)
-    assert all(word in message for word in ["train part", *words]), message
+    assert all(word in message for word in ["train split", *words]), message
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_columns_of_other_names_and_only_one_sentence(tmp_path):
     for split in ("train", "validation"):
         (tmp_path / f"{split}.tsv").write_text("id\tBewertung\tText\n7\tgut\tso\n8\tschlecht\tja\n", encoding="utf-8")
     config = Config(task="custom", data=str(tmp_path), text_columns=("Text",), label_column="Bewertung")
-    found = data.load(config)
+    found = load_pairs(config)
     assert found.splits["train"].to_list() == [
         {"Text": "so", "Bewertung": "gut"},
         {"Text": "ja", "Bewertung": "schlecht"},

@@ -14,9 +14,10 @@ import pytest
 from conftest import ROOT, some_pairs, write_rows, write_tiny_model
 
 from pairft.config import Config
-from pairft.data import files, tokens
-from pairft.data import pairs as data
+from pairft.data import files, lengths, tokens
 from pairft.data.labels import read_labels
+from pairft.data.pairs import Pairs, load_pairs
+from pairft.data.targets import has_label
 from pairft.errors import UserError
 
 TEXTS = [
@@ -49,16 +50,16 @@ def folder_of(path: Path, pairs: list[tuple[str, str]], labels: list[Any], **mor
     return path
 
 
-def load(folder: Path, *columns: str) -> data.Data:
-    return data.load(Config(task="custom", data=str(folder), text_columns=columns or ("sentence1", "sentence2")))
+def load(folder: Path, *columns: str) -> Pairs:
+    return load_pairs(Config(task="custom", data=str(folder), text_columns=columns or ("sentence1", "sentence2")))
 
 
-def scored(folder: Path) -> data.Data:
+def scored(folder: Path) -> Pairs:
     """The test split with its labels, read as predict does."""
     trained, columns = load(folder), ("sentence1", "sentence2")
     rows = files.read_files([folder / "test.jsonl"], columns, "label", label_needed=False)
     ids = read_labels(rows, "test", "label", trained.label_names, trained.by_number, label_needed=False)
-    return data.Data({"test": rows}, columns, "label", trained.label_names, ids)
+    return Pairs({"test": rows}, columns, "label", trained.label_names, ids)
 
 
 @pytest.mark.parametrize("max_length", [5, 6, 13, 64])
@@ -123,7 +124,7 @@ def test_labels_stand_in_their_rows(train, test, kind, wanted, tokenizer, tmp_pa
     found = numpy.array(rows["label"][:], kind)
     numpy.testing.assert_array_equal(found, numpy.array(wanted, kind))
     labelled = [value != -100 and not math.isnan(value) for value in wanted]
-    assert tokens.has_label(found).tolist() == labelled
+    assert has_label(found).tolist() == labelled
 
 
 def test_a_test_part_without_labels_has_none(tokenizer, tmp_path):
@@ -139,8 +140,8 @@ def test_a_test_part_without_labels_has_none(tokenizer, tmp_path):
         (64, 512, "bert", 64),
         (512, 64, "bert", 64),
         (64, 10**30, "bert", 64),  # what a tokenizer says that knows no limit
-        (None, 10**30, "t5", tokens.NO_LIMIT),  # says nothing
-        (None, 10**30, "xlnet", tokens.NO_LIMIT),  # says -1
+        (None, 10**30, "t5", lengths.NO_LIMIT),  # says nothing
+        (None, 10**30, "xlnet", lengths.NO_LIMIT),  # says -1
         (None, 64, "xlnet", 64),
         (66, 512, "roberta", 64),  # two positions are never used: they lie before the first token's
     ],
@@ -150,13 +151,13 @@ def test_the_limit_is_the_models_or_the_tokenizers(positions, longest, kind, lim
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model, model_max_length=longest)
     config = AutoConfig.for_model(kind, **({"max_position_embeddings": positions} if positions else {}))
-    assert tokens.checked_length(None, tokenizer, config, 2) == limit
-    assert tokens.checked_length(limit, tokenizer, config, 2) == limit
+    assert lengths.checked_length(None, tokenizer, config, 2) == limit
+    assert lengths.checked_length(limit, tokenizer, config, 2) == limit
     for sentences, least in ((2, 5), (1, 3)):  # a token of each sentence, and three or two special ones
-        assert tokens.checked_length(least, tokenizer, config, sentences) == least
+        assert lengths.checked_length(least, tokenizer, config, sentences) == least
         for asked in (least - 1, limit + 1):
             with pytest.raises(UserError, match=f"--max-length is {asked},.* {least} .* to {limit} tokens"):
-                tokens.checked_length(asked, tokenizer, config, sentences)
+                lengths.checked_length(asked, tokenizer, config, sentences)
 
 
 def test_a_model_that_states_no_limit_takes_sentences_whole(go, tmp_path, tiny_model):
@@ -172,9 +173,9 @@ def test_a_model_that_states_no_limit_takes_sentences_whole(go, tmp_path, tiny_m
     write_rows(tmp_path / "pairs" / "validation.jsonl", some_pairs("validation", 4))
     assert go("--model", encoder, "--data", tmp_path / "pairs", "--max-steps", 1, "--run-name", "a") == 0
     about = json.loads((tmp_path / "runs" / "a" / "last" / "pairft.json").read_text())
-    assert about["max_length"] == tokens.NO_LIMIT
-    pairs = data.load(Config(data=str(tmp_path / "pairs")))
-    assert tokens.tokenise(pairs, tokenizer, tokens.NO_LIMIT)["train"]["length"][0] == 5 * 60 + 2 + 3
+    assert about["max_length"] == lengths.NO_LIMIT
+    pairs = load_pairs(Config(data=str(tmp_path / "pairs")))
+    assert tokens.tokenise(pairs, tokenizer, lengths.NO_LIMIT)["train"]["length"][0] == 5 * 60 + 2 + 3
 
 
 def made_by(splits: dict[str, Any]) -> dict[str, str]:

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from test_damage import flip
 
 from pairft import disk
-from pairft.config import Config, run_name_problems
+from pairft.checks import run_name_problems
+from pairft.config import Config
 from pairft.runs import checkpoint, directory
 
 

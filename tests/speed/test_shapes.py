@@ -5,7 +5,7 @@ import torch
 from test_unpad import batch_for, classifier, loss_and_gradients, models  # noqa: F401  (models: a fixture)
 
 from pairft.data.batches import Batch, cut
-from pairft.data.tokens import first_position
+from pairft.data.lengths import first_position
 from pairft.speed.attention import jagged_attention
 from pairft.speed.last_layer import JAGGED
 from pairft.speed.packed_forward import PackedForward

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pairft.data.batches import Batch, collate
-from pairft.data.tokens import first_position
+from pairft.data.lengths import first_position
 from pairft.speed import attention, last_layer, unpad
 from pairft.speed.attention import PairAttention, attend_from_cls
 from pairft.speed.dropout import keep_mask

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from pairft.data.batches import collate
-from pairft.data.tokens import UNLABELLED
+from pairft.data.targets import UNLABELLED
 from pairft.training.evaluation import predictions_of, run_model, score
 
 CPU = torch.device("cpu")

@@ -1,0 +1,117 @@
+"""Whether settings are in their ranges and go together."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from pairft.config import FIELDS, PRESETS, Config, closest, flag_of
+from pairft.errors import UserError
+from pairft.tasks import TASKS
+
+AT_LEAST_1 = ("epochs", "max_steps", "batch_size", "accumulate", "max_length", "log_every", "eval_every", "save_every")
+SEEDS = 2**32  # the number of seeds that numpy takes
+
+
+def resolve(given: dict[str, Any]) -> Config:
+    """The whole config: what was given (flags over file), then the preset, then the defaults; checked."""
+    preset = given.get("preset")
+    if preset is not None and preset not in PRESETS:
+        raise UserError(f"--preset is {preset!r}, but should be one of: {', '.join(PRESETS)}")
+    config = Config(**{**(PRESETS[preset] if preset else {}), **given})
+    check(config)
+    return config
+
+
+def check(config: Config) -> None:
+    """Raise one UserError that names every problem."""
+    problems = [
+        *wrong_choices(config),
+        *outside_ranges(config),
+        *wrong_seeds(config),
+        *wrong_columns(config),
+        *wrong_names(config),
+    ]
+    if config.capture == "always" and config.deterministic:
+        problems.append("--capture always and --deterministic exclude each other: a resumed run replays other steps")
+    if problems:
+        raise UserError("\n  ".join(problems))
+
+
+def wrong_choices(config: Config) -> Iterator[str]:
+    """A line for each value that is none of its setting's choices."""
+    for name, f in FIELDS.items():
+        value, choices = getattr(config, name), f.metadata["choices"]
+        if choices and value is not None and value not in choices:
+            hint = closest(value, choices)
+            yield f"{flag_of(name)} is {value!r}, but should be one of: {', '.join(choices)}{hint}"
+
+
+def outside_ranges(config: Config) -> Iterator[str]:
+    """A line for each number outside its range."""
+    for name in AT_LEAST_1:
+        value = getattr(config, name)
+        if isinstance(value, int) and value < 1:
+            yield f"{flag_of(name)} is {value}, but should be at least 1"
+    for name in ("lr", "max_grad_norm"):
+        value = getattr(config, name)
+        if not 0 < value < math.inf:
+            yield f"{flag_of(name)} is {value}, but should be above 0, finite"
+    if not 0 <= config.warmup_ratio <= 1:
+        yield f"--warmup-ratio is {config.warmup_ratio}, but should be from 0 to 1"
+    if not 0 <= config.weight_decay < math.inf:
+        yield f"--weight-decay is {config.weight_decay}, but should be from 0, finite"
+
+
+def wrong_seeds(config: Config) -> Iterator[str]:
+    """A line for each seed outside the range, and one for seeds that are named twice, or not at all."""
+    for name, seeds in (("seed", (config.seed,)), ("seeds", config.seeds or ())):
+        for seed in seeds:
+            if not 0 <= seed < SEEDS:
+                yield f"{flag_of(name)} is {seed}, but should be from 0 to {SEEDS - 1}"
+    if config.seeds is not None and len(set(config.seeds)) < max(1, len(config.seeds)):
+        yield f"--seeds is {','.join(map(str, config.seeds))!r}, but should name each seed once"
+
+
+def wrong_columns(config: Config) -> Iterator[str]:
+    """What is wrong with the columns of the sentences and of the label."""
+    columns, task = config.text_columns, TASKS.get(config.task)
+    if columns is not None and (len(columns) not in (1, 2) or not all(columns)):
+        yield f"--text-columns is {','.join(columns)!r}, but should name one or two columns"
+    if columns is not None and len(set(columns)) < len(columns):
+        yield f"--text-columns names {columns[0]!r} twice"
+    label_column = config.label_column or (task and task.label_column)
+    if label_column in (columns or (task and task.text_columns) or ()):
+        yield f"--text-columns names {label_column!r}, which is the label's: say --label-column for another"
+    if config.task == "custom" and columns is None:
+        yield "--task custom needs --text-columns, for example --text-columns question,answer"
+
+
+def wrong_names(config: Config) -> Iterator[str]:
+    """What is wrong with the names of the run, the model, the data and the folder of the runs."""
+    if config.run_name is not None:
+        yield from run_name_problems(config.run_name)
+    for name in ("model", "data", "runs_dir"):
+        if not getattr(config, name).strip():
+            yield f"{flag_of(name)} is empty"
+
+
+def run_name_problems(name: str) -> list[str]:
+    """What is wrong with a --run-name, if anything."""
+    plain = name and not name.startswith(".") and not set(name) & set('/\\:*?"<>|\0') and name == name.strip()
+    if plain and len(name.encode()) <= 200:  # of the 255 bytes of most file systems: room for a suffix
+        return []
+    return [f"--run-name is {name!r}, but should be a plain folder name; --runs-dir says where it goes"]
+
+
+def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:
+    """A line for each setting in `given` that has no effect: because of another one, or, if the type of the device is
+    given, on that device."""
+    if device is not None:
+        names = [name for name in ("tf32", "capture") if name in given and device != "cuda"]
+        return [f"note: {flag_of(name)} has no effect on {device}" for name in names]
+    winners = {"epochs": "max_steps", "seed": "seeds"}
+    return [
+        f"note: {flag_of(name)} {given[name]} has no effect: {flag_of(winner)} is given"
+        for name, winner in winners.items()
+        if name in given and getattr(config, winner) is not None
+    ]

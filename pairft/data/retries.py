@@ -1,0 +1,54 @@
+"""Retries for requests to the Hub that fail because of the connection or the server.
+
+The client libraries retry only some of their requests.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from pairft.data.hub import shown_endpoint
+from pairft.output import say
+
+T = TypeVar("T")
+
+PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds between the tries
+
+
+def with_retries(load: Callable[[], T]) -> T:
+    """What `load` returns. While it raises a transient error, it is called again after longer and longer PAUSES; what
+    has been downloaded stays in the cache, so that every try gets further. Raises what the last try raises."""
+    for tries, pause in enumerate(PAUSES):
+        try:
+            return load()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            if tries == 0:
+                say(f"requests to {shown_endpoint()} fail; retrying")
+            time.sleep(pause)
+    return load()
+
+
+def is_transient(error: BaseException | None) -> bool:
+    """Whether an error of a client library may pass: a broken connection, a server error or a rate limit, but no name
+    that doesn't exist and no offline mode. The clients wrap such errors in others."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    transient = False
+    while error is not None:
+        if isinstance(error, OfflineModeIsEnabled):
+            return False
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status is None:
+            transient |= isinstance(error, (*client_errors(), ConnectionError))
+        else:
+            transient |= status >= 500 or status == 429
+        error = error.__cause__ or error.__context__
+    return transient
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """What the Hub client's HTTP library raises for a failed connection; the library has had two names."""
+    return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)
