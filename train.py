@@ -82,7 +82,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Gro
 
         # ---- from sentences to tokens ------------------------------------------------------------------------------
         device.keep_memory()
-        where, amp_dtype = device.choose(config)
+        where, amp_dtype = device.choose_device(config)
         for line in checks.without_effect(flags.read_flags(argv), config, where.type):
             say(line)
         pairs = load_pairs(config)

@@ -87,10 +87,10 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
     from pairft.speed import capture, dropout, embedding, unpad
     from pairft.training import device, evaluation, loop, optim
     from pairft.training.learner import build_learner, plain_update
-    from pairft.training.state import TrainState, new_window
+    from pairft.training.state import TrainState, new_interval
 
     config = Config(device=args.device)
-    where, amp_dtype = device.choose(config)
+    where, amp_dtype = device.choose_device(config)
     model = classifier(args.shape).to(where)
     collate: Any = functools.partial(batches.collate, pad_token_id=PAD, pad_token_type_id=0, multiple=8)
     collate, layout = unpad.prepare(model, collate, rows[[0, 1, 2]], 0, amp_dtype)
@@ -127,11 +127,11 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
         return result
 
     def log(state: TrainState, lr: float, grad_norm: torch.Tensor) -> None:
-        clock.losses.append(state.window.loss_sum.item() / state.window.examples)
-        state.window = new_window(where)
+        clock.losses.append(state.interval.loss_sum.item() / state.interval.examples)
+        state.interval = new_interval(where)
 
     def evaluate(state: TrainState) -> None:
-        evaluation.run_model(model, validation, collate, where, amp_dtype)
+        evaluation.predict(model, validation, collate, where, amp_dtype)
 
     clock.begin()
     loop.fit(

@@ -47,8 +47,7 @@ def predict(args: argparse.Namespace) -> None:
     from pairft.data.pairs import Pairs, check_rows
     from pairft.model import classifier as model
     from pairft.model import head, padding
-    from pairft.training import device
-    from pairft.training.evaluation import run_model
+    from pairft.training import device, evaluation
 
     datasets.disable_progress_bars()
     about = about_of(args.model)
@@ -79,7 +78,7 @@ def predict(args: argparse.Namespace) -> None:
     pairs = Pairs({"test": rows}, columns, label_column, names, ids)
     max_length = about.get("max_length") or lengths.length_limit(tokenizer, config)
     dataset = tokens.tokenise(pairs, tokenizer, max_length)["test"]
-    where_to, amp_dtype = device.choose(Config(device=args.device, precision=args.precision))
+    where_to, amp_dtype = device.choose_device(Config(device=args.device, precision=args.precision))
     classifier, *_ = model.load_model(args.model, names, "trained")
     collate = batches.collate_for(tokenizer, where_to)
     if args.data is not None:  # a pair alone has no padding
@@ -91,14 +90,14 @@ def predict(args: argparse.Namespace) -> None:
         from pairft.speed.accelerate import padding_free
 
         collate, _ = padding_free(classifier, collate, dataset, tokenizer, amp_dtype)
-    outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
-    answers = answers_of(outcome.logits, names, kind)
+    output = evaluation.predict(classifier, dataset, collate, where_to, amp_dtype)
+    answers = answers_of(output.logits, names, kind)
     if args.text is not None:
         print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
     if args.output is not None:
         write(answers, disk.expanded(args.output))
     if ids:
-        print(scores_of(outcome, names, about))
+        print(scores_of(output, names, about))
 
 
 def about_of(model: str) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def steps_per_epoch(num_rows: int, batch_size: int, accumulate: int) -> int:
     return -(-num_rows // (batch_size * accumulate))
 
 
-def rows_of_step(num_rows: int, seed: int, step_size: int, step: int) -> list[int]:
+def examples_of_step(num_rows: int, seed: int, step_size: int, step: int) -> list[int]:
     """The rows that a step, counted from 1, is made of."""
     epoch, number = divmod(step - 1, -(-num_rows // step_size))
     rows: list[int] = epoch_order(num_rows, seed, epoch)[number * step_size : (number + 1) * step_size].tolist()

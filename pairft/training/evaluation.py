@@ -21,16 +21,16 @@ TRAINER_BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EvalOutput:
     """Of each row, in the rows' order."""
 
     logits: numpy.ndarray  # float32 [rows, classes]
     losses: numpy.ndarray  # float32 [rows]
     labels: numpy.ndarray  # int64 or float32 [rows]
 
-    def only(self, rows: numpy.ndarray) -> "Outcome":
+    def only(self, rows: numpy.ndarray) -> "EvalOutput":
         """The rows that a bool array [rows] picks."""
-        return Outcome(self.logits[rows], self.losses[rows], self.labels[rows])
+        return EvalOutput(self.logits[rows], self.losses[rows], self.labels[rows])
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Fallbacks:
     overflowed: bool = False
 
 
-def run_model(
+def predict(
     model: torch.nn.Module,
     dataset: "Dataset",
     collate: Collate,
@@ -49,7 +49,7 @@ def run_model(
     amp_dtype: torch.dtype | None,
     as_trainer: bool = False,
     fallbacks: Fallbacks | None = None,
-) -> Outcome:
+) -> EvalOutput:
     """Logits and losses of every row. Leaves the model in evaluation mode, and the random state as it was.
 
     `as_trainer`: batches of 8 in the rows' order, each row's loss the mean of its batch, and the one draw that
@@ -82,7 +82,7 @@ def run_model(
                     say(f"warning: {amp_dtype} overflows in evaluation; such batches are computed in fp32")
         whole = [torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)]
     back = numpy.argsort(numpy.concatenate(order))
-    return Outcome(*(part[back] for part in whole))
+    return EvalOutput(*(part[back] for part in whole))
 
 
 def logits_of(
@@ -118,8 +118,8 @@ def predictions_of(logits: numpy.ndarray) -> numpy.ndarray:
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
 
 
-def score(
-    outcome: Outcome, metrics: Sequence[str], positive: int | None = None, as_trainer: bool = False
+def compute_metrics(
+    outcome: EvalOutput, metrics: Sequence[str], positive: int | None = None, as_trainer: bool = False
 ) -> dict[str, float]:
     """The mean loss and the metrics over the rows. `positive`: the class that F1 is about, None for macro F1.
     `as_trainer`: the mean taken in float32, as Trainer takes it."""

@@ -60,7 +60,7 @@ def fit(
         state.step += 1
         state.position = data.after
         state.examples += data.num_examples
-        state.window.count(loss_sum, state.bad_steps, data)
+        state.interval.count(loss_sum, state.bad_steps, data)
         # ---- what is due after it -------------------------------------------------------------------------------
         stop = stop_asked()
         log_due = schedule.due(schedule.log_every, state)
@@ -71,7 +71,7 @@ def fit(
         bad_steps = int(state.bad_steps)  # the one wait for the device, so that the clock stops when the work is done
         elapsed = time.perf_counter() - began
         state.seconds += elapsed
-        state.window.seconds += elapsed
+        state.interval.seconds += elapsed
         check_finite(bad_steps, state.step, state.scaler.is_enabled())
         if log_due:
             log(state, lr, grad_norm)

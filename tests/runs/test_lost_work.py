@@ -38,7 +38,7 @@ def test_an_edit_in_best_reaches_no_checkpoint(go, tmp_path, capsys):
         with file.open("ab") as opened:
             opened.write(b"note")
     kept = checkpoint.whole_checkpoints(killed / "checkpoints")
-    assert len(kept) == 2 and all(disk.damage(folder) == {} for folder in kept)
+    assert len(kept) == 2 and all(disk.verify(folder) == {} for folder in kept)
     assert go("--resume", "--run-name", "a") == 0
     assert "from step 16\n" in capsys.readouterr().err
     again = load_file(killed / "last" / "model.safetensors")
@@ -60,9 +60,9 @@ def test_damage_in_a_linked_best_model_is_not_taken_for_its_content(go, tmp_path
     assert go("--max-steps", 8, "--eval-every", 4, "--save-every", 4, "--lr", "1e-9", "--run-name", "a") == 0
     newer = checkpoint.whole_checkpoints(kept)[-1]
     flip(newer / "best" / "model.safetensors")
-    wanted = disk.read_list(newer)["best/model.safetensors"]
+    wanted = disk.read_checksums(newer)["best/model.safetensors"]
     assert checkpoint.listed_best(newer)["best/model.safetensors"] == wanted
-    assert list(disk.damage(newer)) == ["best/model.safetensors"]
+    assert list(disk.verify(newer)) == ["best/model.safetensors"]
 
 
 def test_a_damaged_best_in_a_checkpoint_is_replaced_by_the_one_beside_it(go, capsys, stopped):
@@ -72,7 +72,7 @@ def test_a_damaged_best_in_a_checkpoint_is_replaced_by_the_one_beside_it(go, cap
     (damaged / "best" / "README.md").unlink()
     assert go("--resume", "--run-name", "killed") == 0
     assert "from step 16\n" in capsys.readouterr().err
-    assert disk.damage(damaged) == {}  # the next checkpoint would link it
+    assert disk.verify(damaged) == {}  # the next checkpoint would link it
     assert same_weights(whole, killed)
     for name in ("best", "last", "lost_best"):
         before, after = (json.loads((folder / "results.json").read_text())[name] for folder in (whole, killed))
@@ -215,8 +215,8 @@ def test_a_lost_best_model_that_a_later_one_beats_is_no_loss(go, capsys, tmp_pat
     content = json.loads((kept / "state.json").read_text())
     content["best"]["validation"]["f1"] = -1.0
     (kept / "state.json").write_text(json.dumps(content))
-    (kept / disk.LIST).unlink()
-    disk.seal(kept)
+    (kept / disk.CHECKSUMS).unlink()
+    disk.write_checksums(kept)
     for folder in (killed, kept):
         flip(folder / "best" / "model.safetensors")
     assert go("--resume", "--run-name", "killed") == 0
@@ -253,8 +253,9 @@ def test_the_command_that_resumes_can_be_pasted(tiny_model, pairs_folder, tmp_pa
     runs = tmp_path / "my 'own' runs"
     command = [sys.executable, ROOT / "train.py", "--model", tiny_model, "--data", pairs_folder, "--runs-dir", runs]
     command += ["--run-name=-a b", "--max-steps", 3, "--device", "cpu", "--eval-every", 1]
-    code = "import os, sys, runpy; from pairft.training import evaluation; score = evaluation.score\n"
-    code += "once = [1]\nevaluation.score = lambda *a: (once and os.kill(once.pop() * os.getpid(), 15), score(*a))[1]\n"
+    code = "import os, sys, runpy; from pairft.training import evaluation; score = evaluation.compute_metrics\n"
+    code += "once = [1]\nstopped = lambda *a: (once and os.kill(once.pop() * os.getpid(), 15), score(*a))[1]\n"
+    code += "evaluation.compute_metrics = stopped\n"
     code += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     command[1:1] = ["-c", code]
     result = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=ROOT, check=False)

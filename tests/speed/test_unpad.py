@@ -240,9 +240,9 @@ def test_evaluation_equals_the_padded_one_in_the_rows_order(models):
     rows, padded = batch_for(models("bert"), 40)
     dataset = Dataset.from_dict({**rows, "length": [len(ids) for ids in rows["input_ids"]]})
     model = classifier(models("bert"))
-    wanted = evaluation.run_model(model, dataset, padded, CPU, None)
+    wanted = evaluation.predict(model, dataset, padded, CPU, None)
     packed, _ = unpad.prepare(model, padded, rows, 0)
-    got = evaluation.run_model(model, dataset, packed, CPU, None)
+    got = evaluation.predict(model, dataset, packed, CPU, None)
     assert got.logits == pytest.approx(wanted.logits, rel=1e-4, abs=1e-7)
     assert got.losses == pytest.approx(wanted.losses, rel=1e-5)
     assert got.labels.tolist() == rows["label"]
