@@ -171,7 +171,9 @@ def test_out_of_memory_while_capturing(models, monkeypatch, capsys, fails_at, hi
 
     def wrap(one):
         do, release = replay_steps(one, CPU, Full(), lambda: nullcontext([]))
-        states.append(SimpleNamespace(bad_steps=torch.zeros(()), split=1, optimizer=one.args[1], scaler=one.args[2]))
+        states.append(
+            SimpleNamespace(bad_steps=torch.zeros(()), micro_batch_divisor=1, optimizer=one.args[1], scaler=one.args[2])
+        )
         return retry_smaller(do, states[-1], release)
 
     got, replayed = trained(folder, steps, wrap)
@@ -195,7 +197,10 @@ def test_out_of_memory_after_a_capture_that_failed(capsys):
 
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     state = SimpleNamespace(
-        bad_steps=torch.zeros(()), split=1, optimizer=optimizer, scaler=torch.amp.GradScaler("cpu", enabled=False)
+        bad_steps=torch.zeros(()),
+        micro_batch_divisor=1,
+        optimizer=optimizer,
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
     )
     do, release = replay_steps(one, CPU, full, lambda: nullcontext([]))
     do = retry_smaller(do, state, release)
