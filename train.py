@@ -75,15 +75,15 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Gro
         from pairft.data.pairs import load_pairs, summary
         from pairft.model import classifier, padding
         from pairft.runs.run import Sources, open_run
-        from pairft.training import device
+        from pairft.training.device import choose_device, keep_memory, seed_everything
         from pairft.training.learner import build_learner
         from pairft.training.loop import fit
         from pairft.training.optim import lr_schedule
 
         # ---- from sentences to tokens ------------------------------------------------------------------------------
-        device.keep_memory()
-        where, amp_dtype = device.choose_device(config)
-        for line in checks.without_effect(flags.read_flags(argv), config, where.type):
+        keep_memory()
+        device, amp_dtype = choose_device(config)
+        for line in checks.without_effect(flags.read_flags(argv), config, device.type):
             say(line)
         pairs = load_pairs(config)
         tokenizer, model_config = classifier.load_tokenizer(config.model)
@@ -92,18 +92,18 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Gro
 
         # ---- the model, and how its batches are made ---------------------------------------------------------------
         as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
-        device.seed_everything(config.seed)
+        seed_everything(config.seed)
         head = "new" if config.new_head else "by position" if as_trainer else "by name"
         model, about_weights, new = classifier.load_model(config.model, pairs.label_names, head)
         tokens.check_ids(splits, len(model.get_input_embeddings().weight), config.model)
         fingerprints = {"weights": classifier.fingerprint(model, new), "tokens": tokens.fingerprint(splits)}
-        collate, warning = padding.checked_collate(model, tokenizer, splits["train"], where, may_change=not as_trainer)
-        device.seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
+        collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
+        seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
     notes = [line for line in (about_weights, summary(pairs, config.task), warning) if line]
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, notes)
 
     # ---- the optimizer and the state; then what is only for speed (without pairft/speed: the same, slower) ---------
-    learner = build_learner(model.to(where), collate, config, where, amp_dtype)
+    learner = build_learner(model.to(device), collate, config, device, amp_dtype)
     if find_spec("pairft.speed"):
         from pairft.speed.accelerate import accelerate
 

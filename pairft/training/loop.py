@@ -50,7 +50,19 @@ def fit(
     stop_asked: Callable[[], bool],
 ) -> None:
     """Train until the last step, or until asked to stop. What is due after a step is done before a stop, so that a run
-    resumed from the saved state equals one that never stopped."""
+    resumed from the saved state equals one that never stopped.
+
+    state: changed by each step; all that a checkpoint saves.
+    steps: the examples of each step, from the state's position on.
+    update: one optimizer step, (micro-batches, number of examples, learning rate) to the sum of their losses and the
+        gradient norm, both tensors [] on the device.
+    lr_at: the learning rate of a step, counted from 0.
+    schedule: the number of steps, and what is due after which.
+    log, evaluate, save: called when due, in this order; log also with the step's learning rate and gradient norm.
+    stop_asked: whether a signal asks to stop after this step.
+
+    Raises Diverged if a loss or gradient is not finite.
+    """
     state.model.train()
     began = time.perf_counter()
     for data in steps:
