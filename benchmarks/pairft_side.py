@@ -60,7 +60,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 folder = Path(flags[flags.index("--runs-dir") + 1]) / flags[flags.index("--run-name") + 1]
 events = EventAccumulator(str(folder))
 events.Reload()
-padding = [scalar.value for scalar in events.Scalars("padding/share")]
+tag = "throughput/padding_share"  # absent where nothing is padded
+padding = [scalar.value for scalar in events.Scalars(tag)] if tag in events.Tags()["scalars"] else [0.0]
 results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
 rows, seconds = map(sum, zip(*evaluations, strict=True))
 measured = {

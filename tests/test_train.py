@@ -13,9 +13,10 @@ import torch
 import yaml
 from conftest import ROOT, read_lines, some_pairs, write_rows
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from pairft import flags
-from pairft.runs.log import Record
+from pairft.runs.log import RunLog
 
 
 def test_a_run_leaves_what_the_readme_promises(go, tmp_path):
@@ -109,7 +110,7 @@ def test_a_logged_loss_is_the_mean_over_the_examples_since_the_last_line(go, tmp
 
 def test_what_is_not_finite_is_null_and_no_scalar(tmp_path):
     """Standard JSON has no NaN."""
-    record = Record(tmp_path, 1, 1, "")
+    record = RunLog(tmp_path, 1, 1, "")
     record.write({"split": "train", "step": 1, "loss": 0.5, "grad_norm": float("inf")}, {"a": float("nan"), "b": 0.5})
     record.close()
     assert (tmp_path / "metrics.jsonl").read_text() == '{"split": "train", "step": 1, "loss": 0.5, "grad_norm": null}\n'
@@ -121,19 +122,35 @@ def test_accumulation_counts_examples_not_micro_batches(go, tmp_path):
     assert [line["epoch"] for line in read_lines(tmp_path / "runs" / "a", "train")] == [0.4, 0.8, 1.0]  # 24, 24, 12
 
 
-@pytest.mark.parametrize(("unpad", "low", "high"), [("auto", 0, 0), ("never", 0.01, 0.5)])
-def test_tensorboard_holds_the_same_values_in_groups(go, tmp_path, unpad, low, high):
+LEARNING = {  # tag: split and key of the lines of metrics.jsonl
+    "learning/loss/train": ("train", "loss"),
+    "learning/loss/validation": ("validation", "loss"),
+    "learning/metrics/accuracy": ("validation", "accuracy"),
+    "learning/metrics/f1": ("validation", "f1"),
+    "learning/optimizer/grad_norm": ("train", "grad_norm"),
+    "learning/optimizer/lr": ("train", "lr"),
+}
+
+
+@pytest.mark.parametrize("unpad", ["auto", "never"])
+def test_tensorboard_holds_the_same_values_with_what_is_learned_first(go, tmp_path, unpad):
     assert go("--epochs", 1, "--log-every", 4, "--run-name", "a", "--unpad", unpad) == 0
     run = tmp_path / "runs" / "a"
-    events = EventAccumulator(str(run))
-    events.Reload()
-    tags = events.Tags()["scalars"]
-    assert {tag.split("/")[0] for tag in tags} >= {"train", "validation", "speed", "padding"}
-    losses = [line["loss"] for line in read_lines(run, "train")]
-    assert [scalar.value for scalar in events.Scalars("train/loss")] == pytest.approx(losses, rel=1e-6)
-    assert low <= events.Scalars("padding/share")[0].value <= high
+    events = EventAccumulator(str(run)).Reload()
+    tags = sorted(events.Tags()["scalars"])  # as TensorBoard shows them
+    assert tags[:6] == list(LEARNING) and all(tag.startswith("throughput/") for tag in tags[6:])
+    for tag, (split, key) in [*LEARNING.items(), ("throughput/examples_per_second", ("train", "examples_per_second"))]:
+        lines = {line["step"]: line[key] for line in read_lines(run, split)}
+        assert {scalar.step: scalar.value for scalar in events.Scalars(tag)} == pytest.approx(lines, rel=1e-6), tag
+    padding = "throughput/padding_share"
+    assert (padding in tags) == (unpad == "never")
+    if padding in tags:
+        assert all(0.01 < scalar.value < 0.5 for scalar in events.Scalars(padding))
     assert "config/text_summary" in events.Tags()["tensors"]
-    assert any("hparams" in tag for tag in events.summary_metadata)
+    # The page of hyperparameters refers to curves that exist.
+    page = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/experiment").plugin_data.content)
+    columns = {info.name.tag for info in page.experiment.metric_infos}
+    assert columns == {tag for tag, (split, _) in LEARNING.items() if split == "validation"}
 
 
 def test_the_preset_changes_hyperparameters_and_a_flag_beats_it(go, tmp_path):

@@ -1,12 +1,11 @@
-"""What a person sees of a run: the bar or plain lines, metrics.jsonl, TensorBoard, the table at the end."""
+"""What a person sees of a run: progress in the terminal, metrics.jsonl, and the table at the end."""
 
+import functools
 import json
 import math
 import sys
-import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,163 +16,139 @@ from pairft.output import say
 from pairft.training.state import TrainState, new_window
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
     from tqdm import tqdm
+
+    from pairft.runs.tensorboard import EventFile
 
 
 @dataclass
-class Record:
-    """What a run has to show. TensorBoard's writer, slow to import, opens with the first line."""
+class RunLog:
+    """The log of a run in `folder`. A resumed run keeps the lines of metrics.jsonl that its checkpoint counted; those
+    after them are written again."""
 
     folder: Path
-    total_steps: int
-    num_rows: int  # of the training split
-    settings: str  # the config as YAML
-    first_step: int = 0  # where the run is resumed: steps done before
-    written: int = 0  # lines of metrics.jsonl, those written before a resume among them
+    total_steps: int  # updates, from the start of the run to its end
+    num_examples: int  # of the training split
+    config_yaml: str
+    first_step: int = 0  # updates done before this process
+    num_lines: int = 0  # of metrics.jsonl, those from before a resume included
     resumed: bool = False
-    bar: "tqdm[Any] | None" = None
-    _writer: "SummaryWriter | None" = field(default=None, repr=False)
+    bar: "tqdm[Any] | None" = None  # in a terminal
 
     def __post_init__(self) -> None:
-        path = self.folder / "metrics.jsonl"
         if self.resumed:
-            text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-            kept = text.split("\n")[:-1][: self.written]  # what follows is trained again, or was cut short by a crash
-            if len(kept) < self.written:
-                say(f"warning: {path} has lost {self.written - len(kept)} lines")
-            self.written = len(kept)
-            disk.write_text(path, "".join(line + "\n" for line in kept))
+            self.num_lines = cut_back(self.metrics_file, self.num_lines)
         if sys.stderr.isatty():
             from tqdm import tqdm
 
             self.bar = tqdm(total=self.total_steps, initial=self.first_step, unit="step", dynamic_ncols=True)
 
+    @property
+    def metrics_file(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @functools.cached_property
+    def events(self) -> "EventFile":
+        """TensorBoard's file, started with the first line of the log: the import takes 0.1 s."""
+        from pairft.runs.tensorboard import new_event_file
+
+        return new_event_file(self.folder, self.config_yaml, self.first_step, self.resumed)
+
+    def files(self) -> list[Path]:
+        """The files to be flushed to disk before a checkpoint that counts their lines."""
+        return [*self.folder.glob("metrics.jsonl"), *self.folder.glob("events.out.tfevents.*")]
+
+    def training(self, state: TrainState, lr: float, grad_norm: Tensor) -> None:
+        """Log the steps since the last training line, and start a new log interval. `lr` and `grad_norm`, a float
+        tensor of shape (), are those of the latest step."""
+        from pairft.runs.tensorboard import training_scalars
+
+        interval = state.window
+        counted = interval.examples - int(interval.lost)
+        line: dict[str, Any] = {
+            "split": "train",
+            "step": state.step,
+            "epoch": state.epoch(self.num_examples),
+            "loss": float(interval.loss_sum / counted) if counted else math.nan,  # in float32, as cross entropy's mean
+            "lr": lr,
+            "grad_norm": float(grad_norm),
+            "examples_per_second": interval.examples / interval.seconds,
+        }
+        if state.scaler.is_enabled():
+            line["skipped_steps"] = int(interval.skipped)
+        scalars = training_scalars(line, interval.tokens / interval.seconds, 1 - interval.tokens / interval.slots)
+        self.write(line, scalars)
+        self.show_progress(line, seconds_left=(self.total_steps - state.step) * state.seconds / state.step)
+        state.window = new_window(interval.loss_sum.device)
+
+    def show_progress(self, line: dict[str, Any], seconds_left: float) -> None:
+        """Move the bar, or print a training line where there is none."""
+        loss, speed = f"loss {line['loss']:.4f}", f"{line['examples_per_second']:.1f} examples/s"
+        if self.bar is None:
+            skipped = f"  skipped {line['skipped_steps']} steps" if line.get("skipped_steps") else ""
+            say(
+                f"step {line['step']}/{self.total_steps}  epoch {line['epoch']:.2f}  {loss}  lr {line['lr']:.2e}  "
+                f"{speed}  {seconds_left:.0f} s left{skipped}"
+            )
+        else:
+            self.bar.set_postfix_str(f"{loss}, {speed}", refresh=False)
+            self.bar.update(line["step"] - self.bar.n)
+
+    def validation(self, evaluation: dict[str, Any], seconds: float) -> None:
+        """Log an evaluation, {"step", "epoch", "validation": {"loss": …, metrics}}, that took `seconds`."""
+        from pairft.runs.tensorboard import validation_scalars
+
+        step, scores = evaluation["step"], evaluation["validation"]
+        line = {"split": "validation", "step": step, "epoch": evaluation["epoch"], **scores}
+        self.write(line, {**validation_scalars(scores), "throughput/validation_seconds": seconds})
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        say(f"validation after step {step}: {shown}")
+
+    def write(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
+        """Append a line to metrics.jsonl, and TensorBoard's scalars, by tag, at its step. What isn't finite, as the
+        gradient of a step that the scaler skips, is null and no scalar. Raises OSError, which names the run's directory
+        if the disk is full."""
+        plain = {name: value if math.isfinite(value) else None for name, value in line.items() if name != "split"}
+        try:
+            if self.num_lines and not self.metrics_file.exists() and self.folder.is_dir():
+                say(f"warning: {self.metrics_file} is gone, and {self.num_lines} lines with it; a new one is begun")
+                self.num_lines = 0
+            with self.metrics_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"split": line["split"], **plain}) + "\n")
+            self.num_lines += 1
+            self.events.add_scalars(scalars, line["step"])
+        except OSError as error:
+            error.filename = error.filename or str(self.folder)  # a full disk doesn't name it
+            raise
+
+    def hyperparameters(self, values: dict[str, Any], scores: dict[str, float]) -> None:
+        """Fill TensorBoard's page of hyperparameters: `values`, and the last evaluation's `scores`."""
+        self.events.add_hyperparameters(values, scores)
+
     def evaluations(self, last: dict[str, Any]) -> list[dict[str, Any]]:
         """The validation lines of metrics.jsonl; if someone has removed them, the last evaluation alone."""
         here = {"step": last["step"], "epoch": last["epoch"], **last["validation"]}
         try:
-            texts = (self.folder / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+            texts = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return [here]
         lines = [line for line in map(parsed, texts) if line.get("split") == "validation"]
         return [line for line in lines if all(isinstance(line.get(name), (int, float)) for name in here)] or [here]
 
-    def files(self) -> list[Path]:
-        """Those that a checkpoint counts the lines of: to be on the disk before it is."""
-        return [*self.folder.glob("metrics.jsonl"), *self.folder.glob("events.out.tfevents.*")]
-
-    def training(self, state: TrainState, lr: float, grad_norm: Tensor) -> None:
-        """The line of the steps since the last one; a new window begins."""
-        window, epoch, norm = state.window, state.epoch(self.num_rows), float(grad_norm)
-        counted = window.examples - int(window.lost)
-        loss = float(window.loss_sum / counted) if counted else math.nan  # in float32, as cross entropy's own mean
-        speed = window.examples / window.seconds
-        line = {
-            "split": "train", "step": state.step, "epoch": epoch, "loss": loss, "lr": lr,
-            "grad_norm": norm, "examples_per_second": speed,
-        }  # fmt: skip
-        if state.scaler.is_enabled():
-            line["skipped_steps"] = int(window.skipped)
-        self.write(
-            line,
-            {
-                "train/loss": loss,
-                "train/lr": lr,
-                "train/grad_norm": norm,
-                "train/epoch": epoch,
-                "speed/examples_per_second": speed,
-                "speed/tokens_per_second": window.tokens / window.seconds,
-                "padding/share": 1 - window.tokens / window.slots,
-            },
-        )
-        state.window = new_window(window.loss_sum.device)
-        if self.bar is None:
-            skipped = f"  skipped {line['skipped_steps']} steps" if line.get("skipped_steps") else ""
-            left = (self.total_steps - state.step) * state.seconds / state.step
-            say(
-                f"step {state.step}/{self.total_steps}  epoch {epoch:.2f}  loss {loss:.4f}  lr {lr:.2e}  "
-                f"{speed:.1f} examples/s  {left:.0f} s left{skipped}"
-            )
-        else:
-            self.bar.set_postfix_str(f"loss {loss:.4f}, {speed:.1f} examples/s", refresh=False)
-            self.bar.update(state.step - self.bar.n)
-
-    def validation(self, outcome: dict[str, Any], seconds: float) -> None:
-        """The line of an evaluation: {"step", "epoch", "validation": {"loss": …, metrics}}."""
-        step, epoch, scores = outcome["step"], outcome["epoch"], outcome["validation"]
-        line = {"split": "validation", "step": step, "epoch": epoch, **scores}
-        scalars = {f"validation/{name}": value for name, value in scores.items()}
-        self.write(line, {**scalars, "speed/validation_seconds": seconds})
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        say(f"validation after step {step}: {shown}")
-
-    def write(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
-        """A line of metrics.jsonl, and TensorBoard's scalars at its step. What isn't finite, as the gradient of a step
-        that the scaler skips, is null and no scalar."""
-        plain = {name: value if math.isfinite(value) else None for name, value in line.items() if name != "split"}
-        path = self.folder / "metrics.jsonl"
-        try:
-            if self.written and not path.exists() and self.folder.is_dir():
-                say(f"warning: {path} is gone, and {self.written} lines with it; a new one is begun")
-                self.written = 0
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"split": line["split"], **plain}) + "\n")
-            self.written += 1
-            writer = self.writer()
-            for name, value in scalars.items():
-                if math.isfinite(value):
-                    writer.add_scalar(name, value, line["step"])
-            writer.flush()
-        except OSError as error:
-            error.filename = error.filename or str(self.folder)  # a full disk doesn't name it
-            raise
-
-    def writer(self) -> "SummaryWriter":
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            order_event_files(self.folder, int(time.time()))
-            threading.excepthook = quiet_about_disks
-            purge = self.first_step + 1 if self.resumed else None
-            self._writer = SummaryWriter(str(self.folder), purge_step=purge)
-            if self.first_step == 0:
-                self._writer.add_text("config", "```yaml\n" + self.settings + "```")
-        return self._writer
-
-    def hyperparameters(self, values: dict[str, Any], scores: dict[str, float]) -> None:
-        """TensorBoard's page of hyperparameters, beside the scores that are scalars already. It goes to the run's own
-        event file; add_hparams would make it another run."""
-        from torch.utils.tensorboard.summary import hparams
-
-        kinds = (bool, int, float, str)
-        plain = {name: value if isinstance(value, kinds) else str(value) for name, value in values.items()}
-        for summary in hparams(plain, {f"validation/{name}": value for name, value in scores.items()}):
-            self.writer()._get_file_writer().add_summary(summary)
-
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
-        if self._writer is not None:
-            self._writer.close()
 
 
-def quiet_about_disks(args: threading.ExceptHookArgs) -> None:
-    """No traceback of TensorBoard's thread for a disk in trouble: its next flush raises the error where it is told."""
-    if not isinstance(args.exc_value, OSError):
-        threading.__excepthook__(args)
-
-
-def order_event_files(folder: Path, now: int) -> None:
-    """Have the names of earlier event files sort before one of second `now`: TensorBoard reads them in the order of
-    their names, which begin with a time, and clocks are set back."""
-    earlier = sorted(folder.glob("events.out.tfevents.*"), reverse=True)
-    for file in earlier:
-        stamp, rest = file.name.removeprefix("events.out.tfevents.").split(".", 1)
-        if int(stamp) < now:
-            break
-        now -= 1
-        file.rename(file.with_name(f"events.out.tfevents.{now:010d}.{rest}"))
+def cut_back(path: Path, num_lines: int) -> int:
+    """Keep the first `num_lines` lines of metrics.jsonl; how many there are. What follows them is computed again, or
+    was cut short by a crash."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    kept = text.split("\n")[:-1][:num_lines]
+    if len(kept) < num_lines:
+        say(f"warning: {path} has lost {num_lines - len(kept)} lines")
+    disk.write_text(path, "".join(line + "\n" for line in kept))
+    return len(kept)
 
 
 def parsed(text: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
 from pairft.runs import checkpoint, directory, restore, results
-from pairft.runs.log import Record
+from pairft.runs.log import RunLog
 from pairft.runs.manifest import check_same, manifest
 from pairft.runs.resume import resume_command
 from pairft.runs.signals import StopRequest
@@ -65,7 +65,7 @@ class Run:
     sources: Sources
     learner: Learner
     schedule: Schedule
-    log: Record
+    log: RunLog
     writer: Writer
     stop: StopRequest
     fallbacks: evaluation.Fallbacks
@@ -95,7 +95,7 @@ class Run:
         names = self.sources.pairs.label_names
         metrics, main_metric = metrics_of(task, names)
         scores = evaluation.score(outcome, metrics, positive_class(names), as_trainer)
-        found = {"step": state.step, "epoch": state.epoch(self.log.num_rows), "validation": scores}
+        found = {"step": state.step, "epoch": state.epoch(self.log.num_examples), "validation": scores}
         self.log.validation(found, time.perf_counter() - began)
         predictions = evaluation.predictions_of(outcome.logits)
         found["collapsed"] = len(predictions) > 1 and len(set(predictions.tolist())) == 1
@@ -111,7 +111,7 @@ class Run:
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint. Flushing it to disk continues in the background."""
-        state.lines = self.log.written
+        state.lines = self.log.num_lines
         self.writer.wait()
         with self.writer.attempt():
             self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state))
@@ -172,7 +172,7 @@ def open_run(
     with contextlib.ExitStack() as stack:
         resumed = run_dir is not None
         run_dir, lines = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
-        log = Record(run_dir, schedule.total_steps, num_examples, to_yaml(config), state.step, state.lines, resumed)
+        log = RunLog(run_dir, schedule.total_steps, num_examples, to_yaml(config), state.step, state.lines, resumed)
         stack.callback(log.close)
         how = f"{schedule.total_steps} steps on {learner.device}, {learner.layout}, lr {config.lr:.2g}"
         say(f"{run_dir}: {num_examples} pairs, {how}, {lines[0]}")

@@ -17,7 +17,7 @@ from pairft import disk
 from pairft.data.batches import Batch, Position, StepData
 from pairft.errors import Diverged
 from pairft.runs import checkpoint, signals
-from pairft.runs.log import Record
+from pairft.runs.log import RunLog
 from pairft.runs.signals import StopRequest
 from pairft.training import step
 from pairft.training.optim import build_optimizer
@@ -110,10 +110,10 @@ def test_a_clock_that_was_set_back(go, tmp_path):
         file.rename(file.with_name(f"events.out.tfevents.{ahead}.{file.name.split('.', 4)[4]}"))
     assert go("--resume", "--run-name", "killed") == 0
     events = EventAccumulator(str(killed)).Reload()
-    steps = [scalar.step for scalar in events.Scalars("train/loss")]
+    steps = [scalar.step for scalar in events.Scalars("learning/loss/train")]
     assert steps == [3, 6, 9, 12, 15, 16]
     losses = {line["step"]: line["loss"] for line in read_lines(whole, "train")}
-    for scalar in events.Scalars("train/loss"):
+    for scalar in events.Scalars("learning/loss/train"):
         assert scalar.value == pytest.approx(losses[scalar.step], rel=1e-6)
 
 
@@ -213,7 +213,7 @@ def test_the_logged_mean_is_over_the_examples_whose_loss_is_finite(tmp_path):
     for loss, bad in ((float("nan"), 1.0), (4.0, 0.0)):
         state.window.count(torch.tensor(loss), torch.tensor(bad), StepData([], 8, Position()))
     state.window.seconds, state.window.slots = 1.0, 1
-    record = Record(tmp_path, 2, 16, "")
+    record = RunLog(tmp_path, 2, 16, "")
     record.training(state, 0.1, torch.tensor(1.0))
     record.close()
     assert read_lines(tmp_path, "train")[0]["loss"] == 0.5

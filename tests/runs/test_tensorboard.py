@@ -1,0 +1,25 @@
+"""Event files, as TensorBoard reads them."""
+
+import time
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from pairft.runs.tensorboard import EventFile, new_event_file
+
+
+def test_points_after_the_step_a_run_resumes_from_are_replaced(tmp_path):
+    """Though the earlier file ends in the middle of a point, and was begun by a machine whose clock is an hour ahead."""
+    events = new_event_file(tmp_path, "lr: 0.1\n", 0, resumed=False)
+    for step in (10, 20, 30, 40):
+        events.add_scalars({"loss": step / 10}, step)
+    ahead = EventFile(tmp_path / f"events.out.tfevents.{int(time.time()) + 3600}.pairft")
+    ahead.path.write_bytes(events.path.read_bytes()[:-5])
+    events.path.unlink()
+    (tmp_path / "events.out.tfevents.copy").touch()  # someone else's
+    for first_step in (20, 20):  # twice within a second
+        events = new_event_file(tmp_path, "lr: 0.1\n", first_step, resumed=True)
+        events.add_scalars({"loss": first_step + 1}, first_step + 5)
+    found = EventAccumulator(str(tmp_path)).Reload()
+    assert [(point.step, point.value) for point in found.Scalars("loss")] == [(10, 1), (20, 2), (25, 21)]
+    assert found.Tags()["tensors"] == ["config/text_summary"]
+    assert len(list(tmp_path.glob("*.pairft"))) == 3
