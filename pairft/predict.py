@@ -1,44 +1,42 @@
 """python -m pairft.predict: a trained model's predictions for a file of pairs, or for one pair."""
 
 import argparse
+import functools
 import importlib.util
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pairft import disk
+from pairft.command import exit_code
 from pairft.config import Config, parse_value
-from pairft.errors import EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, UserError
+from pairft.errors import UserError
+from pairft.output import say
 from pairft.predict_args import partial_path, read_arguments
+
+REMEDY = "make room, check permissions or choose another place (HF_HOME: the cache)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Predict as the command line says. Returns the exit code."""
     try:
-        predict(read_arguments(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        return EXIT_SIGNAL + signal.SIGINT
+        return exit_code(functools.partial(start, sys.argv[1:] if argv is None else argv), REMEDY)
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush on exit fails, too
         return 0
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_USER
-    except OSError as error:
-        if error.errno not in USER_ERRNOS:
-            raise
-        what = f"{error.filename or 'writing'}: {error.strerror}"
-        sys.stderr.write(f"error: {what}; make room, check permissions or choose another place (HF_HOME: the cache)\n")
-        return EXIT_USER
+
+
+def start(argv: Sequence[str]) -> int:
+    predict(read_arguments(argv))
+    sys.stdout.flush()
     return 0
 
 
 def predict(args: argparse.Namespace) -> None:
-    """Answer for one pair or for a file's rows; print the metrics where the file has labels."""
+    """Predict one pair, or the rows of a file; print the metrics if the file has labels."""
     import datasets
 
     from pairft.answers import answers_of, labels_of, scores_of
@@ -67,11 +65,11 @@ def predict(args: argparse.Namespace) -> None:
         try:
             ids = labels_of(rows, where, label_column, names, config, about)
             if not ids and args.output is not None:
-                sys.stderr.write(f"{where}: the column {label_column!r} holds no known label, so nothing is scored\n")
+                say(f"{where}: the column {label_column!r} holds no known label, so nothing is scored")
         except UserError as error:
             if args.output is None:
                 raise
-            sys.stderr.write(f"not scored: {error}\n")
+            say(f"not scored: {error}")
     if not ids and args.data is not None and args.output is None:
         raise UserError(f"{args.data} has no labels to score: say with --output where the answers should go")
 
@@ -84,7 +82,7 @@ def predict(args: argparse.Namespace) -> None:
     if args.data is not None:  # a pair alone has no padding
         collate, warning = padding.checked_collate(classifier, tokenizer, dataset, where_to, may_change=True)
         if warning:
-            sys.stderr.write(warning + "\n")
+            say(warning)
     classifier.to(where_to)
     if args.data is not None and importlib.util.find_spec("pairft.speed") is not None:
         from pairft.speed.accelerate import padding_free

@@ -166,7 +166,7 @@ def read_labels(
         what = "has no label" if text is None else f"has the label {text!r}"
         wanted = "a finite number, with a point" if names is None else f"one of: {', '.join(names[:20])}"
         more = pc.sum(alike).as_py() - 1
-        also = f" (as {more} more)" if more else ""
+        also = f" (and {more} more)" if more else ""
         raise UserError(f"{where}, row {row} {what} in the column {column!r}{also}; it should be {wanted}")
     return ids
 

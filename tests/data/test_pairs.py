@@ -218,7 +218,7 @@ def test_the_label_column_may_be_absent_from_test_alone(tmp_path):
         ("custom", ["2", "10"], "validation", ["1"], ["row 1", "'1'", "2, 10"]),
         ("custom", ["0.5", "1"], "validation", ["1", "high"], ["row 2", "'high'", "finite number"]),
         ("custom", ["0.5", "1"], "validation", ["inf"], ["row 1", "'inf'", "finite number"]),
-        ("custom", ["0.5", "1"], "validation", ["1", '"1,5"', '"1,5"'], ["row 2", "'1,5'", "(as 1 more)", "a point"]),
+        ("custom", ["0.5", "1"], "validation", ["1", '"1,5"', '"1,5"'], ["row 2", "'1,5'", "(and 1 more)", "a point"]),
         ("mrpc", ["0", "1"], "validation", ["2"], ["row 1", "'2'", "not_equivalent, equivalent"]),
         ("mrpc", ["0", "1", "-1"], "validation", ["1"], ["row 3", "'-1'", "not_equivalent, equivalent"]),
         ("mrpc", ["0", "1", "same"], "validation", ["1"], ["row 3", "'same'", "not_equivalent, equivalent"]),
@@ -229,8 +229,8 @@ def test_a_label_that_is_unknown_is_named_with_its_row(task, train, split, label
     write(tmp_path, "validation", train[:2])
     write(tmp_path, split, labels)
     message = message_of(tmp_path, task)
-    part = "train" if train[2:] else split
-    assert all(word in message for word in [f"{part} part", str(tmp_path), "'label'", *words]), message
+    named = "train" if train[2:] else split
+    assert all(word in message for word in [f"{named} split", str(tmp_path), "'label'", *words]), message
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_sentence_that_says_nothing_is_named(split, column, values, words, tmp
     table = pyarrow.table({column: values, other: ["a"] * len(values), "label": list(range(len(values)))})
     pyarrow.parquet.write_table(table, tmp_path / f"{split}.parquet")
     message = message_of(tmp_path)
-    where = f"{split}.parquet" if words[-1] == "not text" else f"{split} part"
+    where = f"{split}.parquet" if words[-1] == "not text" else f"{split} split"
     assert all(word in message for word in [where, repr(column), *words]), message
 
 
