@@ -11,9 +11,10 @@ from datasets import Dataset
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pairft.data.batches import collate, pack
+from pairft.data.batches import collate
 from pairft.model import classifier as model
 from pairft.model import padding
+from pairft.speed.packing import pack
 from pairft.training.evaluation import predict
 
 CPU = torch.device("cpu")
