@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
-from pairft import disk
+from pairft import checks, disk, flags
 from pairft.config import Config, to_yaml, values
 from pairft.data import batches, pairs
 from pairft.data.pairs import Pairs
@@ -21,6 +21,7 @@ from pairft.runs import checkpoint, directory, restore, results
 from pairft.runs.log import RunLog
 from pairft.runs.manifest import check_same, manifest
 from pairft.runs.resume import resume_command
+from pairft.runs.seeds import Group
 from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
 from pairft.tasks import TASKS, metrics_of, positive_class, positive_name
@@ -44,16 +45,6 @@ class Sources:
     max_length: int  # tokens of a pair
     model_fingerprint: dict[str, str]  # sha256 of the base model's weights and of the token ids
     notes: Sequence[str]  # lines for the person: which weights are new, and whether logits depend on padding
-
-
-@dataclass(frozen=True)
-class Group:
-    """The runs of several seeds, as one of them sees them."""
-
-    directory: Path
-    earlier: Path | None  # a run of the group, on whose data all are trained
-    left: int  # runs still to be trained, this one included
-    stop: StopRequest
 
 
 @dataclass
@@ -176,7 +167,8 @@ def open_run(
         stack.callback(log.close)
         how = f"{schedule.total_steps} steps on {learner.device}, {learner.layout}, lr {config.lr:.2g}"
         say(f"{run_dir}: {num_examples} pairs, {how}, {lines[0]}")
-        for line in (*sources.notes, *lines[1:], *device.caveats(config, learner.device)):
+        idle = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
+        for line in (*sources.notes, *lines[1:], *idle, *device.caveats(config, learner.device)):
             say(line)
         try:
             with (
