@@ -1,7 +1,6 @@
 """Which columns are read: named by flag or YAML, those that nobody asked for left alone, and what is said of others."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -187,70 +186,6 @@ def test_another_delimiter_is_named(name, content, words, tmp_path):
     (tmp_path / name).write_text(content)
     message = message_of(read, tmp_path / name)
     assert name in message and words in message
-
-
-@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
-def test_a_file_changed_in_content_alone_is_read_again(kind, tmp_path):
-    """The same path, size and time: a cache that goes by these gives the old rows."""
-    path = tmp_path / f"train.{kind}"
-    for text in ("one", "two"):
-        row = {"a": text, "b": "b", "y": "1"}
-        if kind == "parquet":
-            pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), path)
-        else:
-            path.write_text(json.dumps([row]) if kind == "json" else f"a,b,y\n{text},b,1\n")
-        os.utime(path, (1e9, 1e9))
-        assert read(path) == [row]
-
-
-def test_the_same_content_elsewhere_is_not_read_again(tmp_path):
-    made = []
-    for folder in ("one", "two"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "train.csv").write_text("a,b,y\nc,d,1\n")
-        found = files.read_files([tmp_path / folder / "train.csv"], ("a", "b"), "y")
-        made.append([part["filename"] for part in found.cache_files])
-    assert made[0] == made[1]
-
-
-@pytest.mark.parametrize("source", ["csv", "parquet"])
-def test_a_part_of_the_cache_that_another_owns_is_named(source, tmp_path, monkeypatch):
-    """The data aren't blamed for it. A file stands where the folder of this kind of source should be."""
-    import datasets
-
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-    (cache / {"csv": "generator", "parquet": "parquet"}[source]).write_text("")
-    path = tmp_path / f"train.{source}"
-    if source == "csv":
-        path.write_text("a,b,y\nc,d,1\n")
-    else:
-        pyarrow.parquet.write_table(pyarrow.table({"a": ["a"], "b": ["b"], "y": [1]}), path)
-    message = message_of(read, path)
-    assert f"can't write to the cache folder {cache}" in message and "set HF_DATASETS_CACHE" in message
-
-
-@pytest.mark.parametrize("source", ["folder", "builtin"])
-def test_a_cache_that_cannot_be_written_is_named(source, go, tiny_model, tmp_path, monkeypatch, capsys):
-    import datasets
-
-    (tmp_path / "file").write_text("")
-    cache = tmp_path / "file" / "datasets"  # not even root can make a folder below a file
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)  # as the variable does when it is imported
-    rows = tmp_path / "data" / "train.csv"
-    rows.parent.mkdir()
-    for split in ("train", "validation"):
-        rows.with_stem(split).write_text("sentence1,sentence2,label\na,b,1\nc,d,0\n")
-    assert go("--data", "builtin" if source == "builtin" else rows.parent, "--max-steps", 1) == 2
-    command = ["--model", tiny_model, "--data", rows, "--output", tmp_path / "o.csv"]
-    command += ["--text-columns", "sentence1,sentence2"]
-    assert predict.main([str(part) for part in command]) == 2
-    messages = capsys.readouterr().err.splitlines()
-    assert len(messages) == 2
-    for message in messages:
-        assert f"can't write to the cache folder {cache}" in message and "set HF_DATASETS_CACHE" in message
-    assert not list((tmp_path / "runs").iterdir()) and not (tmp_path / "o.csv").exists()
 
 
 def test_shards_that_number_their_classes_differently_are_refused(tmp_path):
