@@ -8,7 +8,10 @@ from pairft.config import FIELDS, PRESETS, Config, closest, flag_of
 from pairft.errors import UserError
 from pairft.tasks import TASKS
 
-AT_LEAST_1 = ("epochs", "max_steps", "batch_size", "accumulate", "max_length", "log_every", "eval_every", "save_every")
+AT_LEAST_1 = (
+    *("epochs", "max_steps", "batch_size", "accumulate", "max_length", "limit"),
+    *("log_every", "eval_every", "save_every"),
+)
 SEEDS = 2**32  # the number of seeds that numpy takes
 
 
@@ -26,6 +29,7 @@ def check(config: Config) -> None:
     """Raise one UserError that names every problem."""
     problems = [
         *wrong_choices(config),
+        *without_training(config),
         *outside_ranges(config),
         *wrong_seeds(config),
         *wrong_columns(config),
@@ -44,6 +48,16 @@ def wrong_choices(config: Config) -> Iterator[str]:
         if choices and value is not None and value not in choices:
             hint = closest(value, choices)
             yield f"{flag_of(name)} is {value!r}, but should be one of: {', '.join(choices)}{hint}"
+
+
+def without_training(config: Config) -> Iterator[str]:
+    """A line for a task that has no training data."""
+    task = TASKS.get(config.task)
+    if task is not None and task.model_of is not None:
+        yield (
+            f"--task {config.task} has no training data: train with --task {task.model_of}, then predict its file with "
+            "python -m pairft.predict --model runs/RUN/best --data FILE --output FILE"
+        )
 
 
 def outside_ranges(config: Config) -> Iterator[str]:

@@ -1,8 +1,13 @@
 """The tasks, one row each: which columns hold the sentences and the label, the labels' names, what is scored."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+PAIR = ("sentence1", "sentence2")
+NLI = ("premise", "hypothesis")
+NLI_LABELS = ("entailment", "neutral", "contradiction")
+SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -10,25 +15,101 @@ class Task:
     """A row of the task table. None means: from the flags (columns) or from the data (label names, metrics)."""
 
     text_columns: tuple[str, ...] | None
-    label_column: str
-    label_names: tuple[str, ...] | None
-    metrics: tuple[str, ...] | None  # keys of MODULES in metrics.py
-    main_metric: str | None  # higher is better; picks the best evaluation
-    glue_config: str | None  # the name of its configuration in the Hub's nyu-mll/glue
+    label_column: str = "label"
+    label_names: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] | None = None  # keys of MODULES in metrics.py
+    main_metric: str | None = None  # higher is better; picks the best evaluation
+    glue_config: str | None = None  # the name of its configuration in the Hub's nyu-mll/glue
+    regression: bool = False  # labels are values, even if all of them are whole numbers
+    # The name of each split at its source. All but train and test are scored; the first of these picks the best.
+    splits: Mapping[str, str] = field(default_factory=lambda: SPLITS)
+    model_of: str | None = None  # it has no training data: the task whose models predict it
 
 
+def scored_splits(names: Iterable[str]) -> list[str]:
+    """The splits that each evaluation scores, in their order."""
+    return [name for name in names if name not in ("train", "test")]
+
+
+# The columns, classes and metrics of GLUE. Where GLUE averages two metrics, the main one is that which its leaderboard
+# names first: F1 of MRPC and QQP, Pearson of STS-B (the score of the SemEval tasks that its pairs are from).
 TASKS = {
+    "cola": Task(
+        text_columns=("sentence",),
+        label_names=("unacceptable", "acceptable"),
+        metrics=("matthews",),
+        main_metric="matthews",
+        glue_config="cola",
+    ),
+    "sst2": Task(
+        text_columns=("sentence",),
+        label_names=("negative", "positive"),
+        metrics=("accuracy",),
+        main_metric="accuracy",
+        glue_config="sst2",
+    ),
     "mrpc": Task(
-        text_columns=("sentence1", "sentence2"),
-        label_column="label",
+        text_columns=PAIR,
         label_names=("not_equivalent", "equivalent"),
         metrics=("accuracy", "f1"),
         main_metric="f1",
         glue_config="mrpc",
     ),
-    "custom": Task(
-        text_columns=None, label_column="label", label_names=None, metrics=None, main_metric=None, glue_config=None
+    "qqp": Task(
+        text_columns=("question1", "question2"),
+        label_names=("not_duplicate", "duplicate"),
+        metrics=("accuracy", "f1"),
+        main_metric="f1",
+        glue_config="qqp",
     ),
+    "stsb": Task(
+        text_columns=PAIR, metrics=("pearson", "spearman"), main_metric="pearson", glue_config="stsb", regression=True
+    ),
+    "mnli": Task(
+        text_columns=NLI,
+        label_names=NLI_LABELS,
+        metrics=("accuracy",),
+        main_metric="accuracy",
+        glue_config="mnli",
+        splits={
+            "train": "train",
+            "validation": "validation_matched",  # from the genres of the training split
+            "validation_mismatched": "validation_mismatched",  # from others
+            "test": "test_matched",
+        },
+    ),
+    "qnli": Task(
+        text_columns=("question", "sentence"),
+        label_names=("entailment", "not_entailment"),
+        metrics=("accuracy",),
+        main_metric="accuracy",
+        glue_config="qnli",
+    ),
+    "rte": Task(
+        text_columns=PAIR,
+        label_names=("entailment", "not_entailment"),
+        metrics=("accuracy",),
+        main_metric="accuracy",
+        glue_config="rte",
+    ),
+    "wnli": Task(
+        text_columns=PAIR,
+        label_names=("not_entailment", "entailment"),
+        metrics=("accuracy",),
+        main_metric="accuracy",
+        glue_config="wnli",
+    ),
+    "ax": Task(
+        text_columns=NLI,
+        label_names=NLI_LABELS,
+        metrics=("matthews",),
+        main_metric="matthews",
+        glue_config="ax",
+        model_of="mnli",
+    ),
+    "nli": Task(text_columns=NLI),
+    "sts": Task(text_columns=PAIR, regression=True),
+    "custom": Task(text_columns=None),
 }
 
 CLASSIFICATION_METRICS = ("accuracy", "f1")

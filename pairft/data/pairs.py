@@ -5,7 +5,7 @@ Python objects.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,20 +17,17 @@ from pairft.data.kinds import check_kinds, plain_kind
 from pairft.data.labels import class_names, label_names, label_texts, near_equal, read_labels
 from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
-from pairft.tasks import TASKS, metrics_of, positive_class
+from pairft.tasks import SPLITS, TASKS, metrics_of, positive_class, scored_splits
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class Pairs:
     """The checked splits of one task, with the columns as they are at the source, and how to read their labels."""
 
-    splits: dict[str, "Dataset"]  # train, validation and, where there is one, test
+    splits: dict[str, "Dataset"]  # train, those that are scored and, where there is one, test
     text_columns: tuple[str, ...]
     label_column: str
     label_names: tuple[str, ...] | None  # by id; None for regression
@@ -45,18 +42,23 @@ def load_pairs(config: Config) -> Pairs:
     assert text_columns is not None, config.task  # checks.py asks for them
     label_column = config.label_column or task.label_column
     splits = read_splits(config, text_columns, label_column)
+    if config.limit is not None:
+        splits = {split: rows.select(range(min(config.limit, len(rows)))) for split, rows in splits.items()}
     where = {split: f"the {split} split of {config.data}" for split in splits}
     for split, rows in splits.items():
         check_rows(rows, where[split], text_columns, label_column, label_needed=split != "test")
     # A number may stand for a class if the task or the source numbers the classes, but not if they are only sorted.
     by_number = task.label_names is not None or class_names(splits["train"], label_column) is not None
-    names = label_names(splits["train"], where["train"], label_column, task.label_names)
+    names = None
+    if not task.regression:
+        names = label_names(splits["train"], where["train"], label_column, task.label_names)
     ids: dict[str, float] = {}
-    for split in ("train", "validation"):
+    for split in ("train", *scored_splits(splits)):
         found = read_labels(splits[split], where[split], label_column, names, by_number, label_needed=True)
         if split == "train" and len(set(found.values())) < 2:
             only = next(iter(found))
-            raise UserError(f"every row of {where[split]} has the label {only!r}: nothing to learn")
+            rows_seen = f"every row of {where[split]}" + (f" up to --limit {config.limit}" if config.limit else "")
+            raise UserError(f"{rows_seen} has the label {only!r}: nothing to learn")
         ids |= found
     return Pairs(splits, text_columns, label_column, names, ids, by_number)
 
@@ -91,29 +93,37 @@ def summary(pairs: Pairs, task: str) -> str:
 
 @cache_errors()
 def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """train, validation and test, if there is one, as they are at the source. Test comes without its labels, which may
-    say anything, since training doesn't score it."""
+    """The splits of the task, as they are at the source; all but train and validation may be missing. Test comes
+    without its labels, which may say anything, since training doesn't score it."""
     import datasets
 
     datasets.disable_progress_bars()
     check_cache()
     if config.data != "builtin" and not hub.is_hub_id(config.data):
-        return read_folder(config.data, text_columns, label_column)
+        return read_folder(config.data, TASKS[config.task].splits, text_columns, label_column)
     splits = {split: builtin.pairs(split) for split in SPLITS} if config.data == "builtin" else load_from_hub(config)
     return wanted_only(splits, text_columns, label_column)
 
 
-def read_folder(name: str, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """The splits in a local folder. Raises UserError without train or validation."""
+def read_folder(
+    name: str, sources: Mapping[str, str], text_columns: tuple[str, ...], label_column: str
+) -> dict[str, "Dataset"]:
+    """The splits in a local folder, whose files have the names of `sources`, or else of the splits. Raises UserError
+    without train or validation."""
     folder, suffixes = disk.expanded(name), ", ".join(files.SUFFIXES)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "doesn't exist"
         raise UserError(f"--data {name} {what}: name a folder with train.* and validation.* ({suffixes})")
-    found = {split: files.split_files(folder, split) for split in SPLITS}
+    found = {
+        split: files.split_files(folder, source) or files.split_files(folder, split)
+        for split, source in sources.items()
+    }
     for split in ("train", "validation"):
         if not found[split]:
             held = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-            raise UserError(f"--data {name} has no {split} split: it needs {split}.* ({suffixes}); it holds: {held}")
+            raise UserError(
+                f"--data {name} has no {split} split: it needs {sources[split]}.* ({suffixes}); it holds: {held}"
+            )
     return {
         split: files.read_files(paths, text_columns, label_column if split != "test" else None)
         for split, paths in found.items()
@@ -137,10 +147,11 @@ def load_from_hub(config: Config) -> dict[str, "Dataset"]:
     ) as error:  # fmt: skip
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"can't load --data {config.data} from {hub.shown_endpoint()}: {cause}") from error
+    sources = {split: source if source in loaded else split for split, source in TASKS[config.task].splits.items()}
     for split in ("train", "validation"):
-        if split not in loaded:
+        if sources[split] not in loaded:
             raise UserError(f"--data {config.data} has no {split} split; it has: {', '.join(loaded)}")
-    return {split: loaded[split] for split in SPLITS if split in loaded}
+    return {split: loaded[source] for split, source in sources.items() if source in loaded}
 
 
 def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:

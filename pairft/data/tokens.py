@@ -11,6 +11,7 @@ from pairft.data.labels import class_names
 from pairft.data.pairs import Pairs
 from pairft.data.targets import encode_labels
 from pairft.errors import UserError
+from pairft.tasks import scored_splits
 
 if TYPE_CHECKING:
     import pyarrow
@@ -91,11 +92,12 @@ def encode_sentences(
 
 
 def fingerprint(splits: Mapping[str, "Dataset"]) -> str:
-    """A digest of the token ids in train and validation: the same for the same text and rules of the tokenizer."""
+    """A digest of the token ids in train and the scored splits: the same for the same text and rules of the
+    tokenizer."""
     import numpy
 
     digest = hashlib.sha256()
-    for split in ("train", "validation"):
+    for split in ("train", *scored_splits(splits)):
         for name in ("length", "input_ids"):
             for chunk in splits[split].data.column(name).chunks:
                 values = chunk.flatten() if name == "input_ids" else chunk

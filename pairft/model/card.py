@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pairft import disk
 from pairft.config import Config
 from pairft.data.pairs import Pairs
-from pairft.tasks import f1_of, positive_name
+from pairft.tasks import TASKS, f1_of, positive_name, scored_splits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -52,8 +52,11 @@ def save_model(
 
 def model_card(about: dict[str, Any], settings: str) -> str:
     """The README of a model folder: what it answers, how well it did, and how it was trained."""
+    splits = [split for split in scored_splits(TASKS[about["task"]].splits) if split in about]
     shown = {"f1": f1_of(about["positive_class"])}
-    scores = "\n".join(f"| {shown.get(name, name)} | {value:.4f} |" for name, value in about["validation"].items())
+    head = ["value"] if len(splits) == 1 else splits
+    rows = [[shown.get(name, name), *(f"{about[split][name]:.4f}" for split in splits)] for name in about["validation"]]
+    scores = "\n".join("| " + " | ".join(row) + " |" for row in (["metric", *head], ["---"] * (1 + len(head)), *rows))
     columns = " and ".join(f"`{column}`" for column in about["text_columns"])
     labels = ", ".join(about["label_names"]) if about["label_names"] else "a number (regression)"
     return f"""---
@@ -65,10 +68,8 @@ tags: [pairft]
 # {about["model"]} fine-tuned on {about["data"]} ({about["task"]})
 
 Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
-Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). On the validation split:
+Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {" and ".join(splits)}:
 
-| metric | value |
-|---|---|
 {scores}
 
 Settings:

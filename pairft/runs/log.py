@@ -95,14 +95,17 @@ class RunLog:
             self.bar.update(line["step"] - self.bar.n)
 
     def validation(self, evaluation: dict[str, Any], seconds: float) -> None:
-        """Log an evaluation, {"step", "epoch", "validation": {"loss": …, metrics}}, that took `seconds`."""
+        """Log an evaluation, {"step", "epoch", "validation": {"loss": …, metrics}}, with such scores for each further
+        split, that took `seconds`."""
         from pairft.runs.tensorboard import validation_scalars
 
-        step, scores = evaluation["step"], evaluation["validation"]
-        line = {"split": "validation", "step": step, "epoch": evaluation["epoch"], **scores}
-        self.write(line, {**validation_scalars(scores), "throughput/validation_seconds": seconds})
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        say(f"validation after step {step}: {shown}")
+        when = {name: evaluation[name] for name in ("step", "epoch")}
+        for split in (name for name in evaluation if name not in when):
+            scores = evaluation[split]
+            seconds_once = {"throughput/validation_seconds": seconds} if split == "validation" else {}
+            self.write({"split": split, **when, **scores}, {**validation_scalars(scores, split), **seconds_once})
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+            say(f"{split} after step {when['step']}: {shown}")
 
     def write(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
         """Append a line to metrics.jsonl, and TensorBoard's scalars, by tag, at its step. What isn't finite, as the

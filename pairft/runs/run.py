@@ -24,7 +24,7 @@ from pairft.runs.resume import resume_command
 from pairft.runs.seeds import Group
 from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
-from pairft.tasks import TASKS, metrics_of, positive_class, positive_name
+from pairft.tasks import TASKS, metrics_of, positive_class, positive_name, scored_splits
 from pairft.training import device, evaluation
 from pairft.training.learner import Learner
 from pairft.training.loop import Schedule, schedule_of
@@ -67,38 +67,43 @@ class Run:
         return self.schedule.total_steps - self.learner.state.step
 
     def evaluate(self, state: TrainState) -> None:
-        """Score the validation split, log the scores, and keep the model in best/ if it is the best so far. Raises
-        Diverged if a logit is not finite."""
+        """Score the validation split, and others that the task scores; log the scores, and keep the model in best/ if
+        it is the best so far on the validation split. Raises Diverged if a logit is not finite."""
         began = time.perf_counter()
-        validation, task = self.sources.tokens["validation"], TASKS[self.config.task]
-        as_trainer = self.config.preset == "trainer"
-        outcome = evaluation.predict(
-            state.model,
-            validation,
-            self.learner.collate,
-            self.learner.device,
-            self.learner.amp_dtype,
-            as_trainer,
-            self.fallbacks,
-        )
-        if not numpy.isfinite(outcome.logits).all():
-            raise Diverged(state.step, "a logit of the validation split")
         names = self.sources.pairs.label_names
-        metrics, main_metric = metrics_of(task, names)
-        scores = evaluation.compute_metrics(outcome, metrics, positive_class(names), as_trainer)
-        found = {"step": state.step, "epoch": state.epoch(self.log.num_examples), "validation": scores}
+        metrics, main_metric = metrics_of(TASKS[self.config.task], names)
+        found: dict[str, Any] = {"step": state.step, "epoch": state.epoch(self.log.num_examples)}
+        outcomes = {split: self.predict(state, split) for split in scored_splits(self.sources.tokens)}
+        for split, outcome in outcomes.items():
+            as_trainer = self.config.preset == "trainer"
+            found[split] = evaluation.compute_metrics(outcome, metrics, positive_class(names), as_trainer)
         self.log.validation(found, time.perf_counter() - began)
-        predictions = evaluation.predictions_of(outcome.logits)
+        predictions = evaluation.predictions_of(outcomes["validation"].logits)
         found["collapsed"] = len(predictions) > 1 and len(set(predictions.tolist())) == 1
         if found["collapsed"]:
             say("warning: the model predicts the same for every example of the validation split")
-        state.last = found
+        state.last, scores = found, found["validation"]
         if state.best is None or scores[main_metric] > state.best["validation"][main_metric]:
             with self.writer.attempt():
                 self.keep_model("best", found)
                 state.best = found  # if writing has failed, the model in best/ stays the best
                 if state.lost_best and scores[main_metric] > state.lost_best["validation"][main_metric]:
                     state.lost_best = None
+
+    def predict(self, state: TrainState, split: str) -> evaluation.EvalOutput:
+        """The model's answers to every example of a split. Raises Diverged if a logit is not finite."""
+        outcome = evaluation.predict(
+            state.model,
+            self.sources.tokens[split],
+            self.learner.collate,
+            self.learner.device,
+            self.learner.amp_dtype,
+            self.config.preset == "trainer",
+            self.fallbacks,
+        )
+        if not numpy.isfinite(outcome.logits).all():
+            raise Diverged(state.step, f"a logit of the {split} split")
+        return outcome
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint. Flushing it to disk continues in the background."""

@@ -77,7 +77,9 @@ def training_scalars(line: Mapping[str, float], tokens_per_second: float, paddin
     return {**scalars, "throughput/padding_share": padding_share} if padding_share else scalars
 
 
-def validation_scalars(scores: Mapping[str, float]) -> dict[str, float]:
-    """The points of an evaluation, {"loss": …, metrics}, by tag."""
-    metrics = {f"learning/metrics/{name}": value for name, value in scores.items() if name != "loss"}
-    return {"learning/loss/validation": scores["loss"], **metrics}
+def validation_scalars(scores: Mapping[str, float], split: str = "validation") -> dict[str, float]:
+    """The points of an evaluation of a split, {"loss": …, metrics}, by tag. A further split's tags end in what its name
+    has after "validation", such as "_mismatched"."""
+    end = split.removeprefix("validation")
+    metrics = {f"learning/metrics/{name}{end}": value for name, value in scores.items() if name != "loss"}
+    return {f"learning/loss/validation{end}": scores["loss"], **metrics}

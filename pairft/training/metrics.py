@@ -11,7 +11,7 @@ import datasets
 import evaluate
 import numpy
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 
 def info(description: str, kind: str) -> evaluate.MetricInfo:
@@ -43,6 +43,16 @@ class F1(evaluate.Metric):
         return {"f1": float(f1_score(right, found, zero_division=0.0))}
 
 
+class Matthews(evaluate.Metric):
+    """Matthews' correlation of class ids; 0 where one side is constant and it is undefined."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return info("Matthews correlation", "int64")
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        return {"matthews": correlation(matthews_corrcoef, predictions, references)}
+
+
 class Pearson(evaluate.Metric):
     """Linear correlation; 0 where one side is constant and it is undefined."""
 
@@ -66,10 +76,17 @@ class Spearman(evaluate.Metric):
 def correlation(statistic: Any, predictions: Any, references: Any) -> float:
     if len(references) < 2 or min(numpy.ptp(predictions), numpy.ptp(references)) == 0:
         return 0.0
-    return float(statistic(predictions, references).statistic)
+    found = statistic(predictions, references)
+    return float(getattr(found, "statistic", found))  # SciPy's come with a p-value
 
 
-MODULES: dict[str, type[evaluate.Metric]] = {"accuracy": Accuracy, "f1": F1, "pearson": Pearson, "spearman": Spearman}
+MODULES: dict[str, type[evaluate.Metric]] = {
+    "accuracy": Accuracy,
+    "f1": F1,
+    "matthews": Matthews,
+    "pearson": Pearson,
+    "spearman": Spearman,
+}
 
 
 def compute(
