@@ -5,14 +5,13 @@ pairft/training/loop.py; one update of the weights is `update` in pairft/trainin
 """
 
 import functools
-import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pairft import checks, disk, flags
+from pairft import checks, flags
 from pairft.command import collector_paused, exit_code
 from pairft.config import Config
 from pairft.data import hub
@@ -22,7 +21,7 @@ from pairft.runs import directory, resume, seeds
 from pairft.tasks import TASKS
 
 if TYPE_CHECKING:
-    from pairft.runs.run import Group
+    from pairft.training.learner import Learner
 
 REMEDY = "make room, fix the place or choose another; --resume continues a run"
 
@@ -47,13 +46,9 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         given = {**flags.read_file(given["config"]), **given}
     run_dir = None
     if given.get("resume"):
-        run_dir = directory.find(disk.expanded(given.get("runs_dir", "runs")), given.get("run_name"))
-        original = flags.read_file(run_dir / "config.yaml")
-        resume.check_resumed(original, given, run_dir)
-        if directory.is_finished(run_dir):
-            resume.check_finished(run_dir, original, given)
+        run_dir, given = resume.settings_to_resume(given)
+        if not given:
             return None, run_dir
-        given = {**resume.with_new_length(original, given), **given, "run_name": run_dir.name}
     config = checks.resolve(given)
     for line in checks.without_effect(on_command_line, config):
         say(line)
@@ -62,29 +57,26 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
     return hub.resolve_sources(config, given, TASKS[config.task].glue_config), run_dir
 
 
-def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Group | None" = None) -> int:
+def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seeds.Group | None = None) -> int:
     """One training, from sentences to results.json. Returns the exit code.
 
     `run_dir`: of the run to resume; None starts a new one. `group`: the runs that it is one of, with --seeds.
     """
     with collector_paused():
         # The heavy imports begin here, so that --help and a mistyped flag answer at once.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         from pairft.data import lengths, tokens
         from pairft.data.batches import training_steps
         from pairft.data.pairs import load_pairs, summary
         from pairft.model import classifier, padding
         from pairft.runs.run import Sources, open_run
-        from pairft.training import device
+        from pairft.training.device import choose_device, keep_memory, seed_everything
         from pairft.training.learner import build_learner
         from pairft.training.loop import fit
         from pairft.training.optim import lr_schedule
 
         # ---- from sentences to tokens ------------------------------------------------------------------------------
-        device.keep_memory()
-        where, amp_dtype = device.choose(config)
-        for line in checks.without_effect(flags.read_flags(argv), config, where.type):
-            say(line)
+        keep_memory()
+        device, amp_dtype = choose_device(config)
         pairs = load_pairs(config)
         tokenizer, model_config = classifier.load_tokenizer(config.model)
         max_length = lengths.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
@@ -92,24 +84,19 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Gro
 
         # ---- the model, and how its batches are made ---------------------------------------------------------------
         as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
-        device.seed_everything(config.seed)
+        seed_everything(config.seed)
         head = "new" if config.new_head else "by position" if as_trainer else "by name"
         model, about_weights, new = classifier.load_model(config.model, pairs.label_names, head)
         tokens.check_ids(splits, len(model.get_input_embeddings().weight), config.model)
         fingerprints = {"weights": classifier.fingerprint(model, new), "tokens": tokens.fingerprint(splits)}
-        collate, warning = padding.checked_collate(model, tokenizer, splits["train"], where, may_change=not as_trainer)
-        device.seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
+        collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
+        seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
     notes = [line for line in (about_weights, summary(pairs, config.task), warning) if line]
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, notes)
 
-    # ---- the optimizer and the state; then what is only for speed (without pairft/speed: the same, slower) ---------
-    learner = build_learner(model.to(where), collate, config, where, amp_dtype)
-    if find_spec("pairft.speed"):
-        from pairft.speed.accelerate import accelerate
-
-        learner = accelerate(learner, config, splits["train"], tokenizer)
-    elif asked := [f"--{name} always" for name in ("unpad", "capture") if getattr(config, name) == "always"]:
-        raise UserError(f"{asked[0]}: the folder pairft/speed is missing; restore it, or leave the flag out")
+    # ---- the optimizer and the state; then what is only for speed -------------------------------------------------
+    learner = build_learner(model.to(device), collate, config, device, amp_dtype)
+    learner = accelerated(learner, config, splits["train"], tokenizer)
 
     # ---- the training: the loop says what is done when, the run what is kept of it ----------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:
@@ -123,6 +110,18 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: "Gro
                 log=run.log.training, evaluate=run.evaluate, save=run.save, stop_asked=run.stop.asked,
             )  # fmt: skip
     return run.exit_code
+
+
+def accelerated(learner: "Learner", config: Config, dataset: Any, tokenizer: Any) -> "Learner":
+    """The learner made faster by pairft/speed. Without that folder everything trains the same, slower."""
+    if find_spec("pairft.speed"):
+        from pairft.speed.accelerate import accelerate
+
+        return accelerate(learner, config, dataset, tokenizer)
+    for flag, choice in (("--unpad", config.unpad), ("--capture", config.capture)):
+        if choice == "always":
+            raise UserError(f"{flag} always: the folder pairft/speed is missing; restore it, or leave the flag out")
+    return learner
 
 
 if __name__ == "__main__":

@@ -22,12 +22,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
-from made_up import PAD, TRAIN_ROWS, Rows, classifier
+from made_up import PAD, TRAIN_ROWS, VALIDATION_ROWS, Rows, classifier
 
 EAGER, COMPILED, CAPTURED = "pairft, eager", "pairft, compiled", "pairft"
 SIDES = ("Trainer", "Trainer, compiled", EAGER, COMPILED, CAPTURED)
 WARM_UP = 400  # steps
-VALIDATION_ROWS = 408  # MRPC's
 
 
 def by_trainer(args: argparse.Namespace, rows: Rows, validation: Rows) -> dict[str, Any]:
@@ -84,13 +83,13 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
     """The parts that train.py puts together, with rows of our own and nothing written."""
     from pairft.config import Config
     from pairft.data import batches
-    from pairft.speed import capture, dropout, embedding, unpad
+    from pairft.speed import dropout, embedding, unpad
     from pairft.training import device, evaluation, loop, optim
     from pairft.training.learner import build_learner, plain_update
-    from pairft.training.state import TrainState, new_window
+    from pairft.training.state import TrainState, new_interval
 
     config = Config(device=args.device)
-    where, amp_dtype = device.choose(config)
+    where, amp_dtype = device.choose_device(config)
     model = classifier(args.shape).to(where)
     collate: Any = functools.partial(batches.collate, pad_token_id=PAD, pad_token_type_id=0, multiple=8)
     collate, layout = unpad.prepare(model, collate, rows[[0, 1, 2]], 0, amp_dtype)
@@ -105,19 +104,7 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
     one = plain_update(state, config, where, amp_dtype)
     clock = Clocked(args)
     if captured:
-        graph_capture = capture.graph_capture()
-
-        def count(step: Callable[[], capture.Result]) -> Any:
-            clock.captures.append(clock.last)
-            return graph_capture(step)
-
-        @contextmanager
-        def watch() -> Iterator[list[str]]:
-            with capture.waits() as found:
-                yield found
-            clock.notes += [f"uncaptured, because it waits for the GPU at {place}" for place in found[:1]]
-
-        one = capture.replay_steps(one, where, count, watch).update
+        one = captured_update(one, where, clock)
     per_epoch = batches.steps_per_epoch(len(rows), args.batch_size, 1)
     total = args.epochs * per_epoch if args.epochs else args.steps
 
@@ -127,11 +114,11 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
         return result
 
     def log(state: TrainState, lr: float, grad_norm: torch.Tensor) -> None:
-        clock.losses.append(state.window.loss_sum.item() / state.window.examples)
-        state.window = new_window(where)
+        clock.losses.append(state.interval.loss_sum.item() / state.interval.examples)
+        state.interval = new_interval(where)
 
     def evaluate(state: TrainState) -> None:
-        evaluation.run_model(model, validation, collate, where, amp_dtype)
+        evaluation.predict(model, validation, collate, where, amp_dtype)
 
     clock.begin()
     loop.fit(
@@ -150,6 +137,25 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
         breaks = sum(torch._dynamo.utils.counters["graph_break"].values())
         clock.notes.append(f"{breaks} breaks of the graph")
     return clock.end()
+
+
+def captured_update(update: Any, device: torch.device, clock: "Clocked") -> Any:
+    """The update with replays of captured steps. The clock keeps when each was captured, or why none is."""
+    from pairft.speed import capture
+
+    graph_capture = capture.graph_capture()
+
+    def count(step: Callable[[], capture.Result]) -> Any:
+        clock.captures.append(clock.last)
+        return graph_capture(step)
+
+    @contextmanager
+    def watch() -> Iterator[list[str]]:
+        with capture.waits() as found:
+            yield found
+        clock.notes += [f"uncaptured, because it waits for the GPU at {place}" for place in found[:1]]
+
+    return capture.replay_steps(update, device, count, watch).update
 
 
 class Clocked:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy
 import torch
 
-TRAIN_ROWS = 3668  # MRPC's
+TRAIN_ROWS, VALIDATION_ROWS = 3668, 408  # MRPC's
 IDS_IN_USE = 11_563  # of BERT's 30,522, in MRPC
 CLS, SEP, PAD = 101, 102, 0
 

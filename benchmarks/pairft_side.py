@@ -18,12 +18,12 @@ late_imports: list[float] = []  # seconds
 
 
 def train_with_clock(*args):
-    """train.train, with a clock around update, run_model and score. It begins as train.train does, collector off and
-    all."""
+    """train.train, with a clock around update, predict and compute_metrics. It starts as train.train does, with the
+    garbage collector off."""
     gc.disable()
     from pairft.training import evaluation, step
 
-    update, run_model, score = step.update, evaluation.run_model, evaluation.score
+    update, predict, compute_metrics = step.update, evaluation.predict, evaluation.compute_metrics
 
     def first(*args, **kwargs):
         result = update(*args, **kwargs)
@@ -33,7 +33,7 @@ def train_with_clock(*args):
 
     def timed(model, dataset, *args, **kwargs):
         began = time.perf_counter()
-        result = run_model(model, dataset, *args, **kwargs)
+        result = predict(model, dataset, *args, **kwargs)
         evaluations.append((len(dataset), time.perf_counter() - began))
         return result
 
@@ -43,11 +43,11 @@ def train_with_clock(*args):
 
         ready = time.perf_counter()
         late_imports.append(ready - began)
-        result = score(*args, **kwargs)
+        result = compute_metrics(*args, **kwargs)
         evaluations.append((0, time.perf_counter() - ready))
         return result
 
-    step.update, evaluation.run_model, evaluation.score = first, timed, scored
+    step.update, evaluation.predict, evaluation.compute_metrics = first, timed, scored
     return plain_train(*args)
 
 

@@ -104,7 +104,7 @@ def logits_of(folder: Path, data: Path) -> torch.Tensor:
     rows = tokens.tokenise(pairs, tokenizer, lengths.length_limit(tokenizer, config))["validation"]
     classifier, *_ = model.load_model(str(folder), pairs.label_names, "trained")
     cpu = torch.device("cpu")
-    outcome = evaluation.run_model(classifier, rows, batches.collate_for(tokenizer, cpu), cpu, None, as_trainer=True)
+    outcome = evaluation.predict(classifier, rows, batches.collate_for(tokenizer, cpu), cpu, None, as_trainer=True)
     return torch.from_numpy(outcome.logits)
 
 

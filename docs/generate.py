@@ -147,6 +147,21 @@ def ending() -> str:
     return "\n".join(["```", head, first, best, last, "f1 of 'equivalent'", place, "```", ""])
 
 
+def reading() -> str:
+    """How much there is to read on the way of a pair."""
+    names = (
+        *("data/pairs.py", "data/tokens.py", "data/targets.py", "data/batches.py", "model/classifier.py"),
+        *("training/learner.py", "training/optim.py", "training/state.py", "training/step.py", "training/loop.py"),
+        *("training/evaluation.py", "training/metrics.py", "runs/run.py"),
+    )
+    paths = [ROOT / "train.py", *(ROOT / "pairft" / name for name in names)]
+    lines = sum(len([line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]) for path in paths)
+    return (
+        f"To follow a pair from text to checkpoint, read `train.py` and {len(names)} files of `pairft/`: {lines:,} lines. "
+        "The rest reads file kinds, keeps runs safe, or is only for speed.\n"
+    )
+
+
 def parts() -> dict[str, dict[str, str]]:
     """The generated parts of each document, by name."""
     return {
@@ -154,6 +169,7 @@ def parts() -> dict[str, dict[str, str]]:
             "measured": measured(),
             "ending": ending(),
             "durations": durations(),
+            "reading": reading(),
             "loop": source_of("pairft/training/loop.py", "fit", docstring=False),
         },
         "docs/flags.md": {"flags": flag_table()},

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from pairft.errors import UserError
 from pairft.model import head
 from pairft.tasks import TASKS, f1_of, metrics_of, positive_class
-from pairft.training.evaluation import Outcome, predictions_of, score
+from pairft.training.evaluation import EvalOutput, compute_metrics, predictions_of
 
 if TYPE_CHECKING:
     import numpy
@@ -49,7 +49,7 @@ def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str
     return {"label": chosen} | {f"probability_{name}": probabilities[:, i].tolist() for i, name in enumerate(names)}
 
 
-def scores_of(outcome: Outcome, names: tuple[str, ...] | None, about: dict[str, Any]) -> str:
+def scores_of(outcome: EvalOutput, names: tuple[str, ...] | None, about: dict[str, Any]) -> str:
     """The metrics over the rows that have a label, as a line."""
     from pairft.data.targets import has_label
 
@@ -58,7 +58,7 @@ def scores_of(outcome: Outcome, names: tuple[str, ...] | None, about: dict[str, 
     positive = positive_class(names)
     if names and about.get("positive_class") in names:
         positive = names.index(about["positive_class"])
-    scores = score(known, metrics, positive)
+    scores = compute_metrics(known, metrics, positive)
     line = "  ".join(f"{name} {value:.4f}" for name, value in scores.items()) + f"  ({len(known.labels)} rows)"
     if len(known.labels) < len(outcome.labels):
         line += f", {len(outcome.labels) - len(known.labels)} without a label left out"

@@ -17,7 +17,7 @@ from pairft.errors import UserError
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-LIST = "files.json"  # in a sealed folder: {"name": {"bytes": …, "sha256": …}, …}
+CHECKSUMS = "files.json"  # in a sealed folder: {"name": {"bytes": …, "sha256": …}, …}
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 
 
@@ -51,18 +51,18 @@ def flush_all(folder: Path) -> None:
         flush(path)
 
 
-def read_list(folder: Path) -> dict[str, dict[str, Any]]:
+def read_checksums(folder: Path) -> dict[str, dict[str, Any]]:
     """The list of a sealed folder: {"name": {"bytes": …, "sha256": …}, …}. Raises ValueError where it is damaged."""
     try:
-        content = json.loads((folder / LIST).read_text(encoding="utf-8"))
+        content = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         return {str(name): {"bytes": int(f["bytes"]), "sha256": str(f["sha256"])} for name, f in content.items()}
     except FileNotFoundError:
-        raise ValueError(f"{LIST} is missing") from None
+        raise ValueError(f"{CHECKSUMS} is missing") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"{LIST} is not what was written") from None
+        raise ValueError(f"{CHECKSUMS} is not what was written") from None
 
 
-def seal(folder: Path, known: Mapping[str, dict[str, Any]] | None = None) -> None:
+def write_checksums(folder: Path, known: Mapping[str, dict[str, Any]] | None = None) -> None:
     """Write the folder's list of files, and flush all of it to the disk. `known`: entries of the list that are not
     computed again, of files linked from another sealed folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -73,25 +73,25 @@ def seal(folder: Path, known: Mapping[str, dict[str, Any]] | None = None) -> Non
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()  # lets other threads run meanwhile
             content[name] = {"bytes": path.stat().st_size, "sha256": digest}
-    (folder / LIST).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (folder / CHECKSUMS).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     flush_all(folder)
 
 
-def damage(folder: Path, below: str = "", at: Path | None = None) -> dict[str, str]:
+def verify(folder: Path, below: str = "", at: Path | None = None) -> dict[str, str]:
     """What of a sealed folder isn't as it was written, by file name; {} if it is whole. `below`: only of the files
     whose names begin with this; `at`: the folder that should hold these, instead of the sealed one. Raises OSError
     where a file can't be read."""
     try:
-        wanted = read_list(folder)
+        wanted = read_checksums(folder)
     except ValueError as error:
-        return {LIST: str(error)}
+        return {CHECKSUMS: str(error)}
     found = {}
     for name, listed in wanted.items():
         if not name.startswith(below):
             continue
         path = folder / name if at is None else at / name.removeprefix(below)
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute() or path.is_symlink():
-            return {LIST: f"{LIST} leads out of the folder"}
+            return {CHECKSUMS: f"{CHECKSUMS} leads out of the folder"}
         if not path.is_file():
             found[name] = f"{name} is missing"
         elif path.stat().st_size != listed["bytes"]:
@@ -114,7 +114,7 @@ def set_aside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def gone_on_error(part: Path) -> Iterator[None]:
+def removed_on_error(part: Path) -> Iterator[None]:
     """A folder being written leaves nothing behind where that fails."""
     try:
         yield
@@ -145,9 +145,9 @@ def exchange(one: Path, other: Path) -> bool:
     return renameat2 is not None and renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0
 
 
-def put(part: Path, folder: Path) -> None:
+def replace_atomically(part: Path, folder: Path) -> None:
     """Give a finished folder its name, in the place of an older one. Where names can't be swapped there is a moment
-    without the folder: `mend` puts the older one back after a stop right then."""
+    without the folder: `undo_replace` puts the older one back after a stop right then."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if not folder.exists():
@@ -160,8 +160,8 @@ def put(part: Path, folder: Path) -> None:
         remove(old)
 
 
-def mend(folder: Path) -> None:
-    """Undo what a stop in the middle of `put` has left."""
+def undo_replace(folder: Path) -> None:
+    """Undo what a stop in the middle of `replace_atomically` has left."""
     old = folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
         os.rename(old, folder)
@@ -176,20 +176,20 @@ def follow_umask(folder: Path, like: Path) -> None:
             path.chmod(mode)
 
 
-def unlink(folder: Path) -> None:
+def copy_links(folder: Path) -> None:
     """Replace each file that is a hard link by a copy, so that a change of the other one doesn't reach it."""
     for path in [path for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink > 1]:
-        put_copy(path, path)
+        copy_atomically(path, path)
 
 
-def put_copy(source: Path, path: Path) -> None:
+def copy_atomically(source: Path, path: Path) -> None:
     """Make `path` a copy of a file, whole or not at all; files that were linked to it stay as they are."""
     copy = path.with_name(f".{path.name}.copy")
     shutil.copy2(source, copy)
     os.replace(copy, path)
 
 
-def link(folder: Path, copy: Path) -> None:
+def link_tree(folder: Path, copy: Path) -> None:
     """A second folder of the same files, which takes no space; copied where the file system has no hard links."""
 
     def one(source: str, target: str) -> None:
@@ -219,7 +219,7 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def bytes_in(folder: Path) -> int:
+def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pairft import disk
 from pairft.command import exit_code
@@ -16,6 +16,10 @@ from pairft.config import Config, parse_value
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.predict_args import partial_path, read_arguments
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PretrainedConfig
 
 REMEDY = "make room, check permissions or choose another place (HF_HOME: the cache)"
 
@@ -39,14 +43,13 @@ def predict(args: argparse.Namespace) -> None:
     """Predict one pair, or the rows of a file; print the metrics if the file has labels."""
     import datasets
 
-    from pairft.answers import answers_of, labels_of, scores_of
+    from pairft.answers import answers_of, scores_of
     from pairft.data import batches, lengths, tokens
     from pairft.data.files import read_files
     from pairft.data.pairs import Pairs, check_rows
     from pairft.model import classifier as model
     from pairft.model import head, padding
-    from pairft.training import device
-    from pairft.training.evaluation import run_model
+    from pairft.training import device, evaluation
 
     datasets.disable_progress_bars()
     about = about_of(args.model)
@@ -61,23 +64,12 @@ def predict(args: argparse.Namespace) -> None:
         rows = datasets.Dataset.from_dict({name: [text] for name, text in zip(columns, args.text, strict=True)})
     where = args.data or "--text"
     check_rows(rows, where, columns, label_column, label_needed=False)
-    ids: dict[str, float] = {}
-    if args.data is not None and label_column in rows.column_names:
-        try:
-            ids = labels_of(rows, where, label_column, names, config, about)
-            if not ids and args.output is not None:
-                say(f"{where}: the column {label_column!r} holds no known label, so nothing is scored")
-        except UserError as error:
-            if args.output is None:
-                raise
-            say(f"not scored: {error}")
-    if not ids and args.data is not None and args.output is None:
-        raise UserError(f"{args.data} has no labels to score: say with --output where the answers should go")
+    ids = known_labels(args, rows, label_column, names, config, about) if args.data is not None else {}
 
     pairs = Pairs({"test": rows}, columns, label_column, names, ids)
     max_length = about.get("max_length") or lengths.length_limit(tokenizer, config)
     dataset = tokens.tokenise(pairs, tokenizer, max_length)["test"]
-    where_to, amp_dtype = device.choose(Config(device=args.device, precision=args.precision))
+    where_to, amp_dtype = device.choose_device(Config(device=args.device, precision=args.precision))
     classifier, *_ = model.load_model(args.model, names, "trained")
     collate = batches.collate_for(tokenizer, where_to)
     if args.data is not None:  # a pair alone has no padding
@@ -89,14 +81,41 @@ def predict(args: argparse.Namespace) -> None:
         from pairft.speed.accelerate import padding_free
 
         collate, _ = padding_free(classifier, collate, dataset, tokenizer, amp_dtype)
-    outcome = run_model(classifier, dataset, collate, where_to, amp_dtype)
-    answers = answers_of(outcome.logits, names, kind)
+    output = evaluation.predict(classifier, dataset, collate, where_to, amp_dtype)
+    answers = answers_of(output.logits, names, kind)
     if args.text is not None:
         print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
     if args.output is not None:
         write(answers, disk.expanded(args.output))
     if ids:
-        print(scores_of(outcome, names, about))
+        print(scores_of(output, names, about))
+
+
+def known_labels(
+    args: argparse.Namespace,
+    rows: "Dataset",
+    label_column: str,
+    names: tuple[str, ...] | None,
+    config: "PretrainedConfig",
+    about: dict[str, Any],
+) -> dict[str, float]:
+    """The labels to score against, as text, with their ids; none, with a line that says why, if there is an --output
+    and nothing can be scored. Raises UserError if there is neither."""
+    from pairft.answers import labels_of
+
+    ids: dict[str, float] = {}
+    if label_column in rows.column_names:
+        try:
+            ids = labels_of(rows, args.data, label_column, names, config, about)
+            if not ids and args.output is not None:
+                say(f"{args.data}: the column {label_column!r} holds no known label, so nothing is scored")
+        except UserError as error:
+            if args.output is None:
+                raise
+            say(f"not scored: {error}")
+    if not ids and args.output is None:
+        raise UserError(f"{args.data} has no labels to score: say with --output where the answers should go")
+    return ids
 
 
 def about_of(model: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def sealed(tmp_path):
     (folder / "inner").mkdir(parents=True)
     (folder / "a.bin").write_bytes(bytes(range(256)))
     (folder / "inner" / "b.txt").write_text("text")
-    disk.seal(folder)
+    disk.write_checksums(folder)
     return folder
 
 
@@ -27,8 +27,8 @@ def only(damage):
 
 
 def test_a_sealed_folder_is_whole(sealed):
-    assert disk.damage(sealed) == {}
-    listed = json.loads((sealed / disk.LIST).read_text())
+    assert disk.verify(sealed) == {}
+    listed = json.loads((sealed / disk.CHECKSUMS).read_text())
     assert listed["inner/b.txt"] == {
         "bytes": 4,
         "sha256": "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1",
@@ -41,25 +41,25 @@ def test_a_flipped_bit_is_found(sealed, bit):
     content = bytearray((sealed / "a.bin").read_bytes())
     content[bit // 8] ^= 1 << bit % 8
     (sealed / "a.bin").write_bytes(content)
-    assert "a.bin has changed" in only(disk.damage(sealed))
+    assert "a.bin has changed" in only(disk.verify(sealed))
 
 
 def test_what_is_cut_short_or_missing_is_found(sealed):
     os.truncate(sealed / "a.bin", 100)
-    assert "a.bin has 100 bytes instead of 256" in only(disk.damage(sealed))
+    assert "a.bin has 100 bytes instead of 256" in only(disk.verify(sealed))
     (sealed / "a.bin").unlink()
-    assert "a.bin is missing" in only(disk.damage(sealed))
-    (sealed / disk.LIST).write_text('{"a.bin": ')
-    assert "not what was written" in only(disk.damage(sealed))
-    (sealed / disk.LIST).unlink()
-    assert "is missing" in only(disk.damage(sealed))
+    assert "a.bin is missing" in only(disk.verify(sealed))
+    (sealed / disk.CHECKSUMS).write_text('{"a.bin": ')
+    assert "not what was written" in only(disk.verify(sealed))
+    (sealed / disk.CHECKSUMS).unlink()
+    assert "is missing" in only(disk.verify(sealed))
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "inner/../../outside"])
 def test_a_list_can_not_lead_out_of_the_folder(sealed, name):
     (sealed.parent / "outside").write_text("x")
-    (sealed / disk.LIST).write_text(json.dumps({name: {"bytes": 1, "sha256": "0"}}))
-    assert "leads out" in only(disk.damage(sealed))
+    (sealed / disk.CHECKSUMS).write_text(json.dumps({name: {"bytes": 1, "sha256": "0"}}))
+    assert "leads out" in only(disk.verify(sealed))
 
 
 def test_a_link_in_the_place_of_a_file_is_refused(sealed):
@@ -67,7 +67,7 @@ def test_a_link_in_the_place_of_a_file_is_refused(sealed):
     (sealed / "a.bin").unlink()
     (sealed.parent / "elsewhere").write_bytes(content)
     (sealed / "a.bin").symlink_to(sealed.parent / "elsewhere")
-    assert "leads out" in only(disk.damage(sealed))
+    assert "leads out" in only(disk.verify(sealed))
 
 
 def write(folder, content):
@@ -95,7 +95,7 @@ def test_put_never_leaves_a_moment_without_the_folder(tmp_path):
     watcher.start()
     for number in range(1, 300):
         write(tmp_path / ".part", str(number))
-        disk.put(tmp_path / ".part", folder)
+        disk.replace_atomically(tmp_path / ".part", folder)
     done.set()
     watcher.join()
     assert not missing
@@ -107,20 +107,20 @@ def test_put_where_names_can_not_be_swapped(tmp_path, monkeypatch):
     monkeypatch.setattr(disk, "exchange", lambda *_: False)
     write(tmp_path / "best", "old")
     write(tmp_path / ".part", "new")
-    disk.put(tmp_path / ".part", tmp_path / "best")
+    disk.replace_atomically(tmp_path / ".part", tmp_path / "best")
     assert (tmp_path / "best" / "content").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["best"]
     (tmp_path / "best").rename(tmp_path / ".best.old")  # as a kill between the two renames leaves it
-    disk.mend(tmp_path / "best")
+    disk.undo_replace(tmp_path / "best")
     assert (tmp_path / "best" / "content").read_text() == "new"
 
 
 def test_a_link_outlives_what_it_is_of(tmp_path):
     write(tmp_path / "best", "old")
-    disk.link(tmp_path / "best", tmp_path / "kept")
+    disk.link_tree(tmp_path / "best", tmp_path / "kept")
     assert (tmp_path / "kept" / "content").stat().st_nlink == 2
     write(tmp_path / ".part", "new")
-    disk.put(tmp_path / ".part", tmp_path / "best")
+    disk.replace_atomically(tmp_path / ".part", tmp_path / "best")
     assert (tmp_path / "kept" / "content").read_text() == "old"
 
 
@@ -130,7 +130,7 @@ def test_a_link_is_a_copy_where_there_are_no_links(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "link", refuse)
     write(tmp_path / "best", "old")
-    disk.link(tmp_path / "best", tmp_path / "kept")
+    disk.link_tree(tmp_path / "best", tmp_path / "kept")
     assert (tmp_path / "kept" / "content").read_text() == "old"
 
 
@@ -158,6 +158,6 @@ def test_a_folder_takes_the_place_of_a_link_and_not_of_what_it_leads_to(tmp_path
     (tmp_path / "elsewhere" / "kept").touch()
     (tmp_path / "best").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "part").mkdir()
-    disk.put(tmp_path / "part", tmp_path / "best")
+    disk.replace_atomically(tmp_path / "part", tmp_path / "best")
     assert not (tmp_path / "best").is_symlink() and (tmp_path / "best").is_dir()
     assert {path.name for path in tmp_path.rglob("*")} == {"best", "elsewhere", "kept"}

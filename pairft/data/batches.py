@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-EVALUATION_TOKENS = 2048  # in a batch; 1,024 to 4,096 are alike on 2 CPU cores, and smaller ones slower
+EVALUATION_TOKENS = 2048  # in a batch; 1,024 to 4,096 are equally fast on 2 CPU cores, fewer are slower
 
 
 class MicroBatch(Protocol):
@@ -112,12 +112,12 @@ Collate = Callable[[dict[str, Sequence[Any]]], MicroBatch]
 
 
 def collate(
-    rows: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id: int, multiple: int, side: str = "right"
+    examples: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id: int, multiple: int, side: str = "right"
 ) -> Batch:
-    """Rows of the tokenised data as one Batch, padded on the "right" or "left" to the longest of them, rounded up to
-    `multiple`."""
-    ids = rows["input_ids"]
-    lengths = numpy.array([len(row) for row in ids])
+    """Pad tokenised examples, given as columns, to one Batch: on the "right" or "left", to the length of the longest
+    example, rounded up to `multiple`."""
+    ids = examples["input_ids"]
+    lengths = numpy.array([len(one) for one in ids])
     shape = (len(ids), -(-int(lengths.max()) // multiple) * multiple)
     mask = numpy.arange(shape[1]) < lengths[:, None]
     if side == "left":
@@ -128,12 +128,12 @@ def collate(
         array[mask] = numpy.concatenate(values)
         return torch.from_numpy(array)
 
-    types = rows.get("token_type_ids")
+    types = examples.get("token_type_ids")
     return Batch(
         input_ids=padded(ids, pad_token_id),
         attention_mask=torch.from_numpy(mask.astype(numpy.int64, order="C")),
         token_type_ids=None if types is None else padded(types, pad_token_type_id),
-        labels=torch.tensor(rows["label"]),  # floats as float32
+        labels=torch.tensor(examples["label"]),  # floats as float32
         num_tokens=int(lengths.sum()),
     )
 
@@ -149,24 +149,26 @@ def collate_for(tokenizer: "PreTrainedTokenizerFast", device: torch.device) -> C
     )
 
 
-def epoch_order(num_rows: int, seed: int, epoch: int) -> Tensor:
-    """The order of the rows in an epoch, int64 [num_rows]: a function of seed and epoch alone, the one HF Trainer uses.
+def epoch_order(num_examples: int, seed: int, epoch: int) -> Tensor:
+    """The order of the examples in an epoch, int64 [num_examples]: a function of seed and epoch alone, and the order
+    that HF Trainer uses.
 
-    Its generator is its own, so that it draws nothing from the random state that dropout draws from.
+    It has a generator of its own, so that it draws nothing from the random state that dropout draws from.
     """
-    return torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed + epoch))
+    return torch.randperm(num_examples, generator=torch.Generator().manual_seed(seed + epoch))
 
 
-def steps_per_epoch(num_rows: int, batch_size: int, accumulate: int) -> int:
-    """Optimizer steps in an epoch; the last may have fewer examples."""
-    return -(-num_rows // (batch_size * accumulate))
+def steps_per_epoch(num_examples: int, batch_size: int, accumulate: int) -> int:
+    """Optimizer steps in an epoch. The last step may have fewer examples."""
+    return -(-num_examples // (batch_size * accumulate))
 
 
-def rows_of_step(num_rows: int, seed: int, step_size: int, step: int) -> list[int]:
-    """The rows that a step, counted from 1, is made of."""
-    epoch, number = divmod(step - 1, -(-num_rows // step_size))
-    rows: list[int] = epoch_order(num_rows, seed, epoch)[number * step_size : (number + 1) * step_size].tolist()
-    return rows
+def examples_of_step(num_examples: int, seed: int, step_size: int, step: int) -> list[int]:
+    """The indices of the `step_size` or fewer examples of a step, which is counted from 1."""
+    epoch, number = divmod(step - 1, -(-num_examples // step_size))
+    order = epoch_order(num_examples, seed, epoch)
+    indices: list[int] = order[number * step_size : (number + 1) * step_size].tolist()
+    return indices
 
 
 def training_steps(
@@ -178,9 +180,9 @@ def training_steps(
     start: Position,
     loader_draw: bool,
 ) -> Iterator[StepData]:
-    """The steps from a position on, epoch after epoch without end. A step never reaches across epochs.
+    """The steps from the position `start` on, epoch after epoch without end. A step never spans two epochs.
 
-    `loader_draw`: take one draw from the global random state as each epoch begins, as a DataLoader's iterator does.
+    `loader_draw`: draw once from the global random state at the start of each epoch, as a DataLoader's iterator does.
     """
     epoch, consumed = start
     while True:
@@ -188,20 +190,22 @@ def training_steps(
             torch.empty((), dtype=torch.int64).random_()
         order = epoch_order(len(dataset), seed, epoch)
         while consumed < len(order):
-            rows = order[consumed : consumed + batch_size * accumulate]
-            micro_batches = [collate(dataset[part.tolist()]) for part in rows.split(batch_size)]
-            consumed += len(rows)
+            indices = order[consumed : consumed + batch_size * accumulate]
+            micro_batches = [collate(dataset[part.tolist()]) for part in indices.split(batch_size)]
+            consumed += len(indices)
             after = Position(epoch, consumed) if consumed < len(order) else Position(epoch + 1, 0)
-            yield StepData(micro_batches, len(rows), after)
+            yield StepData(micro_batches, len(indices), after)
         epoch, consumed = epoch + 1, 0
 
 
 def evaluation_batches(
     dataset: "Dataset", collate: Collate, batch_size: int | None
 ) -> Iterator[tuple[numpy.ndarray, MicroBatch]]:
-    """Every row once, with the rows' indices: `batch_size` at a time in their order; or, where it is None, the longest
-    first and as many as fill EVALUATION_TOKENS, so that there is little padding and what is too large for the memory
-    fails at once."""
+    """Each example once: the indices of a batch's examples, int64 [examples], and the batch.
+
+    `batch_size` examples at a time in their order. If it is None, the longest first and as many as fill
+    EVALUATION_TOKENS: so there is little padding, and a batch that doesn't fit into memory fails at once.
+    """
     order, sizes = numpy.arange(len(dataset)), numpy.full(len(dataset), batch_size)
     if batch_size is None:
         lengths = dataset.with_format("numpy")["length"][:]
@@ -209,6 +213,6 @@ def evaluation_batches(
         sizes = numpy.maximum(1, EVALUATION_TOKENS // lengths[order])
     start = 0
     while start < len(order):
-        rows = order[start : start + int(sizes[start])]
-        yield rows, collate(dataset[rows.tolist()])
-        start += len(rows)
+        indices = order[start : start + int(sizes[start])]
+        yield indices, collate(dataset[indices.tolist()])
+        start += len(indices)

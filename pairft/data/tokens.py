@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ def tokenise(pairs: Pairs, tokenizer: "PreTrainedTokenizerFast", max_length: int
     A pair longer than `max_length` tokens is cut at the end of its longer sentence. The result is cached: a second call
     with the same rows, tokenizer and length reads it.
     """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # or it warns once the process has been forked
     wanted = "token_type_ids" in tokenizer.model_input_names
     names = (pairs.text_columns, pairs.label_column, pairs.label_names, pairs.label_ids)
     key = repr((TOKENS_VERSION, tokenizer_digest(tokenizer), wanted, max_length, *names))

@@ -40,14 +40,14 @@ def save_model(
     """Write a model folder: weights as safetensors, tokenizer, card and sidecar; under another name first, so that it
     replaces an older one whole. `about`: the sidecar and the evaluation; `settings`: the config as YAML."""
     part = folder.with_name(f".{folder.name}.part")
-    with disk.gone_on_error(part), disk.disk_errors(folder):
+    with disk.removed_on_error(part), disk.disk_errors(folder):
         part.mkdir()  # save_pretrained would make the run's folder anew where someone has removed it
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
         (part / SIDECAR).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (part / "README.md").write_text(model_card(about, settings), encoding="utf-8")
         disk.follow_umask(part, like=part / SIDECAR)
-        disk.put(part, folder)
+        disk.replace_atomically(part, folder)
 
 
 def model_card(about: dict[str, Any], settings: str) -> str:

@@ -29,9 +29,9 @@ from pairft.errors import Diverged
 from pairft.runs.random_states import random_states
 from pairft.training.state import TrainState
 
-LAYOUT = 2
+LAYOUT = 3
 KEPT = 2  # the newest
-COUNTERS = ("step", "examples", "seconds", "lines", "split", "best", "last", "lost_best")
+COUNTERS = ("step", "examples", "seconds", "num_lines", "micro_batch_divisor", "best", "last", "lost_best")
 BEST = "best/"  # what the names of its files begin with
 
 
@@ -59,16 +59,16 @@ class Snapshot:
 
     def complete(self) -> None:
         """Flush logs and files to disk, give the checkpoint its name, and drop all but the newest two."""
-        with disk.gone_on_error(self.part):
+        with disk.removed_on_error(self.part):
             write_tensors(self.tensors, self.part)
             if not self.best_files and self.content["best"] is not None:
-                disk.unlink(self.part / "best")  # a user's edit in best/ must not reach the checkpoint
+                disk.copy_links(self.part / "best")  # a user's edit in best/ must not reach the checkpoint
             (self.part / "state.json").write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
             for log in self.logs:
                 disk.flush(log)
             disk.follow_umask(self.part, like=self.part / "state.json")
-            disk.seal(self.part, self.best_files)
-            disk.put(self.part, self.folder)
+            disk.write_checksums(self.part, self.best_files)
+            disk.replace_atomically(self.part, self.folder)
         disk.flush(self.folder.parent)
         for old in whole_checkpoints(self.folder.parent)[:-KEPT]:
             shutil.rmtree(old)
@@ -85,7 +85,7 @@ def take_snapshot(run_dir: Path, logs: Sequence[Path], state: TrainState) -> Sna
     checkpoints.mkdir(exist_ok=True)
     folder = folder_of(checkpoints, state.step)
     part = folder.with_name(f".{folder.name}.part")
-    device = state.window.loss_sum.device
+    device = state.interval.loss_sum.device
     tensors = {
         "model": tensors_of(state.model),
         "optimizer": optimizer_tensors(state.model, state.optimizer),
@@ -94,10 +94,10 @@ def take_snapshot(run_dir: Path, logs: Sequence[Path], state: TrainState) -> Sna
     if not all_finite([*tensors["model"].values(), *tensors["optimizer"].values()], device):
         raise Diverged(state.step, "a weight or its moment")
     shared = shared_best(checkpoints, state)
-    with disk.gone_on_error(part):
+    with disk.removed_on_error(part):
         part.mkdir()
         if state.best is not None:
-            disk.link(best if shared is None else shared / "best", part / "best")
+            disk.link_tree(best if shared is None else shared / "best", part / "best")
         if device.type == "cpu":
             write_tensors(tensors, part)
             tensors = {}
@@ -109,13 +109,13 @@ def take_snapshot(run_dir: Path, logs: Sequence[Path], state: TrainState) -> Sna
 
 def content_of(state: TrainState) -> dict[str, Any]:
     """What state.json holds: all of the state but its tensors by name."""
-    window = asdict(state.window)
+    interval = asdict(state.interval)
     return {
         "layout": LAYOUT,
         "position": state.position._asdict(),
         **{name: getattr(state, name) for name in COUNTERS},
         "bad_steps": float(state.bad_steps),
-        "window": {name: float(value) if isinstance(value, Tensor) else value for name, value in window.items()},
+        "interval": {name: float(value) if isinstance(value, Tensor) else value for name, value in interval.items()},
         "scaler": state.scaler.state_dict(),
         "extra": {name: float(tensor) for name, tensor in state.extra.items()},
     }
@@ -149,7 +149,7 @@ def shared_best(checkpoints: Path, state: TrainState) -> Path | None:
 def listed_best(folder: Path) -> dict[str, dict[str, Any]]:
     """What a checkpoint's list says of its best model's files. They are not read again for a checkpoint that links
     them, so that damage done to them since is not taken for their content."""
-    return {name: listed for name, listed in disk.read_list(folder).items() if name.startswith(BEST)}
+    return {name: listed for name, listed in disk.read_checksums(folder).items() if name.startswith(BEST)}
 
 
 def bytes_needed(state: TrainState, runs: int = 1) -> int:

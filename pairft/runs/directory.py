@@ -32,7 +32,7 @@ def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
     """Create the run directory in `runs`, with config.yaml and manifest.json: all at once."""
     stem = config.run_name or generated_name(config)
     part = runs / f".{stem}-{os.getpid()}.part"
-    with disk.gone_on_error(part):
+    with disk.removed_on_error(part):
         part.mkdir()
         (part / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
         (part / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

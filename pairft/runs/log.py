@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pairft import disk
 from pairft.output import say
-from pairft.training.state import TrainState, new_window
+from pairft.training.state import TrainState, new_interval
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -63,7 +63,7 @@ class RunLog:
         tensor of shape (), are those of the latest step."""
         from pairft.runs.tensorboard import training_scalars
 
-        interval = state.window
+        interval = state.interval
         counted = interval.examples - int(interval.lost)
         line: dict[str, Any] = {
             "split": "train",
@@ -79,7 +79,7 @@ class RunLog:
         scalars = training_scalars(line, interval.tokens / interval.seconds, 1 - interval.tokens / interval.slots)
         self.write(line, scalars)
         self.show_progress(line, seconds_left=(self.total_steps - state.step) * state.seconds / state.step)
-        state.window = new_window(interval.loss_sum.device)
+        state.interval = new_interval(interval.loss_sum.device)
 
     def show_progress(self, line: dict[str, Any], seconds_left: float) -> None:
         """Move the bar, or print a training line where there is none."""

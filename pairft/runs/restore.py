@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -28,7 +29,7 @@ def restore(run_dir: Path, state: TrainState) -> bool:
     found = damaged = False
     for folder in reversed(whole_checkpoints(checkpoints)):
         check_layout(folder)
-        wrong = disk.damage(folder)
+        wrong = disk.verify(folder)
         needed = [what for name, what in wrong.items() if not name.startswith(BEST)]
         if not needed:
             load(folder, state)
@@ -39,7 +40,7 @@ def restore(run_dir: Path, state: TrainState) -> bool:
         damaged = True
     for leftover in [*checkpoints.glob(".*.part"), *run_dir.glob(".*.part")]:  # of a process that was killed
         disk.remove(leftover)
-    disk.mend(best)
+    disk.undo_replace(best)
     if found and state.best is not None:
         restore_best(folder, best, state)
     elif best.exists() and damaged:
@@ -52,15 +53,15 @@ def restore_best(folder: Path, best: Path, state: TrainState) -> None:
     """Make `best` the best model of a checkpoint. If the checkpoint's copy is damaged, it is repaired from `best`,
     since the next checkpoint will link to it. If both are damaged, the best model is lost, and the next evaluation
     chooses a new one."""
-    wrong = disk.damage(folder, BEST)
+    wrong = disk.verify(folder, BEST)
     if not wrong:
         part = best.with_name(f".{best.name}.part")
         shutil.copytree(folder / "best", part)
-        disk.put(part, best)
-    elif not disk.damage(folder, BEST, at=best):
+        disk.replace_atomically(part, best)
+    elif not disk.verify(folder, BEST, at=best):
         for name in wrong:
             (folder / name).parent.mkdir(exist_ok=True)
-            disk.put_copy(best / name.removeprefix(BEST), folder / name)
+            disk.copy_atomically(best / name.removeprefix(BEST), folder / name)
     else:
         kept = f"; {best} is kept as {disk.set_aside(best)}" if best.exists() else ""
         assert state.best is not None, folder
@@ -78,14 +79,23 @@ def check_layout(folder: Path) -> None:
         layout = json.loads((folder / "state.json").read_text(encoding="utf-8"))["layout"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return
-    if layout != LAYOUT:
-        raise UserError(f"{folder} has layout {layout}, but this version reads {LAYOUT}: use the version that wrote it")
+    if layout not in (2, LAYOUT):
+        raise UserError(
+            f"{folder} has layout {layout}, but this version reads 2 and {LAYOUT}: use the version that wrote it"
+        )
 
 
 def load(folder: Path, state: TrainState) -> None:
     """Restore a state from a checkpoint, the random states last. Raises UserError if it doesn't fit the model."""
     try:
         content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        if content["layout"] == 2:
+            content = from_layout_2(content)
+        if content["extra"].keys() != state.extra.keys():
+            raise UserError(
+                f"{folder} was saved with other fast paths ({', '.join(content['extra']) or 'none'}; now: "
+                f"{', '.join(state.extra) or 'none'}): resume on the --device it was started on, with all of pairft"
+            )
         state.model.load_state_dict(load_file(folder / "model.safetensors"))
         load_optimizer(state.model, state.optimizer, load_file(folder / "optimizer.safetensors"))
         random_tensors = load_file(folder / "random-0.safetensors")
@@ -97,17 +107,29 @@ def load(folder: Path, state: TrainState) -> None:
             f"can't read the checkpoint {folder} ({reason}): move it away to resume from the one before"
         ) from error
     for name in COUNTERS:
-        setattr(state, name, content[name] if name != "lost_best" else content.get(name))  # older checkpoints lack it
+        setattr(state, name, content[name])
     state.position = Position(**content["position"])
     state.bad_steps.fill_(content["bad_steps"])
     if content["scaler"]:  # empty where there is none, as on a CPU
         state.scaler.load_state_dict(content["scaler"])
     for name, tensor in state.extra.items():
         tensor.fill_(content["extra"][name])
-    for name, value in content["window"].items():
-        now = getattr(state.window, name)
-        setattr(state.window, name, now.fill_(value) if isinstance(now, Tensor) else value)
+    for name, value in content["interval"].items():
+        now = getattr(state.interval, name)
+        setattr(state.interval, name, now.fill_(value) if isinstance(now, Tensor) else value)
     restore_random_states(random_tensors)
+
+
+def from_layout_2(content: dict[str, Any]) -> dict[str, Any]:
+    """The state.json of versions before 2026-11-26, in this version's names."""
+    return {
+        **content,
+        "num_lines": content["lines"],
+        "micro_batch_divisor": content["split"],
+        "interval": content["window"],
+        "extra": {} if content["remaining"] is None else {"embedding_decay": content["remaining"]},
+        "lost_best": content.get("lost_best"),
+    }
 
 
 def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

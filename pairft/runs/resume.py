@@ -6,10 +6,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pairft import disk, flags
 from pairft.config import FIELDS, MAY_CHANGE, flag_of
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.runs import directory
 from pairft.runs.directory import read_json
+
+
+def settings_to_resume(given: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The directory of the run that --resume names, and its settings, overridden by those that are given and may
+    change. No settings, {}, if the run has finished. Raises UserError if there is no such run, or for what may not
+    change."""
+    run_dir = directory.find(disk.expanded(given.get("runs_dir", "runs")), given.get("run_name"))
+    original = flags.read_file(run_dir / "config.yaml")
+    check_resumed(original, given, run_dir)
+    if directory.is_finished(run_dir):
+        check_finished(run_dir, original, given)
+        return run_dir, {}
+    return run_dir, {**with_new_length(original, given), **given, "run_name": run_dir.name}
 
 
 def check_resumed(original: dict[str, Any], given: dict[str, Any], run_dir: Path) -> None:

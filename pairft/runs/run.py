@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
-from pairft import disk
+from pairft import checks, disk, flags
 from pairft.config import Config, to_yaml, values
 from pairft.data import batches, pairs
 from pairft.data.pairs import Pairs
@@ -21,6 +21,7 @@ from pairft.runs import checkpoint, directory, restore, results
 from pairft.runs.log import RunLog
 from pairft.runs.manifest import check_same, manifest
 from pairft.runs.resume import resume_command
+from pairft.runs.seeds import Group
 from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
 from pairft.tasks import TASKS, metrics_of, positive_class, positive_name
@@ -44,16 +45,6 @@ class Sources:
     max_length: int  # tokens of a pair
     model_fingerprint: dict[str, str]  # sha256 of the base model's weights and of the token ids
     notes: Sequence[str]  # lines for the person: which weights are new, and whether logits depend on padding
-
-
-@dataclass(frozen=True)
-class Group:
-    """The runs of several seeds, as one of them sees them."""
-
-    directory: Path
-    earlier: Path | None  # a run of the group, on whose data all are trained
-    left: int  # runs still to be trained, this one included
-    stop: StopRequest
 
 
 @dataclass
@@ -81,7 +72,7 @@ class Run:
         began = time.perf_counter()
         validation, task = self.sources.tokens["validation"], TASKS[self.config.task]
         as_trainer = self.config.preset == "trainer"
-        outcome = evaluation.run_model(
+        outcome = evaluation.predict(
             state.model,
             validation,
             self.learner.collate,
@@ -94,7 +85,7 @@ class Run:
             raise Diverged(state.step, "a logit of the validation split")
         names = self.sources.pairs.label_names
         metrics, main_metric = metrics_of(task, names)
-        scores = evaluation.score(outcome, metrics, positive_class(names), as_trainer)
+        scores = evaluation.compute_metrics(outcome, metrics, positive_class(names), as_trainer)
         found = {"step": state.step, "epoch": state.epoch(self.log.num_examples), "validation": scores}
         self.log.validation(found, time.perf_counter() - began)
         predictions = evaluation.predictions_of(outcome.logits)
@@ -111,7 +102,7 @@ class Run:
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint. Flushing it to disk continues in the background."""
-        state.lines = self.log.num_lines
+        state.num_lines = self.log.num_lines
         self.writer.wait()
         with self.writer.attempt():
             self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state))
@@ -172,11 +163,12 @@ def open_run(
     with contextlib.ExitStack() as stack:
         resumed = run_dir is not None
         run_dir, lines = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
-        log = RunLog(run_dir, schedule.total_steps, num_examples, to_yaml(config), state.step, state.lines, resumed)
+        log = RunLog(run_dir, schedule.total_steps, num_examples, to_yaml(config), state.step, state.num_lines, resumed)
         stack.callback(log.close)
         how = f"{schedule.total_steps} steps on {learner.device}, {learner.layout}, lr {config.lr:.2g}"
         say(f"{run_dir}: {num_examples} pairs, {how}, {lines[0]}")
-        for line in (*sources.notes, *lines[1:], *device.caveats(config, learner.device)):
+        idle = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
+        for line in (*sources.notes, *lines[1:], *idle, *device.caveats(config, learner.device)):
             say(line)
         try:
             with (
@@ -227,7 +219,7 @@ def open_directory(
     lines[0] = f"from step {state.step}" + ("" if found else ", there is no complete checkpoint")
     if state.step > schedule.total_steps:
         raise UserError(f"{run_dir} is at step {state.step} already: --max-steps or --epochs should not end before it")
-    disk.check_space(run_dir, checkpoint.bytes_needed(state, runs_left), held=disk.bytes_in(run_dir))
+    disk.check_space(run_dir, checkpoint.bytes_needed(state, runs_left), held=disk.size_of(run_dir))
     disk.write_text(run_dir / "config.yaml", to_yaml(config))  # its length may have changed
     return run_dir, lines
 
@@ -235,7 +227,7 @@ def open_directory(
 def divergence(error: Diverged, config: Config, num_examples: int, checkpoints: Sequence[Path]) -> str:
     """The message of a training that diverged: at which examples, and what to try."""
     step_size = config.batch_size * config.accumulate
-    examples = batches.rows_of_step(num_examples, config.seed, step_size, error.step)
+    examples = batches.examples_of_step(num_examples, config.seed, step_size, error.step)
     more = f" and {len(examples) - 32} more" if len(examples) > 32 else ""
     good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there was no checkpoint yet"
     return (

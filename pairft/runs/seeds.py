@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,19 @@ from pairft.tasks import f1_of
 CONFIDENCE = 0.95
 
 
+@dataclass(frozen=True)
+class Group:
+    """The runs of several seeds, as one of them sees them."""
+
+    directory: Path
+    earlier: Path | None  # a run of the group, on whose data all are trained
+    left: int  # runs still to be trained, this one included
+    stop: StopRequest
+
+
 def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: Callable[..., int]) -> int:
     """One training per seed by `train` (train.py), one after the other, and their summary.json. In an existing
     `run_dir` the finished ones stay. Returns the exit code."""
-    from pairft.runs.run import Group  # imports torch
-
     assert config.seeds is not None
     resumed = run_dir is not None
     run_dir = run_dir or directory.create(config, manifest(argv, {}), disk.expanded(config.runs_dir))

@@ -30,7 +30,7 @@ def accelerate(learner: Learner, config: Config, dataset: "Dataset", tokenizer: 
 
     Call it at step 0, before a checkpoint is restored: its state has a new optimizer if the parameters have changed.
     `dataset`: the tokenised training split. Changes the model in place, and leaves it in evaluation mode if it is now
-    padding-free. With the preset "trainer" only what draws the same random numbers is used.
+    padding-free. With the preset "trainer" dropout and the embedding stay torch's own.
 
     Raises UserError for `--unpad always` if the model can't be padding-free.
     """

@@ -16,7 +16,7 @@ from pairft.errors import UserError
 RUN_ON_CUDA = False
 
 
-def choose(config: Config) -> tuple[torch.device, torch.dtype | None]:
+def choose_device(config: Config) -> tuple[torch.device, torch.dtype | None]:
     """The device, and the dtype of autocast (None: float32 throughout). Sets TF32, determinism and, on CUDA, the stream
     that all work is put on."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

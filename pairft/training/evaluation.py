@@ -1,4 +1,4 @@
-"""One pass over a split without training: logits and losses in the rows' order, and the metrics."""
+"""One pass over a split without training: logits and losses in the order of the examples, and the metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,27 +21,27 @@ TRAINER_BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """Of each row, in the rows' order."""
+class EvalOutput:
+    """Logits, losses and labels of the examples of a split, in their order."""
 
-    logits: numpy.ndarray  # float32 [rows, classes]
-    losses: numpy.ndarray  # float32 [rows]
-    labels: numpy.ndarray  # int64 or float32 [rows]
+    logits: numpy.ndarray  # float32 [examples, classes]
+    losses: numpy.ndarray  # float32 [examples]
+    labels: numpy.ndarray  # int64 or float32 [examples]
 
-    def only(self, rows: numpy.ndarray) -> "Outcome":
-        """The rows that a bool array [rows] picks."""
-        return Outcome(self.logits[rows], self.losses[rows], self.labels[rows])
+    def only(self, chosen: numpy.ndarray) -> "EvalOutput":
+        """The examples that a bool array [examples] marks."""
+        return EvalOutput(self.logits[chosen], self.losses[chosen], self.labels[chosen])
 
 
 @dataclass
 class Fallbacks:
-    """What the evaluations so far needed, so that the next begin with it and each is said once."""
+    """What the evaluations so far fell back on: the next ones start with it, and the person is told once."""
 
-    divisor: int = 1  # parts that each batch is cut into, since the memory didn't hold it
+    divisor: int = 1  # parts that each batch is cut into to fit into memory
     overflowed: bool = False
 
 
-def run_model(
+def predict(
     model: torch.nn.Module,
     dataset: "Dataset",
     collate: Collate,
@@ -49,14 +49,14 @@ def run_model(
     amp_dtype: torch.dtype | None,
     as_trainer: bool = False,
     fallbacks: Fallbacks | None = None,
-) -> Outcome:
-    """Logits and losses of every row. Leaves the model in evaluation mode, and the random state as it was.
+) -> EvalOutput:
+    """Logits and losses of every example. Leaves the model in evaluation mode, and the random state as it was.
 
-    `as_trainer`: batches of 8 in the rows' order, each row's loss the mean of its batch, and the one draw that
-    Trainer's loader takes from the global random state.
+    `as_trainer`: batches of 8 in the order of the examples, the loss of each example the mean of its batch, and one
+    draw from the global random state, as Trainer's loader takes it.
 
-    A batch that the memory doesn't hold is computed in parts, and one whose logits overflow in half precision again in
-    float32. Raises UserError where the memory doesn't hold a single example.
+    A batch that doesn't fit into memory is computed in parts; one whose logits overflow in half precision is computed
+    again in float32. Raises UserError if a single example doesn't fit.
     """
     fallbacks = fallbacks or Fallbacks()
     model.eval()
@@ -70,9 +70,9 @@ def run_model(
 
     parts, order = [], []
     with torch.inference_mode():
-        for rows, batch in evaluation_batches(dataset, collate, TRAINER_BATCH_SIZE if as_trainer else None):
+        for indices, batch in evaluation_batches(dataset, collate, TRAINER_BATCH_SIZE if as_trainer else None):
             parts.append(answer(batch, amp_dtype))
-            order.append(rows)
+            order.append(indices)
         if amp_dtype is not None:  # once all are under way: this waits for the device
             finite = torch.stack([logits.isfinite().all() for logits, _, _ in parts]).tolist()
             for number in (number for number, fine in enumerate(finite) if not fine):
@@ -82,7 +82,7 @@ def run_model(
                     say(f"warning: {amp_dtype} overflows in evaluation; such batches are computed in fp32")
         whole = [torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)]
     back = numpy.argsort(numpy.concatenate(order))
-    return Outcome(*(part[back] for part in whole))
+    return EvalOutput(*(part[back] for part in whole))
 
 
 def logits_of(
@@ -118,10 +118,10 @@ def predictions_of(logits: numpy.ndarray) -> numpy.ndarray:
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
 
 
-def score(
-    outcome: Outcome, metrics: Sequence[str], positive: int | None = None, as_trainer: bool = False
+def compute_metrics(
+    outcome: EvalOutput, metrics: Sequence[str], positive: int | None = None, as_trainer: bool = False
 ) -> dict[str, float]:
-    """The mean loss and the metrics over the rows. `positive`: the class that F1 is about, None for macro F1.
+    """The mean loss and the metrics over the examples. `positive`: the class that F1 is about, None for macro F1.
     `as_trainer`: the mean taken in float32, as Trainer takes it."""
     from pairft.training.metrics import compute  # imports evaluate, which is slow: not before the first step
 

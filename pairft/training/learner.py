@@ -10,7 +10,7 @@ from pairft.data.batches import Collate
 from pairft.training import step
 from pairft.training.memory import Update, retry_smaller
 from pairft.training.optim import build_optimizer
-from pairft.training.state import TrainState, new_window
+from pairft.training.state import TrainState, new_interval
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def build_learner(
         model=model,
         optimizer=build_optimizer(model, config.weight_decay),
         scaler=torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16),
-        window=new_window(device),
+        interval=new_interval(device),
         bad_steps=torch.zeros((), device=device),
     )
     update = retry_smaller(plain_update(state, config, device, amp_dtype), state)

@@ -50,7 +50,19 @@ def fit(
     stop_asked: Callable[[], bool],
 ) -> None:
     """Train until the last step, or until asked to stop. What is due after a step is done before a stop, so that a run
-    resumed from the saved state equals one that never stopped."""
+    resumed from the saved state equals one that never stopped.
+
+    state: changed by each step; all that a checkpoint saves.
+    steps: the examples of each step, from the state's position on.
+    update: one optimizer step, (micro-batches, number of examples, learning rate) to the sum of their losses and the
+        gradient norm, both tensors [] on the device.
+    lr_at: the learning rate of a step, counted from 0.
+    schedule: the number of steps, and what is due after which.
+    log, evaluate, save: called when due, in this order; log also with the step's learning rate and gradient norm.
+    stop_asked: whether a signal asks to stop after this step.
+
+    Raises Diverged if a loss or gradient is not finite.
+    """
     state.model.train()
     began = time.perf_counter()
     for data in steps:
@@ -60,7 +72,7 @@ def fit(
         state.step += 1
         state.position = data.after
         state.examples += data.num_examples
-        state.window.count(loss_sum, state.bad_steps, data)
+        state.interval.count(loss_sum, state.bad_steps, data)
         # ---- what is due after it -------------------------------------------------------------------------------
         stop = stop_asked()
         log_due = schedule.due(schedule.log_every, state)
@@ -71,7 +83,7 @@ def fit(
         bad_steps = int(state.bad_steps)  # the one wait for the device, so that the clock stops when the work is done
         elapsed = time.perf_counter() - began
         state.seconds += elapsed
-        state.window.seconds += elapsed
+        state.interval.seconds += elapsed
         check_finite(bad_steps, state.step, state.scaler.is_enabled())
         if log_due:
             log(state, lr, grad_norm)

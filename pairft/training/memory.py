@@ -18,7 +18,7 @@ Update = Callable[[Sequence[MicroBatch], int, float | Tensor], tuple[Tensor, Ten
 
 def retry_smaller(update: Update, state: TrainState, release: Callable[[], bool] | None = None) -> Update:
     """`update`, but a step that runs out of memory is begun again from the same random state, with micro-batches half
-    as large; so are all steps after it (`state.split`). Raises UserError where single examples don't fit.
+    as large; so are all steps after it (`state.micro_batch_divisor`). Raises UserError where single examples don't fit.
 
     `release` gives memory back first; where it returns True, the step is tried once more as it was.
     """
@@ -27,7 +27,7 @@ def retry_smaller(update: Update, state: TrainState, release: Callable[[], bool]
         while True:
             before = random_state(state.bad_steps.device)
             try:
-                return update(cut(micro_batches, state.split), num_examples, lr)
+                return update(cut(micro_batches, state.micro_batch_divisor), num_examples, lr)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -43,14 +43,14 @@ def retry_smaller(update: Update, state: TrainState, release: Callable[[], bool]
             give_back(state.bad_steps.device)
             if released:
                 continue
-            if all(len(batch.labels) <= state.split for batch in micro_batches):
+            if all(len(batch.labels) <= state.micro_batch_divisor for batch in micro_batches):
                 raise UserError(
                     "the device's memory doesn't hold a single example of this step: take a smaller --max-length or "
                     "model, or --precision bf16"
                 )
-            if state.split == 1:
+            if state.micro_batch_divisor == 1:
                 say("out of memory: this step and the following are done in smaller parts, which changes no result")
-            state.split *= 2
+            state.micro_batch_divisor *= 2
 
     return retried
 

@@ -11,10 +11,11 @@ from datasets import Dataset
 from torch.nn import functional as F
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from pairft.data.batches import collate, pack
+from pairft.data.batches import collate
 from pairft.model import classifier as model
 from pairft.model import padding
-from pairft.training.evaluation import run_model
+from pairft.speed.packing import pack
+from pairft.training.evaluation import predict
 
 CPU = torch.device("cpu")
 DEPENDENT = ("convbert", "fnet", "nystromformer")  # a convolution or a Fourier transform goes across the padding
@@ -54,7 +55,7 @@ def test_batches_equal_examples_alone_or_a_warning_is_given(go, tmp_path, capsys
     classifier, *_ = model.load_model(str(run / "last"), ["no", "yes"], "trained")
     rows = tokenised(tokenizer, pairs)
     batched, warning = padding.checked_collate(classifier, tokenizer, rows, CPU, may_change=True)
-    got = run_model(classifier, rows, batched, CPU, None).logits
+    got = predict(classifier, rows, batched, CPU, None).logits
     assert bool(warning) == (architecture in DEPENDENT) == (far(got, wanted) > 1e-4)
     if not warning:
         loss = F.cross_entropy(torch.tensor(wanted), torch.tensor(rows["label"][:])).item()

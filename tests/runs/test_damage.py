@@ -123,7 +123,7 @@ def test_a_checkpoint_that_is_a_pickle_is_refused(go, tmp_path, capsys):
         (folder / name).unlink()
         (folder / name).write_bytes(pickle.dumps(Harm()))
         (folder / "files.json").unlink()
-        disk.seal(folder)
+        disk.write_checksums(folder)
         capsys.readouterr()
         assert go("--resume", "--run-name", "a") == 2
         message = capsys.readouterr().err
@@ -131,7 +131,7 @@ def test_a_checkpoint_that_is_a_pickle_is_refused(go, tmp_path, capsys):
         assert not (tmp_path / "harmed").exists()
         (folder / name).write_bytes(before)
         (folder / "files.json").unlink()
-        disk.seal(folder)
+        disk.write_checksums(folder)
 
 
 def test_a_model_that_is_a_pickle_with_code_is_refused(go, tiny_model, tmp_path, capsys):

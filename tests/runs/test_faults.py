@@ -21,7 +21,7 @@ from pairft.runs.log import RunLog
 from pairft.runs.signals import StopRequest
 from pairft.training import step
 from pairft.training.optim import build_optimizer
-from pairft.training.state import TrainState, new_window
+from pairft.training.state import TrainState, new_interval
 
 
 def test_a_signal_during_a_save_waits_for_it(begin, go, tmp_path):
@@ -35,7 +35,7 @@ def test_a_signal_during_a_save_waits_for_it(begin, go, tmp_path):
     assert process.returncode == 143, message
     assert not list(checkpoints.glob(".*"))
     kept = checkpoint.whole_checkpoints(checkpoints)
-    assert len(kept) == 2 and all(disk.damage(folder) == {} for folder in kept)
+    assert len(kept) == 2 and all(disk.verify(folder) == {} for folder in kept)
     assert f"stopped after step {int(kept[-1].name[5:])};" in message
 
 
@@ -44,7 +44,8 @@ def test_a_second_signal_stops_at_once(first, second, tiny_model, pairs_folder, 
     """In an evaluation that hangs: the first signal waits for its end, the second doesn't."""
     code = f"import pathlib, sys, time; sys.path.insert(0, {str(ROOT)!r}); import train\n"
     code += "from pairft.training import evaluation\n"
-    code += "evaluation.score = lambda *_: (pathlib.Path('hangs').touch(), time.sleep(600))\nsys.exit(train.main())"
+    code += "evaluation.compute_metrics = lambda *_: (pathlib.Path('hangs').touch(), time.sleep(600))\n"
+    code += "sys.exit(train.main())"
     flags = ["--model", tiny_model, "--data", pairs_folder, "--max-steps", 2, "--run-name", "a", "--device", "cpu"]
     words = [sys.executable, "-c", code, *map(str, flags)]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
@@ -70,7 +71,7 @@ def test_under_torchrun_a_signal_that_comes_twice_is_one(tiny_model, pairs_folde
     os.killpg(process.pid, signal.SIGINT)
     message = process.communicate(timeout=90)[1]
     checkpoints = checkpoint.whole_checkpoints(tmp_path / "runs" / "a" / "checkpoints")
-    assert message.count("stopped after step") == 1 and disk.damage(checkpoints[-1]) == {}
+    assert message.count("stopped after step") == 1 and disk.verify(checkpoints[-1]) == {}
 
 
 @pytest.mark.parametrize("under_torchrun", [True, False])
@@ -174,7 +175,7 @@ def test_steps_that_a_scaler_skips_are_no_divergence_until_they_are_a_row(tiny_m
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=2).train()
     optimizer = build_optimizer(model, 0.01)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=1000)
-    bad_steps, window = torch.zeros(()), new_window(torch.device("cpu"))
+    bad_steps, window = torch.zeros(()), new_interval(torch.device("cpu"))
     mask = torch.ones(4, 9, dtype=torch.int64)
     batch = Batch(torch.randint(5, 99, (4, 9)), mask, None, torch.tensor([0, 1, 1, 0]), 36)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -200,7 +201,7 @@ def test_steps_that_a_scaler_skips_are_no_divergence_until_they_are_a_row(tiny_m
 
 
 def test_a_loss_that_is_not_finite_is_left_out_of_the_mean():
-    window, data = new_window(torch.device("cpu")), StepData([], 8, Position())
+    window, data = new_interval(torch.device("cpu")), StepData([], 8, Position())
     window.count(torch.tensor(float("nan")), torch.tensor(1.0), data)
     window.count(torch.tensor(4.0), torch.tensor(0.0), data)
     assert (float(window.loss_sum), int(window.lost), int(window.skipped), window.examples) == (4.0, 8, 1, 16)
@@ -209,10 +210,10 @@ def test_a_loss_that_is_not_finite_is_left_out_of_the_mean():
 def test_the_logged_mean_is_over_the_examples_whose_loss_is_finite(tmp_path):
     model, device = torch.nn.Linear(2, 2), torch.device("cpu")
     optimizer, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
-    state = TrainState(model, optimizer, scaler, new_window(device), torch.zeros(()), step=2, seconds=1.0)
+    state = TrainState(model, optimizer, scaler, new_interval(device), torch.zeros(()), step=2, seconds=1.0)
     for loss, bad in ((float("nan"), 1.0), (4.0, 0.0)):
-        state.window.count(torch.tensor(loss), torch.tensor(bad), StepData([], 8, Position()))
-    state.window.seconds, state.window.slots = 1.0, 1
+        state.interval.count(torch.tensor(loss), torch.tensor(bad), StepData([], 8, Position()))
+    state.interval.seconds, state.interval.slots = 1.0, 1
     record = RunLog(tmp_path, 2, 16, "")
     record.training(state, 0.1, torch.tensor(1.0))
     record.close()

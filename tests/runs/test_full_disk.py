@@ -66,7 +66,7 @@ def test_a_disk_that_fills_up_ends_the_run_with_the_checkpoint_before_kept(begin
     message = process.stderr.read()
     assert message.count("\nerror: ") == 1 and "Traceback" not in message, message
     kept = checkpoint.whole_checkpoints(checkpoints)
-    assert kept and disk.damage(kept[-1]) == {}
+    assert kept and disk.verify(kept[-1]) == {}
     assert not list(checkpoints.glob(".*"))
     (small_disk / "filler").unlink()
     at = int(kept[-1].name.removeprefix("step-"))
@@ -98,7 +98,7 @@ def test_one_failed_save_is_reported_and_two_in_a_row_end_the_run(go, tmp_path, 
 
 
 def test_a_stop_whose_save_fails_says_so(go, tmp_path, capsys, monkeypatch):
-    flush, score = disk.flush, evaluation.score
+    flush, score = disk.flush, evaluation.compute_metrics
 
     def fail(path):
         if path.name == "model.safetensors" and path.parent.name == ".step-00000005.part":
@@ -106,7 +106,7 @@ def test_a_stop_whose_save_fails_says_so(go, tmp_path, capsys, monkeypatch):
         flush(path)
 
     monkeypatch.setattr(disk, "flush", fail)
-    monkeypatch.setattr(evaluation, "score", lambda *a: (signal.raise_signal(signal.SIGTERM), score(*a))[1])
+    monkeypatch.setattr(evaluation, "compute_metrics", lambda *a: (signal.raise_signal(signal.SIGTERM), score(*a))[1])
     assert go("--max-steps", 40, "--save-every", 3, "--eval-every", 4, "--run-name", "a") == 2
     assert "stopped after step 5, which could not be saved" in capsys.readouterr().err
     kept = checkpoint.whole_checkpoints(tmp_path / "runs" / "a" / "checkpoints")
@@ -141,7 +141,7 @@ def test_a_limit_on_the_size_of_files(go, tmp_path, capsys):
 
 def test_a_best_model_that_can_not_be_kept_is_not_called_best(go, tmp_path, capsys, monkeypatch):
     """Epoch 1 can't be kept; the run goes on, and the better of the others is the best."""
-    put, calls = disk.put, []
+    put, calls = disk.replace_atomically, []
 
     def fail(part, folder):
         calls.append(folder.name)
@@ -149,7 +149,7 @@ def test_a_best_model_that_can_not_be_kept_is_not_called_best(go, tmp_path, caps
             raise OSError(122, "Disk quota exceeded", str(folder))
         put(part, folder)
 
-    monkeypatch.setattr(disk, "put", fail)
+    monkeypatch.setattr(disk, "replace_atomically", fail)
     assert go("--epochs", 3, "--lr", "1e-3", "--run-name", "a") == 0
     assert calls[0] == "best" and "Disk quota exceeded" in capsys.readouterr().err
     results = json.loads((tmp_path / "runs" / "a" / "results.json").read_text())

@@ -125,8 +125,8 @@ def test_a_stop_at_the_very_end_of_a_seed_ends_them_all(go, tmp_path, capsys, mo
         scored.append(os.kill(os.getpid(), signal.SIGTERM))
         return score(*arguments)
 
-    score = evaluation.score
-    monkeypatch.setattr(evaluation, "score", stopped_while_scoring)
+    score = evaluation.compute_metrics
+    monkeypatch.setattr(evaluation, "compute_metrics", stopped_while_scoring)
     assert go("--seeds", "1,2", "--max-steps", 2, "--run-name", "a") == 143
     assert "resume all seeds with: python train.py --resume --run-name a" in capsys.readouterr().err
     group = tmp_path / "runs" / "a"

@@ -8,7 +8,7 @@ from pairft.runs.tensorboard import EventFile, new_event_file
 
 
 def test_points_after_the_step_a_run_resumes_from_are_replaced(tmp_path):
-    """Though the earlier file ends in the middle of a point, and was begun by a machine whose clock is an hour ahead."""
+    """Though the earlier file ends within a point, and was started by a machine whose clock is an hour ahead."""
     events = new_event_file(tmp_path, "lr: 0.1\n", 0, resumed=False)
     for step in (10, 20, 30, 40):
         events.add_scalars({"loss": step / 10}, step)

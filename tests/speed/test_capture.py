@@ -17,7 +17,7 @@ from pairft.speed.packing import Packed, pack
 from pairft.speed.shapes import bucket_size, padded_to, same_bucket
 from pairft.training.memory import retry_smaller
 from pairft.training.optim import build_optimizer
-from pairft.training.state import TrainState, new_window
+from pairft.training.state import TrainState, new_interval
 from pairft.training.step import update
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def trained(folder, steps, wrap):
     PackedForward(model, jagged=True).install(model)
     optimizer = build_optimizer(model, 0.01)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    state = TrainState(model, optimizer, scaler, new_window(CPU), torch.zeros(()))
+    state = TrainState(model, optimizer, scaler, new_interval(CPU), torch.zeros(()))
     one = functools.partial(
         update, model, optimizer, scaler, state.bad_steps, device=CPU, amp_dtype=None, max_grad_norm=1.0
     )
@@ -171,13 +171,15 @@ def test_out_of_memory_while_capturing(models, monkeypatch, capsys, fails_at, hi
 
     def wrap(one):
         do, release = replay_steps(one, CPU, Full(), lambda: nullcontext([]))
-        states.append(SimpleNamespace(bad_steps=torch.zeros(()), split=1, optimizer=one.args[1], scaler=one.args[2]))
+        states.append(
+            SimpleNamespace(bad_steps=torch.zeros(()), micro_batch_divisor=1, optimizer=one.args[1], scaler=one.args[2])
+        )
         return retry_smaller(do, states[-1], release)
 
     got, replayed = trained(folder, steps, wrap)
     [line] = capsys.readouterr().err.splitlines()
     assert "no longer captured" in line
-    assert states[0].split == 1
+    assert states[0].micro_batch_divisor == 1
     assert got == wanted and all(torch.equal(part, weights[name]) for name, part in replayed.items())
 
 
@@ -195,14 +197,17 @@ def test_out_of_memory_after_a_capture_that_failed(capsys):
 
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
     state = SimpleNamespace(
-        bad_steps=torch.zeros(()), split=1, optimizer=optimizer, scaler=torch.amp.GradScaler("cpu", enabled=False)
+        bad_steps=torch.zeros(()),
+        micro_batch_divisor=1,
+        optimizer=optimizer,
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
     )
     do, release = replay_steps(one, CPU, full, lambda: nullcontext([]))
     do = retry_smaller(do, state, release)
     for number in (4, 4, 4, 8):  # started, watched, captured in vain; too large
         ids = torch.ones(number, 5, dtype=torch.long)
         do([Batch(ids, ids, None, torch.zeros(number, dtype=torch.long), 5 * number)], number, 0.1)
-    assert state.split == 2
+    assert state.micro_batch_divisor == 2
     captures, parts = capsys.readouterr().err.splitlines()
     assert "no longer captured" in captures and "smaller parts" in parts
 

@@ -33,7 +33,7 @@ SHAPE = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "
 
 def training(precision=HALF, dropout=0.1, batch_size=8, accumulate=1, rows=400):
     """A training ready to begin: state, steps, the update, and the rest that tests look at."""
-    where, amp_dtype = device.choose(Config(device="cuda", precision=precision))
+    where, amp_dtype = device.choose_device(Config(device="cuda", precision=precision))
     shape = {**SHAPE, "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
     model, rows = classifier(shape).to(where), Rows(rows, 1)
     padded = functools.partial(collate, pad_token_id=0, pad_token_type_id=0, multiple=8)
@@ -138,21 +138,21 @@ def test_nothing_waits_between_logging_steps(captures):
     try:
         for data in again:
             loss_sum, _ = do(data.micro_batches, data.num_examples, 1e-4)
-            made.state.window.count(loss_sum, made.state.bad_steps, data)
+            made.state.interval.count(loss_sum, made.state.bad_steps, data)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
 def test_logits_are_those_of_the_cpu():
     made, rows = training(), Rows(64, 3)
-    got = evaluation.run_model(made.state.model, rows, made.packed, made.where, made.amp)
+    got = evaluation.predict(made.state.model, rows, made.packed, made.where, made.amp)
     cpu = torch.device("cpu")
     plain = classifier(SHAPE).eval()
     plain.load_state_dict(made.state.model.state_dict())
-    wanted = evaluation.run_model(plain, rows, made.padded, cpu, None)
+    wanted = evaluation.predict(plain, rows, made.padded, cpu, None)
     assert numpy.abs(got.logits - wanted.logits).max() < 2e-2 * max(1.0, numpy.abs(wanted.logits).max())
     # Without autocast, as an evaluation is done again that has overflowed.
-    again = evaluation.run_model(made.state.model, rows, made.packed, made.where, None)
+    again = evaluation.predict(made.state.model, rows, made.packed, made.where, None)
     assert numpy.abs(again.logits - wanted.logits).max() < 1e-4 * max(1.0, numpy.abs(wanted.logits).max())
 
 
@@ -183,7 +183,7 @@ def test_a_step_that_does_not_fit_is_done_in_parts(capsys, captures):
         got = losses(made, do, 3)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert made.state.split > 1
+    assert made.state.micro_batch_divisor > 1
     said = capsys.readouterr().err.splitlines()
     assert ["no longer captured" in said[0], "smaller parts" in said[-1], len(said)] == [captures, True, 1 + captures]
     assert torch.allclose(got[:, 0], expected[:, 0], atol=2e-2)

@@ -52,11 +52,11 @@ def test_freed_memory_is_kept():
 def test_auto_does_not_pick_mps_and_mps_comes_with_a_warning(go, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert device.choose(Config()) == (torch.device("cpu"), None)
+    assert device.choose_device(Config()) == (torch.device("cpu"), None)
     assert go("--device", "auto", "--max-steps", 1) == 0
     shown = capsys.readouterr().err
     assert " on cpu," in shown and "warning" not in shown
-    where, amp_dtype = device.choose(Config(device="mps"))
+    where, amp_dtype = device.choose_device(Config(device="mps"))
     assert (where, amp_dtype) == (torch.device("mps"), None)
     [line] = device.caveats(Config(), where)
     assert "not finite" in line

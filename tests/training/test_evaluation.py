@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification
 
 from pairft.data.batches import collate
 from pairft.data.targets import UNLABELLED
-from pairft.training.evaluation import predictions_of, run_model, score
+from pairft.training.evaluation import compute_metrics, predict, predictions_of
 
 CPU = torch.device("cpu")
 PAD = partial(collate, pad_token_id=0, pad_token_type_id=0, multiple=1)
@@ -27,7 +27,7 @@ def rows() -> datasets.Dataset:
 
 def test_results_are_those_of_each_row_alone_in_the_rows_order(tiny_model, rows):
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model).train()
-    outcome = run_model(model, rows, PAD, CPU, None)
+    outcome = predict(model, rows, PAD, CPU, None)
     with torch.no_grad():
         alone = torch.cat([model(torch.tensor([ids])).logits for ids in rows["input_ids"]])
     numpy.testing.assert_allclose(outcome.logits, alone.numpy(), atol=1e-5)
@@ -35,7 +35,7 @@ def test_results_are_those_of_each_row_alone_in_the_rows_order(tiny_model, rows)
     wanted = torch.nn.functional.cross_entropy(alone[:69], torch.tensor(rows["label"][:69]), reduction="none")
     numpy.testing.assert_allclose(outcome.losses[:69], wanted.numpy(), atol=1e-5)
     labelled = outcome.only(outcome.labels != UNLABELLED)
-    scores = score(labelled, ("accuracy",))
+    scores = compute_metrics(labelled, ("accuracy",))
     assert scores["loss"] == pytest.approx(wanted.mean().item(), rel=1e-5)
     assert scores["accuracy"] == (alone[:69].argmax(1) == torch.tensor(rows["label"][:69])).double().mean().item()
 
@@ -44,8 +44,8 @@ def test_results_are_those_of_each_row_alone_in_the_rows_order(tiny_model, rows)
 def test_the_random_state_is_untouched_but_for_trainers_one_draw(tiny_model, rows, as_trainer):
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model).train()
     before = torch.get_rng_state(), numpy.random.get_state()[1].copy(), random.getstate()
-    outcome = run_model(model, rows, PAD, CPU, None, as_trainer)
-    score(outcome.only(outcome.labels >= 0), ("accuracy", "f1"))
+    outcome = predict(model, rows, PAD, CPU, None, as_trainer)
+    compute_metrics(outcome.only(outcome.labels >= 0), ("accuracy", "f1"))
     after = torch.get_rng_state(), numpy.random.get_state()[1].copy(), random.getstate()
     if as_trainer:
         torch.set_rng_state(before[0])

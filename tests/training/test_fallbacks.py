@@ -13,7 +13,7 @@ from transformers.models.bert.modeling_bert import BertPooler
 
 from pairft.errors import UserError
 from pairft.speed import unpad
-from pairft.training.evaluation import Fallbacks, run_model
+from pairft.training.evaluation import Fallbacks, predict
 
 
 def fail_above(limit, module, args):
@@ -47,11 +47,11 @@ def test_the_parts_come_together_in_the_rows_order(tiny_model, rows, capsys, as_
     if packed:
         batched, how = unpad.prepare(model, PAD, rows[:3], 0)
         assert how == "padding-free"
-    wanted = run_model(model, rows, batched, CPU, None, as_trainer)
+    wanted = predict(model, rows, batched, CPU, None, as_trainer)
     fallbacks = Fallbacks()
     hook = register_module_forward_pre_hook(partial(fail_above, 3))
     try:
-        got = run_model(model, rows, batched, CPU, None, as_trainer, fallbacks)
+        got = predict(model, rows, batched, CPU, None, as_trainer, fallbacks)
     finally:
         hook.remove()
     numpy.testing.assert_allclose(got.logits, wanted.logits, atol=1e-6)
@@ -65,29 +65,29 @@ def test_a_single_example_that_does_not_fit(tiny_model, rows):  # noqa: F811
     hook = register_module_forward_pre_hook(partial(fail_above, 0))
     try:
         with pytest.raises(UserError, match="--max-length"):
-            run_model(model, rows, PAD, CPU, None)
+            predict(model, rows, PAD, CPU, None)
     finally:
         hook.remove()
     longer = rows.map(lambda row: {"input_ids": row["input_ids"] * 30, "length": row["length"] * 30})
     with pytest.raises((RuntimeError, IndexError), match=r"index|size"):  # another error stays what it is
-        run_model(model, longer, PAD, CPU, None)
+        predict(model, longer, PAD, CPU, None)
 
 
 @pytest.mark.parametrize("as_trainer", [True, False])
 def test_logits_beyond_half_precision_are_computed_in_float32(tiny_model, rows, capsys, as_trainer):  # noqa: F811
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model)
     with torch.no_grad():
-        model.classifier.weight *= 65_504 / abs(run_model(model, rows, PAD, CPU, None).logits).mean()
-    wanted = run_model(model, rows, PAD, CPU, None, as_trainer)
+        model.classifier.weight *= 65_504 / abs(predict(model, rows, PAD, CPU, None).logits).mean()
+    wanted = predict(model, rows, PAD, CPU, None, as_trainer)
     assert (abs(wanted.logits) > 65_504).any() and (abs(wanted.logits) < 65_504).any()  # of fp16 at most
     fallbacks = Fallbacks()
     for _ in range(2):
-        got = run_model(model, rows, PAD, CPU, torch.float16, as_trainer, fallbacks)
+        got = predict(model, rows, PAD, CPU, torch.float16, as_trainer, fallbacks)
         numpy.testing.assert_allclose(got.logits, wanted.logits, rtol=0.01, atol=300)
         numpy.testing.assert_allclose(got.losses, wanted.losses, rtol=0.01, atol=600)
     assert capsys.readouterr().err.count("float16 overflows") == 1
     with torch.no_grad():
         model.classifier.bias[0] = float("nan")
     fallbacks = Fallbacks()
-    assert not numpy.isfinite(run_model(model, rows, PAD, CPU, torch.float16, as_trainer, fallbacks).logits).all()
+    assert not numpy.isfinite(predict(model, rows, PAD, CPU, torch.float16, as_trainer, fallbacks).logits).all()
     assert "overflows" not in capsys.readouterr().err  # no overflow: the model itself diverged

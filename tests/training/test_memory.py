@@ -16,7 +16,7 @@ from pairft.training import memory, step
 def state_for(optimizer):
     """What retry_smaller needs of a TrainState."""
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    return SimpleNamespace(bad_steps=torch.zeros(()), split=1, optimizer=optimizer, scaler=scaler)
+    return SimpleNamespace(bad_steps=torch.zeros(()), micro_batch_divisor=1, optimizer=optimizer, scaler=scaler)
 
 
 @pytest.mark.parametrize("unpad", ["auto", "never"])
@@ -63,7 +63,7 @@ def test_a_retry_draws_what_the_first_try_drew(tiny_model):
     memory.retry_smaller(update, state)([batch, pack(batch, 0)], 10, 0.1)
     assert [number for number, _ in drawn] == [2, 4, 8]
     assert len({tuple(numbers) for _, numbers in drawn}) == 1
-    assert state.split == 4
+    assert state.micro_batch_divisor == 4
 
 
 def test_a_retry_unscales_anew(monkeypatch):
@@ -88,7 +88,7 @@ def test_a_retry_unscales_anew(monkeypatch):
         monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", limited)
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, fused=True)
         scaler, bad_steps = torch.amp.GradScaler("cpu", init_scale=1024.0), torch.zeros(())
-        state = SimpleNamespace(bad_steps=bad_steps, split=1, optimizer=optimizer, scaler=scaler)
+        state = SimpleNamespace(bad_steps=bad_steps, micro_batch_divisor=1, optimizer=optimizer, scaler=scaler)
         one = functools.partial(
             step.update, model, optimizer, scaler, bad_steps,
             device=torch.device("cpu"), amp_dtype=None, max_grad_norm=1.0,
@@ -135,7 +135,7 @@ def test_which_errors_are_memory_that_ended(text, is_memory):
         torch.optim.SGD([torch.zeros(1, requires_grad=True)]),
         torch.amp.GradScaler("cpu", enabled=False),
     )
-    state = SimpleNamespace(bad_steps=torch.zeros(()), split=1, optimizer=optimizer, scaler=scaler)
+    state = SimpleNamespace(bad_steps=torch.zeros(()), micro_batch_divisor=1, optimizer=optimizer, scaler=scaler)
     with pytest.raises(UserError if is_memory else RuntimeError, match="single example" if is_memory else text):
         memory.retry_smaller(update, state)([batch], 1, 0.1)
 
