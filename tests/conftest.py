@@ -112,6 +112,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny-bert")
 
 
+@pytest.fixture(scope="session")
+def wild_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights so large that no two pairs get the same answer."""
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "wild-bert", initializer_range=0.4)
+
+
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

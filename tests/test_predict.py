@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
-from conftest import some_pairs, write_rows, write_tiny_model
+from conftest import some_pairs, write_rows
 from sklearn.metrics import accuracy_score, f1_score
 
 import train
@@ -19,12 +19,6 @@ from pairft import predict
 
 NAMES = ("not_equivalent", "equivalent")
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-
-
-@pytest.fixture(scope="module")
-def wild_model(tmp_path_factory) -> Path:
-    """Weights so large that no two pairs get the same answer."""
-    return write_tiny_model(tmp_path_factory.mktemp("models") / "wild-bert", initializer_range=0.4)
 
 
 def train_tiny(model: Path, data: Path, runs: Path, *flags: str) -> Path:

@@ -16,10 +16,7 @@ OF_RUNS = ("seed", "seeds", "runs_dir", "run_name", "resume")
 ELSEWHERE = {
     **{name: ("test_run_settings.py", f"test_{name}_arrives") for name in OF_RUNS},
     "fallback": ("data/test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
-    **{
-        name: ("test_run_settings.py", f"test_{name}_arrives")
-        for name in ("seed", "seeds", "runs_dir", "run_name", "resume")
-    },
+    "limit": ("data/test_limit.py", "test_limit_arrives"),
     "new_head": ("model/test_head.py", "test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for"),
 }
 

@@ -1,0 +1,90 @@
+"""MNLI's two validation splits: both are scored at each evaluation, and the matched one decides; and AX, which has no
+training data."""
+
+import json
+import re
+from pathlib import Path
+
+import datasets
+import pytest
+from conftest import comparable, read_lines, same_weights, undone, write_rows
+from test_glue import GLUE, SHORT, glue_rows, predicted, write_glue
+
+
+@pytest.fixture
+def mnli(go, wild_model, tmp_path, capsys) -> Path:
+    """A run on MNLI, evaluated three times."""
+    folder = write_glue(tmp_path / "data", "mnli")
+    flags = ("--lr", "1e-2", "--epochs", 3, "--save-every", 2, "--run-name", "mnli")
+    assert go("--model", wild_model, "--data", folder, "--task", "mnli", *flags) == 0
+    return tmp_path / "runs" / "mnli"
+
+
+def test_both_validation_splits_are_scored_and_the_matched_one_decides(mnli, capsys):
+    results = json.loads((mnli / "results.json").read_text())
+    matched, mismatched = (read_lines(mnli, split) for split in ("validation", "validation_mismatched"))
+    assert [line["step"] for line in matched] == [line["step"] for line in mismatched] == [3, 6, 9]
+    assert all(line.keys() == {"split", "step", "epoch", "loss", "accuracy"} for line in (*matched, *mismatched))
+    best = max(matched, key=lambda line: line["accuracy"])  # of equals the first
+    assert results["best"]["step"] == best["step"]
+    for which, step in (("best", best["step"]), ("last", 9)):
+        for split, lines in (("validation", matched), ("validation_mismatched", mismatched)):
+            [line] = [line for line in lines if line["step"] == step]
+            assert results[which][split] == {name: line[name] for name in ("loss", "accuracy")}
+        card = (mnli / which / "README.md").read_text()
+        assert "| metric | validation | validation_mismatched |" in card
+        scores = (results[which][split]["accuracy"] for split in ("validation", "validation_mismatched"))
+        assert "| accuracy | {:.4f} | {:.4f} |".format(*scores) in card
+    table = [line for line in capsys.readouterr().out.splitlines() if re.match(r" +\d", line)]
+    assert [line.split()[3] for line in table] == [f"{line['accuracy']:.4f}" for line in matched]
+    manifest = json.loads((mnli / "manifest.json").read_text())
+    assert list(manifest["data_fingerprint"]) == ["train", "validation", "validation_mismatched", "test"]
+
+
+@pytest.mark.parametrize("preset", [(), ("--preset", "trainer")])
+def test_a_resume_is_exact_with_two_validation_splits(preset, go, wild_model, tmp_path):
+    folder, whole, killed = tmp_path / "data", tmp_path / "runs" / "whole", tmp_path / "runs" / "killed"
+    write_glue(folder, "mnli")
+    flags = ("--lr", "1e-2", "--epochs", 3, "--save-every", 4, *preset, "--run-name", "whole")
+    assert go("--model", wild_model, "--data", folder, "--task", "mnli", *flags) == 0
+    undone(whole, killed, 4)
+    flags = ("--model", wild_model, "--data", folder, "--resume", "--run-name", "killed")
+    assert go(*flags) == 0
+    assert same_weights(whole, killed)
+    for split in ("train", "validation", "validation_mismatched"):
+        assert comparable(whole, split) == comparable(killed, split)
+    before, after = (json.loads((run / "results.json").read_text()) for run in (whole, killed))
+    assert (before["best"], before["last"]) == (after["best"], after["last"])
+
+
+def test_a_resume_refuses_another_mismatched_split(mnli, go, wild_model, tmp_path, capsys):
+    undone(mnli, tmp_path / "runs" / "killed", 4)
+    other = glue_rows("validation", 9, *GLUE["mnli"])
+    file = tmp_path / "data" / "validation_mismatched-00000-of-00001.parquet"
+    features = datasets.Dataset.from_parquet(str(file)).features
+    datasets.Dataset.from_list(other, features=features).to_parquet(file)
+    flags = ("--model", wild_model, "--data", tmp_path / "data", "--resume", "--run-name", "killed")
+    assert go(*flags) == 2
+    assert "the validation_mismatched split" in capsys.readouterr().err
+
+
+def test_a_folder_of_mnli_may_have_the_plain_names(go, tmp_path, capsys):
+    for split in ("train", "validation", "test"):
+        write_rows(tmp_path / "data" / f"{split}.jsonl", glue_rows(split, 12, *GLUE["mnli"]))
+    assert go("--data", tmp_path / "data", "--task", "mnli", *SHORT) == 0
+    assert not read_lines(tmp_path / "runs" / "a", "validation_mismatched")
+    assert "| metric | value |" in (tmp_path / "runs" / "a" / "last" / "README.md").read_text()
+    (tmp_path / "data" / "validation.jsonl").unlink()
+    assert go("--data", tmp_path / "data", "--task", "mnli", *SHORT[:-1], "b") == 2
+    assert "it needs validation_matched.*" in capsys.readouterr().err
+
+
+def test_ax_is_predicted_by_a_model_of_mnli_and_not_trained(mnli, go, tmp_path, capsys):
+    capsys.readouterr()
+    assert go("--task", "ax") == 2
+    error = capsys.readouterr().err
+    assert "--task ax has no training data" in error and "--task mnli" in error and "pairft.predict" in error
+    columns, names = GLUE["mnli"]
+    write_rows(tmp_path / "ax.jsonl", glue_rows("test", 7, columns, names))
+    answers, printed = predicted(capsys, mnli, tmp_path / "ax.jsonl", tmp_path / "out.jsonl", "best")
+    assert len(answers) == 7 and printed == "" and {answer["label"] for answer in answers} <= set(names or ())
