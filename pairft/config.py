@@ -42,7 +42,7 @@ class Config:
         None, "one or two columns of sentences, comma-separated; a name that holds a comma in double quotes"
     )
     label_column: str | None = setting(None, "column of the labels")
-    limit: int | None = setting(None, "only the first rows of each split, so many: for a first try")
+    limit: int | None = setting(None, "rows of each split, the first ones, for a first try; default: all")
     new_head: bool = setting(False, "draw a new head; without it, a head with other labels than the data is an error")
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; beats --epochs")
