@@ -3,7 +3,7 @@
 import numpy
 import pytest
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from pairft.tasks import TASKS, positive_class
 from pairft.training.metrics import compute
@@ -87,8 +87,25 @@ def test_regression_equals_scipy():
     rng = numpy.random.default_rng(0)
     predictions, references = rng.normal(size=(2, 50)).astype(numpy.float32)
     scores = compute(("pearson", "spearman"), predictions, references)
-    assert scores["pearson"] == pytest.approx(pearsonr(predictions, references).statistic, abs=1e-6)
-    assert scores["spearman"] == pytest.approx(spearmanr(predictions, references).statistic, abs=1e-12)
+    wide = predictions.astype(numpy.float64), references.astype(numpy.float64)  # float32 would round the sums
+    assert scores["pearson"] == pytest.approx(pearsonr(*wide).statistic, abs=1e-12)
+    assert scores["spearman"] == pytest.approx(spearmanr(*wide).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize("num_labels", [2, 3, 5])
+def test_matthews_equals_scikit_learn(num_labels):
+    predictions, references = numpy.random.default_rng(2).integers(num_labels, size=(2, 101))
+    predictions[:60] = references[:60]
+    found = compute(("matthews",), predictions, references)
+    assert found == {"matthews": pytest.approx(matthews_corrcoef(references, predictions), abs=1e-12)}
+    assert 0.3 < found["matthews"] < 0.9
+
+
+def test_matthews_of_two_classes_is_their_pearson_correlation():
+    predictions, references = numpy.random.default_rng(3).integers(2, size=(2, 101))
+    wanted = pearsonr(predictions, references).statistic
+    assert compute(("matthews",), predictions, references)["matthews"] == pytest.approx(wanted, abs=1e-12)
+    assert compute(("matthews",), 1 - references, references)["matthews"] == pytest.approx(-1.0, abs=1e-12)
 
 
 def test_hand_computed():
@@ -101,6 +118,8 @@ def test_one_class_predicted_and_constant_values_score_zero_without_a_warning(re
     zeros, ones = numpy.zeros(4, numpy.int64), numpy.ones(4, numpy.int64)
     assert compute(("f1",), zeros, ones, 1) == {"f1": 0.0}
     assert compute(("f1",), ones, ones, 1) == {"f1": 1.0}
+    for predictions, references in ((ones, ones), (ones, numpy.array([0, 1, 1, 0])), (zeros[:1], ones[:1])):
+        assert compute(("matthews",), predictions, references) == {"matthews": 0.0}
     constant = numpy.full(4, 0.5, numpy.float32)
     values = numpy.arange(4, dtype=numpy.float32)
     assert compute(("pearson", "spearman"), constant, values) == {"pearson": 0.0, "spearman": 0.0}
