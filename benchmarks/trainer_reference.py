@@ -5,6 +5,7 @@ OUTPUT gets numbers.json (loss, gradient norm and learning rate of each step; ea
 """
 
 import argparse
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from datasets import load_dataset
 from safetensors.torch import save_file
+from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import (
     AutoModelForSequenceClassification,
@@ -22,6 +24,16 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+
+COLUMNS = {  # of a task of each kind: two classes of pairs and of sentences, a regression, two validation splits
+    "mrpc": ("sentence1", "sentence2"),
+    "sst2": ("sentence",),
+    "stsb": ("sentence1", "sentence2"),
+    "mnli": ("premise", "hypothesis"),
+}
+NUM_LABELS = {"stsb": 1, "mnli": 3}  # others: 2
+MNLI = ("validation_matched", "validation_mismatched")
+METRICS = ("loss", "accuracy", "f1", "pearson", "spearman")
 
 
 class Recorder(Trainer):  # type: ignore[misc]
@@ -33,15 +45,33 @@ class Recorder(Trainer):  # type: ignore[misc]
         return loss
 
 
-def scores(predicted: Any) -> dict[str, float]:
+def scores(predicted: Any, task: str) -> dict[str, float]:
+    if task == "stsb":
+        pair = predicted.predictions[:, 0].astype(np.float64), predicted.label_ids.astype(np.float64)
+        return {"pearson": float(pearsonr(*pair).statistic), "spearman": float(spearmanr(*pair).statistic)}
     labels = np.argmax(predicted.predictions, axis=-1)
-    return {"accuracy": accuracy_score(predicted.label_ids, labels), "f1": f1_score(predicted.label_ids, labels)}
+    found = {"accuracy": accuracy_score(predicted.label_ids, labels)}
+    return {**found, "f1": f1_score(predicted.label_ids, labels)} if task == "mrpc" else found
+
+
+def evaluations_of(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of Trainer's log that are evaluations: their split, if there are two, step, loss and metrics."""
+    found = []
+    for line in history:
+        for split in ("", *MNLI):
+            prefix = f"eval_{split}_" if split else "eval_"
+            held = {name: line[prefix + name] for name in METRICS if prefix + name in line}
+            if "loss" in held:
+                name = {"split": "validation" if split == MNLI[0] else split} if split else {}
+                found.append({**name, "step": line["step"], **held})
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--task", default="mrpc", choices=COLUMNS)
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--max-steps", type=int, default=-1)
@@ -49,13 +79,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     args = parser.parse_args()
 
-    files = {split: str(next(args.data.glob(f"{split}*"))) for split in ("train", "validation")}
+    scored = MNLI if args.task == "mnli" else ("validation",)
+    files = {split: str(next(args.data.glob(f"{split}*"))) for split in ("train", *scored)}
     kind = Path(files["train"]).suffix.lstrip(".").replace("jsonl", "json")
     raw = load_dataset(kind, data_files=files, cache_dir=str(args.output / "cache"))
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    tokenised = raw.map(lambda rows: tokenizer(rows["sentence1"], rows["sentence2"], truncation=True), batched=True)
+    columns = COLUMNS[args.task]
+    tokenised = raw.map(lambda rows: tokenizer(*(rows[name] for name in columns), truncation=True), batched=True)
     set_seed(args.seed)  # the new head is drawn here
-    model = AutoModelForSequenceClassification.from_pretrained(args.model, num_labels=2, dtype=torch.float32)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        args.model, num_labels=NUM_LABELS.get(args.task, 2), dtype=torch.float32
+    )
     strategy = {"epoch": "epoch", "never": "no"}.get(args.eval_every, "steps")
     trainer = Recorder(
         model=model,
@@ -73,27 +107,23 @@ def main() -> None:
             use_cpu=True,
         ),
         train_dataset=tokenised["train"],
-        eval_dataset=tokenised["validation"],
+        eval_dataset={split: tokenised[split] for split in scored} if len(scored) > 1 else tokenised[scored[0]],
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
-        compute_metrics=scores,
+        compute_metrics=functools.partial(scores, task=args.task),
     )
     trainer.train()
-    final = trainer.predict(tokenised["validation"])
+    final = trainer.predict(tokenised[scored[0]])
     steps = [line for line in trainer.state.log_history if "loss" in line]
-    evaluations = [line for line in trainer.state.log_history if "eval_loss" in line]
     numbers = {
         "steps": [
             {"step": line["step"], "loss": loss, "grad_norm": line["grad_norm"], "lr": line["learning_rate"]}
             for line, loss in zip(steps, trainer.losses, strict=True)
         ],
-        "evaluations": [
-            {"step": line["step"], **{name: line[f"eval_{name}"] for name in ("loss", "accuracy", "f1")}}
-            for line in evaluations
-        ],
+        "evaluations": evaluations_of(trainer.state.log_history),
         "final": {
             "step": steps[-1]["step"],
-            **{name: final.metrics[f"test_{name}"] for name in ("loss", "accuracy", "f1")},
+            **{name: final.metrics[f"test_{name}"] for name in METRICS if f"test_{name}" in final.metrics},
         },
     }
     (args.output / "numbers.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")

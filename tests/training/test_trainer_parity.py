@@ -54,6 +54,16 @@ def test_another_seed_and_a_last_batch_of_one(tiny_model, tmp_path):
     assert_equal(found, 42, [21, 42])
 
 
+@pytest.mark.parametrize("task", ["stsb", "sst2", "mnli"])
+def test_a_regression_a_single_sentence_and_two_validation_splits(tiny_model, tmp_path, task):
+    """The last batch of each epoch is of one example."""
+    pairs = write_pairs(tmp_path / "pairs", rows=33, task=task)
+    found = compare(str(tiny_model), pairs, tmp_path / "both", ["--task", task, "--epochs", "2"], threads=1)
+    assert_equal(found, 10, [5, 5, 10, 10] if task == "mnli" else [5, 10])
+    keys = {"stsb": {"pearson", "spearman"}, "sst2": {"accuracy"}, "mnli": {"accuracy"}}[task]
+    assert all(line.keys() - {"split", "step", "epoch", "loss"} == keys for line in found.our_evaluations)
+
+
 @pytest.mark.slow
 def test_a_number_of_steps_that_ends_within_an_epoch(tiny_model, pairs, tmp_path):
     found = compare(str(tiny_model), pairs, tmp_path / "both", ["--max-steps", "40"], threads=1)
