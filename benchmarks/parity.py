@@ -107,9 +107,7 @@ def logits_of(folder: Path, data: Path, task: str) -> torch.Tensor:
     tokenizer, config = model.load_tokenizer(str(folder))
     rows = tokens.tokenise(pairs, tokenizer, lengths.length_limit(tokenizer, config))["validation"]
     classifier, *_ = model.load_model(str(folder), pairs.label_names, "trained")
-    for (
-        parameter
-    ) in classifier.parameters():  # in a mapped file it isn't aligned, which may change a product's last bit
+    for parameter in classifier.parameters():  # unaligned in a mapped file, which may change a last bit
         parameter.data = parameter.data.clone()
     cpu = torch.device("cpu")
     outcome = evaluation.predict(classifier, rows, batches.collate_for(tokenizer, cpu), cpu, None, as_trainer=True)
