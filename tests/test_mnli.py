@@ -10,6 +10,9 @@ import pytest
 from conftest import comparable, read_lines, same_weights, undone, write_rows
 from test_glue import GLUE, SHORT, glue_rows, predicted, write_glue
 
+from pairft.config import Config
+from pairft.data.pairs import load_pairs
+
 
 @pytest.fixture
 def mnli(go, wild_model, tmp_path, capsys) -> Path:
@@ -39,6 +42,23 @@ def test_both_validation_splits_are_scored_and_the_matched_one_decides(mnli, cap
     assert [line.split()[3] for line in table] == [f"{line['accuracy']:.4f}" for line in matched]
     manifest = json.loads((mnli / "manifest.json").read_text())
     assert list(manifest["data_fingerprint"]) == ["train", "validation", "validation_mismatched", "test"]
+
+
+def test_the_mismatched_split_does_not_decide(go, tmp_path):
+    """Matched: the training pairs with other labels, so that learning makes it worse. Mismatched: those pairs."""
+    rows = [{**row, "premise": "abc"[row["label"]]} for row in glue_rows("train", 24, *GLUE["mnli"])]
+    others = [{**row, "label": (row["label"] + 1) % 3} for row in rows]
+    for split, found in (("train", rows), ("validation_matched", others), ("validation_mismatched", rows)):
+        write_rows(tmp_path / "data" / f"{split}.jsonl", found)
+    flags = ("--lr", "3e-3", "--epochs", 10, "--save-every", "never", "--run-name", "a")
+    assert go("--data", tmp_path / "data", "--task", "mnli", *flags) == 0
+    run = tmp_path / "runs" / "a"
+    best = {
+        split: max(read_lines(run, split), key=lambda line: line["accuracy"])["step"]
+        for split in ("validation", "validation_mismatched")
+    }
+    assert best["validation"] < best["validation_mismatched"]
+    assert json.loads((run / "results.json").read_text())["best"]["step"] == best["validation"]
 
 
 @pytest.mark.parametrize("preset", [(), ("--preset", "trainer")])
@@ -77,6 +97,22 @@ def test_a_folder_of_mnli_may_have_the_plain_names(go, tmp_path, capsys):
     (tmp_path / "data" / "validation.jsonl").unlink()
     assert go("--data", tmp_path / "data", "--task", "mnli", *SHORT[:-1], "b") == 2
     assert "it needs validation_matched.*" in capsys.readouterr().err
+
+
+def test_the_splits_of_the_hub(tmp_path, monkeypatch):
+    """As nyu-mll/glue has them: each is read from its own, and of the two test splits the matched one."""
+    folder, asked = write_glue(tmp_path / "data", "mnli"), []
+
+    def load_dataset(*names):
+        asked.append(names)
+        files = {path.name.split("-")[0]: str(path) for path in folder.iterdir()}
+        return datasets.DatasetDict({split: datasets.Dataset.from_parquet(file) for split, file in files.items()})
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    found = load_pairs(Config(task="mnli"))
+    assert asked == [("nyu-mll/glue", "mnli")]
+    wanted = {"train": 24, "validation": 12, "validation_mismatched": 10, "test": 5}
+    assert {split: len(rows) for split, rows in found.splits.items()} == wanted
 
 
 def test_ax_is_predicted_by_a_model_of_mnli_and_not_trained(mnli, go, tmp_path, capsys):
