@@ -59,9 +59,7 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
         raise load_error(name, "config or tokenizer", error) from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise UserError(f"--model {name} has no fast tokenizer with a padding token: choose another encoder")
-    if tokenizer.vocab_size <= len(
-        tokenizer.all_special_tokens
-    ):  # without files, transformers makes an empty tokenizer
+    if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # transformers' stand-in for missing files
         raise UserError(f"--model {name} has no tokenizer files: save the tokenizer beside the model, too")
     return tokenizer, config
 

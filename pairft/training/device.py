@@ -12,7 +12,7 @@ from pairft.config import Config
 from pairft.errors import UserError
 
 # Whether the padding-free forward pass and captured steps have passed tests/speed/test_gpu.py on a GPU and have results
-# in benchmarks/results. Until then `auto` means `never` on CUDA: what has not been run there is no default.
+# in benchmarks/results. Until then `auto` means `never` on CUDA: code that has not run there must not be a default.
 RUN_ON_CUDA = False
 
 
