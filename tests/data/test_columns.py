@@ -87,7 +87,7 @@ def test_columns_whose_names_hold_commas_train_and_predict(go, tmp_path, capsys)
 )
 def test_the_label_is_no_sentence(given, name):
     message = message_of(checks.resolve, given)
-    assert message == f"--text-columns names {name!r}, which is the label's: say --label-column for another"
+    assert message == f"--text-columns names {name!r}, which is the label column: name another with --label-column"
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
