@@ -204,8 +204,7 @@ def link_tree(folder: Path, copy: Path) -> None:
 
 
 def check_space(place: Path, needed: int, held: int = 0) -> None:
-    """Raise UserError if the file system of `place` has no room for `needed` bytes, of which `held` are used
-    already."""
+    """Raise UserError if the file system of `place` has no room for `needed` bytes. `held`: those used already."""
     free = shutil.disk_usage(place).free
     if needed - held > free:
         raise UserError(

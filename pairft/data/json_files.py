@@ -105,7 +105,7 @@ def as_text(value: Any, column: str, is_label: bool) -> str | None:
             value.encode()
         return value
     if isinstance(value, float):
-        raise ValueError(f"{column!r} holds {json.dumps(value)}; where there is no value, write null")
+        raise ValueError(f"{column!r} holds {json.dumps(value)}; write null if there is no value")
     if is_label and isinstance(value, list):
         raise ValueError(f"the label {column!r} is a list, but a row has one label: multi-label data aren't supported")
     raise ValueError(f"{column!r} holds {'a list' if isinstance(value, list) else 'an object'}, not text or a number")
