@@ -93,7 +93,7 @@ def load_model(
     for key, (held, shape) in mismatched.items():
         if key not in outputs or use == "trained":
             raise UserError(
-                f"--model {name}: {key} has the shape {held}, but {shape} by its config.json; save it again"
+                f"--model {name}: {key} has the shape {held}, but its config.json asks for {shape}; save it again"
             )
     shown = ", ".join(new[:4]) + (f" and {len(new) - 4} more" if len(new) > 4 else "")
     line = f"new weights, not from {name}: {shown}" if new else f"all weights from {name}"
