@@ -119,6 +119,7 @@ class Run:
         if stopped_by is not None and self.steps_left:
             if self.writer.failures:
                 raise UserError(f"stopped after step {state.step}, which could not be saved; --resume starts before it")
+            self.log.close()
             say(f"stopped after step {state.step}; resume with: {resume_command(self.directory)}")
             return EXIT_SIGNAL + stopped_by
         self.finish()
@@ -155,7 +156,7 @@ def open_run(
     """Open a new run, or resume the one in `run_dir`: its newest checkpoint is restored into `learner.state`. `group`:
     the group of runs that it belongs to, with --seeds.
 
-    Within the context the run holds the lock on its directory, its log, the thread that saves, and the signal handlers.
+    Within the context the run holds its directory, its log, the thread that saves, and the signal handlers.
     On leaving, the run has finished, was stopped or has diverged: the user is told, and `exit_code` is set. Raises
     UserError if the run can't be resumed or written.
     """
@@ -197,14 +198,11 @@ def open_directory(
     sources: Sources,
     group: Group | None,
 ) -> tuple[Path, list[str]]:
-    """Create the run directory, or restore the newest checkpoint of an existing one into `state`. Returns the
-    directory, locked until the stack is closed, and lines for the user: first where training starts, then a warning, if
-    any."""
+    """Create the run directory, locked until the stack is closed, or restore the newest checkpoint of an existing one into
+    `state`. Returns the directory and lines for the user: first where training starts, then a warning, if any."""
     columns = (*sources.pairs.text_columns, sources.pairs.label_column)
     data_fingerprint = {name: pairs.fingerprint(split, columns) for name, split in sources.pairs.splits.items()}
     lines = ["from step 0"]
-    if run_dir is not None:
-        stack.callback(disk.lock(run_dir).release)
     started = run_dir or (group and group.earlier)
     if started:
         changed = check_same(started, data_fingerprint, sources.model_fingerprint, torch.get_num_threads())
