@@ -198,8 +198,8 @@ def open_directory(
     sources: Sources,
     group: Group | None,
 ) -> tuple[Path, list[str]]:
-    """Create the run directory, locked until the stack is closed, or restore the newest checkpoint of an existing one into
-    `state`. Returns the directory and lines for the user: first where training starts, then a warning, if any."""
+    """Create the run directory, locked until the stack is closed, or restore the newest checkpoint of an existing one
+    into `state`. Returns the directory and lines for the user: first where training starts, then a warning, if any."""
     columns = (*sources.pairs.text_columns, sources.pairs.label_column)
     data_fingerprint = {name: pairs.fingerprint(split, columns) for name, split in sources.pairs.splits.items()}
     lines = ["from step 0"]
