@@ -1,4 +1,4 @@
-"""From files, the Hub or the builtin grammar to checked sentences and labels.
+"""Load sentence pairs from files, the Hub or the builtin grammar, and check sentences and labels.
 
 Rows stay in Arrow files on disk throughout. The checks are Arrow's column operations; only the distinct labels become
 Python objects.
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The checked splits of one task, with the columns as they are at the source, and how to read their labels."""
+    """The checked splits of one task, with the columns of the source, and the meaning of their labels."""
 
-    splits: dict[str, "Dataset"]  # train, those that are scored and, where there is one, test
+    splits: dict[str, "Dataset"]  # train, the scored ones and, if there is one, test
     text_columns: tuple[str, ...]
     label_column: str
     label_names: tuple[str, ...] | None  # by id; None for regression
@@ -36,10 +36,11 @@ class Pairs:
 
 
 def load_pairs(config: Config) -> Pairs:
-    """The checked splits that a config asks for. Raises UserError, which says what is wrong, where, and what to do."""
+    """Load and check the splits that the config names. Raises UserError, which says what is wrong, where, and what to
+    do."""
     task = TASKS[config.task]
     text_columns = config.text_columns or task.text_columns
-    assert text_columns is not None, config.task  # checks.py asks for them
+    assert text_columns is not None, config.task  # checks.py has made sure
     label_column = config.label_column or task.label_column
     splits = read_splits(config, text_columns, label_column)
     if config.limit is not None:
@@ -47,7 +48,7 @@ def load_pairs(config: Config) -> Pairs:
     where = {split: f"the {split} split of {config.data}" for split in splits}
     for split, rows in splits.items():
         check_rows(rows, where[split], text_columns, label_column, label_needed=split != "test")
-    # A number may stand for a class if the task or the source numbers the classes, but not if they are only sorted.
+    # A number may be a class id if the task or the source numbers the classes, but not if we have only sorted them.
     by_number = task.label_names is not None or class_names(splits["train"], label_column) is not None
     names = None
     if not task.regression:
@@ -64,8 +65,8 @@ def load_pairs(config: Config) -> Pairs:
 
 
 def summary(pairs: Pairs, task: str) -> str:
-    """How the labels were understood, in one or two lines: the classes and their shares in the training split, or the
-    range of a regression; the class that F1 is about; a warning if names differ only in spelling."""
+    """A line on how the labels were understood: the classes with their shares of the training split and the positive
+    class of F1, or the range of a regression; and a warning if names differ only in spelling."""
     import pyarrow.compute as pc
 
     rows = pairs.splits["train"]
@@ -86,15 +87,15 @@ def summary(pairs: Pairs, task: str) -> str:
     text = f"{task}: {len(names)} classes in {len(rows)} training examples: {shown}"
     if "f1" in metrics_of(TASKS[task], names)[0]:
         positive = positive_class(names)
-        text += f"; F1 is of {names[positive]}" if positive is not None else "; F1 is the mean of the classes'"
+        text += f"; F1 is of {names[positive]}" if positive is not None else "; F1 is the mean over the classes (macro)"
     alike = "; ".join(", ".join(map(repr, group)) for group in near_equal(names))
     return text + (f"\nwarning: classes that differ only in spelling: {alike}" if alike else "")
 
 
 @cache_errors()
 def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """The splits of the task, as they are at the source; all but train and validation may be missing. Test comes
-    without its labels, which may say anything, since training doesn't score it."""
+    """The splits of the task, unchecked; all but train and validation may be missing. Test comes without its labels,
+    which may be anything since training doesn't score it."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -109,7 +110,7 @@ def read_folder(
     name: str, sources: Mapping[str, str], text_columns: tuple[str, ...], label_column: str
 ) -> dict[str, "Dataset"]:
     """The splits in a local folder, whose files have the names of `sources`, or else of the splits. Raises UserError
-    without train or validation."""
+    if train or validation is missing."""
     folder, suffixes = disk.expanded(name), ", ".join(files.SUFFIXES)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "doesn't exist"
@@ -132,7 +133,7 @@ def read_folder(
 
 
 def load_from_hub(config: Config) -> dict[str, "Dataset"]:
-    """The splits of a data set on the Hub, all columns. Raises UserError without train or validation."""
+    """The splits of a Hub dataset, with all columns. Raises UserError if train or validation is missing."""
     import datasets
 
     name = hub.canonical_data(config.data)
@@ -155,12 +156,12 @@ def load_from_hub(config: Config) -> dict[str, "Dataset"]:
 
 
 def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """The splits with only the wanted columns, test without the label. A split that lacks a column is left as it is."""
-    made = {}
+    """The splits with the wanted columns only, test without the label. A split that lacks one of them is unchanged."""
+    selected = {}
     for split, rows in splits.items():
         names = [*text_columns, *([label_column] if split != "test" else [])]
-        made[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
-    return made
+        selected[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
+    return selected
 
 
 def check_rows(
@@ -180,7 +181,7 @@ def check_rows(
     for column in text_columns:
         values, first = rows.data.column(column), 1
         kind = plain_kind(values.type)
-        for chunk in values.chunks:  # one at a time, since the trimmed text is in memory
+        for chunk in values.chunks:  # one at a time, since the trimmed text is held in memory
             blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk.cast(kind)), ""), True)
             row = pc.index(blank, pyarrow.scalar(True)).as_py()
             if row >= 0:
@@ -189,7 +190,7 @@ def check_rows(
 
 
 def fingerprint(rows: "Dataset", columns: Sequence[str]) -> str:
-    """A digest of the columns' content: the same for the same rows, however they are stored."""
+    """A sha256 of the columns' content, which doesn't depend on how the rows are stored."""
     digest = hashlib.sha256()
     held = [column for column in columns if column in rows.column_names]
     digest.update("".join(repr(names) for column in held if (names := class_names(rows, column))).encode())
