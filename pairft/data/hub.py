@@ -16,19 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from pairft.config import Config
+from pairft.data import formats
 from pairft.errors import UserError
 from pairft.output import say
 
 PROBE_SECONDS = 5.0  # for name, connection and answer together
 # If any of these was given by name and isn't available, that is an error; the builtin pairs never replace it.
-ASKED_FOR = ("model", "data", "task", "text_columns", "label_column")
+ASKED_FOR = ("model", "data", "data_config", "revision", "task", "text_columns", "label_column")
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether --model or --data names a repository on the Hub: not 'builtin', and no path that exists."""
-    return (
-        name != "builtin" and not Path(name).exists() and not name.startswith((".", "/", "~")) and name.count("/") < 2
-    )
+    """Whether --model or --data names a repository on the Hub: not 'builtin', no path that exists, no name of a file,
+    and no paths by split (train=…)."""
+    if name == "builtin" or formats.named_paths(name) is not None or formats.is_readable(Path(name)):
+        return False
+    try:
+        is_path = Path(name).exists()
+    except OSError:  # the name is too long
+        is_path = True
+    return not is_path and not name.startswith((".", "/", "~")) and name.count("/") < 2
 
 
 def offline() -> bool:
@@ -130,7 +136,7 @@ def resolve_sources(config: Config, given: dict[str, Any], glue_config: str | No
     person has asked for nothing else. Raises UserError if a model or data set that was asked for is not available."""
     if config.fallback and (config.model, config.data) != ("builtin", "builtin"):  # from the file of such a run
         config = dataclasses.replace(config, fallback=False)
-    missing = unavailable({"--model": config.model, "--data": config.data}, glue_config)
+    missing = unavailable({"--model": config.model, "--data": config.data}, config.data_config or glue_config)
     if not missing:
         return config
     if any(name in given for name in ASKED_FOR):
