@@ -57,7 +57,8 @@ def checked_file(name: str, flag: str) -> Path:
     if path.is_dir():
         raise UserError(f"{flag} {name} is a folder: name a file ({formats.SHOWN})")
     if not path.exists():
-        raise UserError(f"{flag} {name} doesn't exist: name a file, or a folder with train.* ({formats.SHOWN})")
+        also = ", or a folder with train.*" if flag == "--data" else ""
+        raise UserError(f"{flag} {name} doesn't exist: name a file ({formats.SHOWN}){also}")
     if not formats.is_readable(path):
         raise UserError(f"{flag} {name}: its name should end in one of {formats.SHOWN}")
     return path

@@ -114,8 +114,10 @@ def choose(keys: "numpy.ndarray", strata: "numpy.ndarray", size: int) -> "numpy.
     chosen = numpy.zeros(len(counts), bool)
     ends = numpy.cumsum(numpy.bincount(stratum))[:-1]
     members = numpy.split(numpy.argsort(stratum, kind="stable"), ends)
-    for groups, quota in zip(members, quotas(held, size).tolist(), strict=True):
-        left = quota
+    left = 0
+    for groups, quota, most in zip(members, quotas(held, size).tolist(), (held - 1).tolist(), strict=True):
+        # Where groups of equal pairs don't add up to the quota, the next stratum gives a row or two for them.
+        left = min(quota + min(left, 2), most)
         for index, count in zip(groups.tolist(), counts[groups].tolist(), strict=True):
             if left == 0:
                 break
@@ -134,7 +136,8 @@ def quotas(held: "numpy.ndarray", size: int) -> "numpy.ndarray":
     found = numpy.floor(exact).astype(numpy.int64)
     largest = numpy.argsort(found - exact, kind="stable")[: size - found.sum()]  # the largest remainders
     found[largest] += 1
-    return numpy.minimum(found, held - 1)
+    limited: numpy.ndarray = numpy.minimum(found, held - 1)
+    return limited
 
 
 def taken(rows: "Dataset", indices: "numpy.ndarray") -> "Dataset":
