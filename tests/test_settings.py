@@ -13,6 +13,9 @@ from pairft.config import FIELDS
 from pairft.runs import checkpoint
 
 ELSEWHERE = {
+    "data_config": ("data/test_hub_datasets.py", "test_configurations_splits_and_revisions"),
+    "revision": ("data/test_hub_datasets.py", "test_configurations_splits_and_revisions"),
+    "validation_share": ("data/test_splits.py", "test_validation_share_arrives"),
     "fallback": ("data/test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
     "new_head": ("model/test_head.py", "test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for"),
 }

@@ -152,24 +152,27 @@ def hub_error(config: Config, error: BaseException) -> UserError:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     page = f"{hub.shown_endpoint()}/datasets/{hub.canonical_data(config.data)}"
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, GatedRepoError):  # a RepositoryNotFoundError, too
-            return UserError(
-                f"--data {config.data} is gated: ask for access at {page}, then log in with `hf auth login`"
-            )
-        if isinstance(cause, RepositoryNotFoundError):
-            return UserError(
-                f"--data {config.data}: no dataset that you can read at {page}. Check the name; if it is private, log "
-                "in with `hf auth login`"
-            )
-        cause = cause.__cause__ or cause.__context__
     lines = str(error).splitlines() or [type(error).__name__]
+    # `datasets` raises some of these errors from None: then only its text tells.
+    if caused_by(error, GatedRepoError) or "is a gated dataset" in lines[0]:
+        return UserError(f"--data {config.data} is gated: ask for access at {page}, then log in with `hf auth login`")
+    if caused_by(error, RepositoryNotFoundError) or "doesn't exist on the Hub or cannot be accessed" in lines[0]:
+        return UserError(
+            f"--data {config.data}: no dataset that you can read at {page}. Check the name; if it is private, log in "
+            "with `hf auth login`"
+        )
     if "Config name is missing" in lines[0] or lines[0].startswith("BuilderConfig "):
         names = " ".join(lines[:2]).partition("[")[2].partition("]")[0].replace("'", "")
         chosen = f"no configuration {config.data_config!r}" if config.data_config else "several configurations"
         return UserError(f"--data {config.data} has {chosen}: choose one with --data-config: {names}")
     return UserError(f"can't load --data {config.data} from {hub.shown_endpoint()}: {lines[0]}")
+
+
+def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Whether an error, or one that it was raised from, is of a kind."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy
 import pytest
-from conftest import FLAGS, comparable, same_weights, some_pairs, undone
+import yaml
+from conftest import FLAGS, comparable, read_lines, same_weights, some_pairs, undone
 
 from pairft.config import Config
 from pairft.data import splits
@@ -119,9 +120,7 @@ def test_pairs_are_told_apart_by_both_sentences(tmp_path):
 
 def test_one_text_column(tmp_path):
     write(tmp_path / "pairs.csv", [*some_rows(50), *some_rows(50)])
-    found = load_pairs(
-        Config(task="custom", data=str(tmp_path / "pairs.csv"), text_columns=("a",), label_column="y")
-    )
+    found = load_pairs(Config(task="custom", data=str(tmp_path / "pairs.csv"), text_columns=("a",), label_column="y"))
     held = {split: {row["a"] for row in rows.to_list()} for split, rows in found.splits.items()}
     assert len(held["validation"]) == 5 and not held["train"] & held["validation"]
 
@@ -139,7 +138,7 @@ def test_the_split_is_the_same_for_every_seed_and_order_of_the_rows(tmp_path, mo
 
 def test_too_few_different_pairs(tmp_path):
     rows = [("a", "b", "no"), ("b", "a", "no"), ("c", "d", "yes"), ("d", "c", "yes")]
-    with pytest.raises(UserError, match="too few different pairs.*--validation-share"):
+    with pytest.raises(UserError, match=r"too few different pairs.*--validation-share"):
         load(write(tmp_path / "pairs.csv", rows))
 
 
@@ -172,6 +171,21 @@ def one_file(tmp_path) -> Path:
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in some_pairs("train", 67)), encoding="utf-8")
     return path
+
+
+def test_validation_share_arrives(go, one_file, tmp_path, capsys):
+    flags = ("--data", one_file, "--validation-share", 0.4, "--max-steps", 1)
+    assert go(*flags, "--run-name", "a") == 0
+    assert f"{one_file} has no validation split: 27 of its 67 training rows (40.3%)" in capsys.readouterr().err
+    assert yaml.safe_load((tmp_path / "runs" / "a" / "config.yaml").read_text())["validation_share"] == 0.4
+    assert [line["epoch"] for line in read_lines(tmp_path / "runs" / "a", "train")] == [8 / 40]
+
+
+@pytest.mark.parametrize("share", ["0", "1", "1.5", "-0.1", "nan", "many"])
+def test_a_share_is_between_0_and_1(share, go, one_file, capsys):
+    assert go("--data", one_file, f"--validation-share={share}") == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: --validation-share is") and ("between 0 and 1" in message or "number" in message)
 
 
 def test_resume_of_a_run_on_one_file_is_exact(go, one_file, tmp_path, capsys):
