@@ -156,10 +156,8 @@ def reading() -> str:
     )
     paths = [ROOT / "train.py", *(ROOT / "pairft" / name for name in names)]
     lines = sum(len([line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]) for path in paths)
-    return (
-        f"To follow a pair from text to checkpoint, read `train.py` and {len(names)} files of `pairft/`: {lines:,} lines. "
-        "The rest reads file kinds, keeps runs safe, or is only for speed.\n"
-    )
+    files = f"`train.py` and {len(names)} files of `pairft/`"
+    return f"To follow a pair from text to checkpoint, read {files}: {lines:,} lines.\n"
 
 
 def parts() -> dict[str, dict[str, str]]:

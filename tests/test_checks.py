@@ -6,7 +6,7 @@ from test_config import from_flags, message_of
 from pairft import checks
 
 
-def test_nothing_given_gives_the_defaults_of_the_contract():
+def test_nothing_given_gives_the_documented_defaults():
     config = from_flags()
     assert (config.model, config.task, config.data) == ("google-bert/bert-base-uncased", "mrpc", "nyu-mll/glue")
     assert (config.epochs, config.max_steps, config.batch_size, config.accumulate) == (3, None, 8, 1)

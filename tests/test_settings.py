@@ -12,11 +12,17 @@ from safetensors.torch import load_file
 from pairft.config import FIELDS
 from pairft.runs import checkpoint
 
+OF_RUNS = ("seed", "seeds", "runs_dir", "run_name", "resume")
 ELSEWHERE = {
     "data_config": ("data/test_hub_datasets.py", "test_configurations_splits_and_revisions"),
     "revision": ("data/test_hub_datasets.py", "test_configurations_splits_and_revisions"),
     "validation_share": ("data/test_splits.py", "test_validation_share_arrives"),
+    **{name: ("test_run_settings.py", f"test_{name}_arrives") for name in OF_RUNS},
     "fallback": ("data/test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
+    **{
+        name: ("test_run_settings.py", f"test_{name}_arrives")
+        for name in ("seed", "seeds", "runs_dir", "run_name", "resume")
+    },
     "new_head": ("model/test_head.py", "test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for"),
 }
 
@@ -245,33 +251,3 @@ def test_save_every_arrives(made):
 
 def test_log_every_arrives(made):
     assert [line["step"] for line in read_lines(made("--log-every", 3, "--max-steps", 7), "train")] == [3, 6, 7]
-
-
-def test_seed_arrives(made):
-    """The head, the order of the examples and the dropout masks."""
-    flags = ("--max-steps", 2, "--log-every", 1)
-    one, other, again = (
-        losses(made(*flags, "--seed", seed, name=name)) for seed, name in ((1, "a"), (2, "b"), (1, "c"))
-    )
-    assert one == again and one[0] != other[0]
-
-
-def test_seeds_arrives(made):
-    run = made("--seeds", "3,5", "--max-steps", 1)
-    assert sorted(path.name for path in run.glob("seed-*")) == ["seed-3", "seed-5"]
-    assert [config_of(run / name)["seed"] for name in ("seed-3", "seed-5")] == [3, 5]
-
-
-def test_runs_dir_arrives(go, tmp_path):
-    assert go("--runs-dir", tmp_path / "elsewhere", "--run-name", "x", "--max-steps", 1) == 0
-    assert (tmp_path / "elsewhere" / "x" / "results.json").exists()
-
-
-def test_run_name_arrives(made):
-    assert (made("--max-steps", 1, name="my run") / "results.json").exists()
-
-
-def test_resume_arrives(made, go, capsys):
-    (made("--max-steps", 2) / "results.json").unlink()
-    assert go("--resume", "--run-name", "a", "--max-steps", 3) == 0
-    assert "from step 2" in capsys.readouterr().err

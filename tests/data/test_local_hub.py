@@ -46,7 +46,7 @@ def test_the_defaults_train_from_the_hub(stand_in):
     result, folder = stand_in
     assert result.returncode == 0, result.stderr
     assert recorded(folder / "runs" / "a") == [(MODEL, DATA, False)] * 2
-    assert "3668 pairs, 4 steps" in result.stderr and not lines_with("warning", result)
+    assert "3668 pairs, 4 steps" in result.stderr and not lines_with("builtin", result)
     requests = (folder / "requests").read_text()
     assert f"/{MODEL}/" in requests and f"/datasets/{DATA}/" in requests
 
@@ -72,7 +72,7 @@ def test_without_the_hub_the_cache_serves_and_nothing_is_retried(stand_in, close
     result = run_train(folder, environment(folder / "hf", closed), "--run-name", "b", "--max-steps", "2", *SHORT)
     assert result.returncode == 0, result.stderr
     assert recorded(folder / "runs" / "b") == [(MODEL, DATA, False)] * 2
-    assert not lines_with("warning", result) and not lines_with("retry", result), result.stderr
+    assert not lines_with("builtin", result) and not lines_with("retry", result), result.stderr
 
 
 def test_glue_for_short_is_the_same_data_in_the_cache(stand_in, closed, tiny_model):
@@ -81,7 +81,7 @@ def test_glue_for_short_is_the_same_data_in_the_cache(stand_in, closed, tiny_mod
     result = run_train(folder, environment(folder / "hf", closed), *flags)
     assert result.returncode == 0, result.stderr
     assert recorded(folder / "runs" / "c") == [(str(tiny_model), "glue", False)] * 2
-    assert "3668 pairs" in result.stderr and not lines_with("warning", result) and not lines_with("retry", result)
+    assert "3668 pairs" in result.stderr and not lines_with("builtin", result) and not lines_with("retry", result)
 
 
 def test_a_model_that_the_hub_does_not_have(stand_in):

@@ -116,6 +116,6 @@ def test_collate_pads_on_the_left_and_pack_takes_it_out():
     assert left.token_type_ids is not None and left.token_type_ids.tolist() == [[0, 0, 1], [3, 3, 1]]
     packed, other = (pack(batch, 2) for batch in (left, right))
     assert packed.input_ids.tolist() == [[5, 6, 7, 8]] and packed.position_ids.tolist() == [[2, 3, 4, 2]]
-    assert packed.slots is not None and packed.slots.tolist() == [0, 1, 2, 5]
-    for name in ("input_ids", "position_ids", "token_type_ids", "offsets"):
+    assert packed.indices is not None and packed.indices.tolist() == [0, 1, 2, 5]
+    for name in ("input_ids", "position_ids", "token_type_ids", "cu_seqlens"):
         assert torch.equal(getattr(packed, name), getattr(other, name)), name

@@ -55,7 +55,7 @@ def test_auto_does_not_pick_mps_and_mps_comes_with_a_warning(go, tmp_path, capsy
     assert device.choose_device(Config()) == (torch.device("cpu"), None)
     assert go("--device", "auto", "--max-steps", 1) == 0
     shown = capsys.readouterr().err
-    assert " on cpu," in shown and "warning" not in shown
+    assert " on cpu," in shown and "warning: on mps" not in shown
     where, amp_dtype = device.choose_device(Config(device="mps"))
     assert (where, amp_dtype) == (torch.device("mps"), None)
     [line] = device.caveats(Config(), where)
