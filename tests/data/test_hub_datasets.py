@@ -51,7 +51,7 @@ def outcomes(
 
 
 @needs_stand_in
-def test_configurations_splits_and_revisions(tiny_model, tmp_path):
+def test_configurations_and_revisions(tiny_model, tmp_path):
     held = tmp_path / "root" / "datasets" / "some" / "pairs"
     write_rows(held / "short" / "train.jsonl", some_pairs("train", 30))
     write_rows(held / "long" / "train.jsonl", some_pairs("train", 40))
