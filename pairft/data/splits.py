@@ -118,12 +118,12 @@ def choose(keys: "numpy.ndarray", strata: "numpy.ndarray", size: int) -> "numpy.
     for groups, quota, most in zip(members, quotas(held, size).tolist(), (held - 1).tolist(), strict=True):
         # Where groups of equal pairs don't add up to the quota, the next stratum gives a row or two for them.
         left = min(quota + min(left, 2), most)
-        for index, count in zip(groups.tolist(), counts[groups].tolist(), strict=True):
-            if left == 0:
-                break
-            if count <= left:
-                chosen[index] = True
-                left -= count
+        while left and len(groups):  # the first ones that fit, without any that is too large
+            groups = groups[counts[groups] <= left]
+            end = int(numpy.searchsorted(numpy.cumsum(counts[groups]), left, side="right"))
+            chosen[groups[:end]] = True
+            left -= int(counts[groups[:end]].sum())
+            groups = groups[end:]
     rows: numpy.ndarray = chosen[group]
     return rows
 
