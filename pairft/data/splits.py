@@ -133,11 +133,10 @@ def quotas(held: "numpy.ndarray", size: int) -> "numpy.ndarray":
     import numpy
 
     exact = size * held / held.sum()
-    found = numpy.floor(exact).astype(numpy.int64)
+    found: numpy.ndarray = numpy.floor(exact).astype(numpy.int64)
     largest = numpy.argsort(found - exact, kind="stable")[: size - found.sum()]  # the largest remainders
     found[largest] += 1
-    limited: numpy.ndarray = numpy.minimum(found, held - 1)
-    return limited
+    return found
 
 
 def taken(rows: "Dataset", indices: "numpy.ndarray") -> "Dataset":
