@@ -36,7 +36,8 @@ def start(argv: Sequence[str]) -> int:
     config, run_dir = read_settings(argv)
     if config is None:
         return 0
-    return train(config, run_dir, argv) if config.seeds is None else seeds.train_all(config, run_dir, argv, train)
+    with directory.locked(run_dir):
+        return train(config, run_dir, argv) if config.seeds is None else seeds.train_all(config, run_dir, argv, train)
 
 
 def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:

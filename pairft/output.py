@@ -17,7 +17,7 @@ from typing import Any
 def say(text: str) -> None:
     """Print a line on standard error, above tqdm's bar where there is one."""
     if "tqdm" in sys.modules:
-        sys.modules["tqdm"].tqdm.write(text, file=sys.stderr)
+        sys.modules["tqdm"].tqdm.write(text + "\n", file=sys.stderr, end="")  # in one write
     else:  # not imported for a message
         sys.stderr.write(text + "\n")
 

@@ -26,16 +26,16 @@ REMEDY = "make room, check permissions or choose another place (HF_HOME: the cac
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict as the command line says. Returns the exit code."""
-    try:
-        return exit_code(functools.partial(start, sys.argv[1:] if argv is None else argv), REMEDY)
-    except BrokenPipeError:  # the reader, such as head, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush on exit fails, too
-        return 0
+    return exit_code(functools.partial(start, sys.argv[1:] if argv is None else argv), REMEDY)
 
 
 def start(argv: Sequence[str]) -> int:
-    predict(read_arguments(argv))
-    sys.stdout.flush()
+    args = read_arguments(argv)
+    try:
+        predict(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush on exit fails, too
     return 0
 
 

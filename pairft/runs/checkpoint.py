@@ -94,6 +94,7 @@ def take_snapshot(run_dir: Path, logs: Sequence[Path], state: TrainState) -> Sna
     if not all_finite([*tensors["model"].values(), *tensors["optimizer"].values()], device):
         raise Diverged(state.step, "a weight or its moment")
     shared = shared_best(checkpoints, state)
+    known, content = {} if shared is None else listed_best(shared), content_of(state)
     with disk.removed_on_error(part):
         part.mkdir()
         if state.best is not None:
@@ -103,8 +104,7 @@ def take_snapshot(run_dir: Path, logs: Sequence[Path], state: TrainState) -> Sna
             tensors = {}
         else:
             tensors = {file: {name: tensor.cpu() for name, tensor in some.items()} for file, some in tensors.items()}
-    known = {} if shared is None else listed_best(shared)
-    return Snapshot(folder, part, content_of(state), tensors, logs, known)
+    return Snapshot(folder, part, content, tensors, logs, known)
 
 
 def content_of(state: TrainState) -> dict[str, Any]:

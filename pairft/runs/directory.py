@@ -1,10 +1,12 @@
 """The run directory: checked, created whole, and found again."""
 
+import contextlib
 import errno
 import json
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,24 @@ def find(runs: Path, name: str | None) -> Path:
 def is_finished(run_dir: Path) -> bool:
     """Whether a run, or the runs of several seeds, have finished."""
     return (run_dir / "results.json").exists() or (run_dir / "summary.json").exists()
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path | None) -> Iterator[None]:
+    """Hold the lock of a run that is resumed, from before its data is read. A new run, None, has no directory yet.
+
+    Raises UserError if another process holds the lock, or has finished the run since it was looked up.
+    """
+    if run_dir is None:
+        yield
+        return
+    lock = disk.lock(run_dir)
+    try:
+        if is_finished(run_dir):
+            raise UserError(f"{run_dir} was finished by another process just now: nothing to do")
+        yield
+    finally:
+        lock.release()
 
 
 def read_json(path: Path) -> Any:

@@ -119,6 +119,7 @@ class Run:
         if stopped_by is not None and self.steps_left:
             if self.writer.failures:
                 raise UserError(f"stopped after step {state.step}, which could not be saved; --resume starts before it")
+            self.log.close()
             say(f"stopped after step {state.step}; resume with: {resume_command(self.directory)}")
             return EXIT_SIGNAL + stopped_by
         self.finish()
@@ -201,8 +202,6 @@ def open_directory(
     columns = (*sources.pairs.text_columns, sources.pairs.label_column)
     data_fingerprint = {name: pairs.fingerprint(split, columns) for name, split in sources.pairs.splits.items()}
     lines = ["from step 0"]
-    if run_dir is not None:
-        stack.callback(disk.lock(run_dir).release)
     started = run_dir or (group and group.earlier)
     if started:
         changed = check_same(started, data_fingerprint, sources.model_fingerprint, torch.get_num_threads())

@@ -1,5 +1,7 @@
 """Several runs of one config that differ by their seed alone, and what they say together."""
 
+import contextlib
+import gc
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -35,22 +37,29 @@ def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: 
     `run_dir` the finished ones stay. Returns the exit code."""
     assert config.seeds is not None
     resumed = run_dir is not None
-    run_dir = run_dir or directory.create(config, manifest(argv, {}), disk.expanded(config.runs_dir))
-    _lock = disk.lock(run_dir)  # until this function returns
-    places = {seed: run_dir / f"seed-{seed}" for seed in config.seeds}
-    left = [seed for seed in config.seeds if not directory.is_finished(places[seed])]
     diverged = []
-    with StopRequest() as stop:  # one for all: a signal may come where a run can't stop any more, or between two runs
+    with contextlib.ExitStack() as stack:
+        if run_dir is None:
+            run_dir = directory.create(config, manifest(argv, {}), disk.expanded(config.runs_dir))
+            stack.callback(disk.lock(run_dir).release)
+        places = {seed: run_dir / f"seed-{seed}" for seed in config.seeds}
+        left = [seed for seed in config.seeds if not directory.is_finished(places[seed])]
+        stop = stack.enter_context(StopRequest())  # one for all: a signal may come between two runs
         for number, seed in enumerate(left):
             earlier = next(iter(sorted(run_dir.glob("seed-*"))), None)
             group = Group(run_dir, earlier, len(left) - number, stop)
             place = places[seed] if places[seed].exists() else None
             try:
-                code = EXIT_SIGNAL + stop.signal if stop.signal else train(one_seed(config, seed), place, argv, group)
+                with directory.locked(place):
+                    asked = stop.signal
+                    code = EXIT_SIGNAL + asked if asked else train(one_seed(config, seed), place, argv, group)
             except (UserError, OSError):
                 if not resumed and not any(run_dir.glob("seed-*")):  # a mistake found before anything was trained
                     shutil.rmtree(run_dir)
                 raise
+            if number == 0:  # torch's late imports keep the frame of the first training, and so its model, in a cycle
+                gc.unfreeze()
+                gc.collect()
             # Now the data and the model are known to be the same. Their places may have changed.
             disk.write_text(run_dir / "config.yaml", to_yaml(config))
             if code == EXIT_DIVERGED:
@@ -58,11 +67,11 @@ def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: 
             elif code:
                 say(f"resume all seeds with: {resume_command(run_dir)}")
                 return code
-    finished = [seed for seed in config.seeds if seed not in diverged]
-    if finished:
-        summary = summarise(run_dir, finished, diverged)
-        directory.write_json(run_dir / "summary.json", summary)
-        print(table(summary))
+        finished = [seed for seed in config.seeds if seed not in diverged]
+        if finished:
+            summary = summarise(run_dir, finished, diverged)
+            directory.write_json(run_dir / "summary.json", summary)
+            print(table(summary))
     return EXIT_DIVERGED if diverged else 0
 
 

@@ -8,7 +8,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from pairft.data.batches import Collate, MicroBatch, cut, evaluation_batches
+from pairft.data.batches import Collate, MicroBatch, cut, evaluation_batches, to_device
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.training.memory import give_back, is_out_of_memory
@@ -65,7 +65,8 @@ def predict(
     reduction = "mean" if as_trainer else "none"
 
     def answer(batch: MicroBatch, amp_dtype: torch.dtype | None) -> tuple[Tensor, ...]:
-        logits, labels = logits_of(model, batch, device, amp_dtype, fallbacks), batch.labels.to(device)
+        logits = logits_of(model, batch, device, amp_dtype, fallbacks)
+        [labels] = to_device([batch.labels], device)  # a plain copy would wait for the forward pass
         return logits.float(), loss_of(logits, labels, reduction).expand(len(labels)).float(), labels
 
     parts, order = [], []

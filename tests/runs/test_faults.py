@@ -14,9 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from transformers import AutoModelForSequenceClassification
 
 from pairft import disk
+from pairft.data import pairs
 from pairft.data.batches import Batch, Position, StepData
-from pairft.errors import Diverged
-from pairft.runs import checkpoint, signals
+from pairft.errors import Diverged, UserError
+from pairft.runs import checkpoint, directory, signals
 from pairft.runs.log import RunLog
 from pairft.runs.signals import StopRequest
 from pairft.training import step
@@ -99,6 +100,23 @@ def test_a_second_process_on_the_same_run_is_refused(begin, go, tmp_path, capsys
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 143
+
+
+def test_a_run_that_is_resumed_is_locked_before_its_data_is_read(begin, go, tmp_path, monkeypatch):
+    """Or another process could finish it meanwhile, and it would be trained on."""
+    run, load_pairs = tmp_path / "runs" / "a", pairs.load_pairs
+    assert go(*FLAGS, "--run-name", "whole") == 0
+    undone(tmp_path / "runs" / "whole", run, 8)
+
+    def look(config):
+        other = begin("--resume", "--run-name", "a")
+        assert "another process is writing to" in other.communicate(timeout=60)[1] and other.returncode == 2
+        return load_pairs(config)
+
+    monkeypatch.setattr(pairs, "load_pairs", look)
+    assert go("--resume", "--run-name", "a") == 0
+    with pytest.raises(UserError, match="finished by another process"), directory.locked(run):
+        pass
 
 
 def test_a_clock_that_was_set_back(go, tmp_path):

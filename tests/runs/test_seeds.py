@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from conftest import ROOT
 from safetensors.torch import load_file
 
 import train
-from pairft import predict
+from pairft import disk, predict
 from pairft.model import classifier as model
 from pairft.runs import directory, seeds
 from pairft.training import evaluation
@@ -228,3 +229,19 @@ def test_a_mistake_in_the_data_leaves_nothing_behind(go, tmp_path, capsys, pairs
     assert go("--data", tmp_path / "pairs", "--seeds", "1,2", "--run-name", "a") == 2
     assert "validation.jsonl" in capsys.readouterr().err
     assert list(Path(tmp_path / "runs").iterdir()) == []
+
+
+def test_no_model_outlives_its_seed_and_no_lock_its_run(go, tmp_path, monkeypatch):
+    load_model, models = model.load_model, []
+
+    def load(*arguments):
+        assert not any(earlier() for earlier in models)
+        loaded = load_model(*arguments)
+        models.append(weakref.ref(loaded[0]))
+        return loaded
+
+    monkeypatch.setattr(model, "load_model", load)
+    assert go("--seeds", "1,2,3", "--max-steps", 1, "--run-name", "a") == 0
+    assert len(models) == 3
+    for run_dir in (tmp_path / "runs" / "a", tmp_path / "runs" / "a" / "seed-3"):
+        disk.lock(run_dir).release()  # raises where it is held
