@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairft import disk
-from pairft.config import Config
+from pairft.config import Config, closest
 from pairft.data import builtin, files, formats, hub
 from pairft.data.cache import cache_errors, check_cache
 from pairft.data.retries import client_errors, with_retries
@@ -70,7 +70,8 @@ def files_by_split(name: str) -> dict[str, list[Path]]:
     given = formats.named_paths(name) or []
     for split, _ in given:
         if formats.split_of(split) is None:
-            raise UserError(f"--data {name} names a split {split!r}: its splits are train, validation and test")
+            hint = closest(split, [own for names in formats.NAMES.values() for own in names])
+            raise UserError(f"--data {name} names a split {split!r}: its splits are train, validation and test{hint}")
     held = formats.by_split([split for split, _ in given], f"--data {name}")
     if "train" not in held:
         raise UserError(f"--data {name} has no train split: add train=FILE")

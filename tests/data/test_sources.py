@@ -120,7 +120,10 @@ def test_paths_by_split(tmp_path, monkeypatch):
     [
         ("train={d}/a.csv,dev={d}/a.csv,val={d}/a.csv", ("two validation splits, dev and val",)),
         ("train={d}/a.csv,train={d}/a.csv", ("two train splits",)),
-        ("train={d}/a.csv,valdation={d}/a.csv", ("'valdation'", "train, validation and test")),
+        (
+            "train={d}/a.csv,valdation={d}/a.csv",
+            ("'valdation'", "train, validation and test; did you mean validation?"),
+        ),
         ("validation={d}/a.csv", ("no train split", "train=FILE")),
         ("train={d}/a.csv,test={d}/gone.csv", ("--data test:", "gone.csv doesn't exist", ".parquet")),
         ("train={d}", ("--data train:", "is a folder")),
