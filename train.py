@@ -41,7 +41,7 @@ def start(argv: Sequence[str]) -> int:
 
 
 def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
-    """The settings, and the directory of the run to resume. No settings if that run has finished."""
+    """The settings, and the directory of the run to resume. The settings are None if that run has finished."""
     given = on_command_line = flags.read_flags(argv)
     if "config" in given:
         given = {**flags.read_file(given["config"]), **given}
@@ -59,9 +59,10 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
 
 
 def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seeds.Group | None = None) -> int:
-    """One training, from sentences to results.json. Returns the exit code.
+    """Train one model, from sentences to results.json. Returns the exit code.
 
-    `run_dir`: of the run to resume; None starts a new one. `group`: the runs that it is one of, with --seeds.
+    `run_dir`: the directory of the run to resume, or None for a new run. `group`: with --seeds, the runs that this one
+    belongs to.
     """
     with collector_paused():
         # The heavy imports begin here, so that --help and a mistyped flag answer at once.
@@ -83,24 +84,24 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         max_length = lengths.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
         splits = tokens.tokenise(pairs, tokenizer, max_length)
 
-        # ---- the model, and how its batches are made ---------------------------------------------------------------
-        as_trainer = config.preset == "trainer"  # the same random draws, and evaluation in the same batches
+        # ---- the model, and the collate function for its batches ---------------------------------------------------
+        as_trainer = config.preset == "trainer"  # the same random draws and evaluation batches as Trainer
         seed_everything(config.seed)
         head = "new" if config.new_head else "by position" if as_trainer else "by name"
-        model, about_weights, new = classifier.load_model(config.model, pairs.label_names, head)
+        model, weights_note, new_weights = classifier.load_model(config.model, pairs.label_names, head)
         tokens.check_ids(splits, len(model.get_input_embeddings().weight), config.model)
-        fingerprints = {"weights": classifier.fingerprint(model, new), "tokens": tokens.fingerprint(splits)}
+        fingerprints = {"weights": classifier.fingerprint(model, new_weights), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
         seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
-    notes = [line for line in (about_weights, summary(pairs, config.task), warning) if line]
+    notes = [line for line in (weights_note, summary(pairs, config.task), warning) if line]
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, notes)
 
-    # ---- the optimizer and the state; then what is only for speed -------------------------------------------------
+    # ---- the optimizer, the training state and the update; then the optional fast paths ----------------------------
     learner = build_learner(model.to(device), collate, config, device, amp_dtype)
     learner = accelerated(learner, config, splits["train"], tokenizer)
 
-    # ---- the training: the loop says what is done when, the run what is kept of it ----------------------------------
-    with open_run(config, run_dir, argv, learner, sources, group) as run:
+    # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------
+    with open_run(config, run_dir, argv, learner, sources, group) as run:  # a resume restores learner.state here
         steps = training_steps(
             splits["train"], learner.collate, config.seed, config.batch_size, config.accumulate,
             learner.state.position, loader_draw=as_trainer,
@@ -114,7 +115,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
 
 
 def accelerated(learner: "Learner", config: Config, dataset: Any, tokenizer: Any) -> "Learner":
-    """The learner made faster by pairft/speed. Without that folder everything trains the same, slower."""
+    """The learner with the fast paths of pairft/speed. Without that folder, training is slower but works."""
     if find_spec("pairft.speed"):
         from pairft.speed.accelerate import accelerate
 

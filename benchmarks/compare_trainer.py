@@ -29,13 +29,13 @@ from pairft.data import builtin  # noqa: E402
 
 SIDES = ("Trainer", "Trainer, by length", "pairft")
 ROWS = (
-    ("whole", "whole time, s", "{:.1f}"),
-    ("start_up", "command to the end of the first step, s", "{:.2f}"),
+    ("whole", "total time, s", "{:.1f}"),
+    ("start_up", "from the command to the end of the first step, s", "{:.2f}"),
     ("train_examples_per_second", "training, examples/s", "{:.2f}"),
-    ("step_ms", "a step, ms", "{:.0f}"),
-    ("eval_examples_per_second", "evaluation, scores and all, examples/s", "{:.1f}"),
+    ("step_ms", "time per step, ms", "{:.0f}"),
+    ("eval_examples_per_second", "evaluation including metrics, examples/s", "{:.1f}"),
     ("late_imports", "imports at the first evaluation, s", "{:.1f}"),
-    ("padding", "of the computed tokens, padding", "{:.3f}"),
+    ("padding", "share of padding in the computed tokens", "{:.3f}"),
     ("peak_mib", "peak memory, MiB", "{:.0f}"),
     ("accuracy", "validation accuracy at the end", "{:.4f}"),
     ("f1", "validation F1 at the end", "{:.4f}"),
@@ -188,12 +188,12 @@ def table(content: dict[str, Any]) -> str:
         steps = {side: statistics.median(found["step_ms"] for found in sides[side]) for side in sides}
         over = " | ".join(f"{steps[side] / least:.2f}" for side in sides)
         lines += [
-            f"| a step over the floor, {least:.0f} ms: {floor['operations']:.3g} operations at "
+            f"| time per step, relative to the floor of {least:.0f} ms: {floor['operations']:.3g} operations at "
             f"{floor['rate'] / 1e9:.0f} GFLOP/s | {over} | |",
             "",
         ]
     machine = ", ".join(f"{name} {value}" for name, value in content["machine"].items())
-    times = "once" if content["repeats"] == 1 else f"{content['repeats']} times in turn"
+    times = "once" if content["repeats"] == 1 else f"{content['repeats']} times, alternating"
     return "\n".join([*lines, f"Each side {times}, {content['date']}: {machine}.", ""])
 
 

@@ -61,7 +61,7 @@ def result_of(group: Path, test: Path | None) -> dict[str, Any]:
 def table(content: dict[str, Any]) -> str:
     """As Markdown: mean and standard deviation of each metric, and the 95 % interval of the mean F1."""
     lines = [
-        "| recipe | validation accuracy | validation F1 | its least and greatest | 95 % interval of its mean "
+        "| recipe | validation accuracy | validation F1 | F1, minimum to maximum | 95 % interval of mean F1 "
         "| best epoch's F1 | test accuracy | test F1 |",
         "|---|---|---|---|---|---|---|---|",
     ]

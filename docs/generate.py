@@ -1,4 +1,4 @@
-"""Writes the parts of the README and of docs/ that come from the code and from benchmarks/results:
+"""Write the parts of the README and of docs/ that come from the code and from benchmarks/results:
 
     python docs/generate.py
 
@@ -28,7 +28,7 @@ MRPC_VALIDATION = 408
 EQUAL_NUMBERS = "218 of 218 differences are exactly 0.0"
 EQUAL_RUNS = "30 of 30 end with identical weights and results"
 # Of `make train` without a Hub, from a fresh clone; docs/log.md names the day, too.
-FIRST_RUN = "5 min 14 s, of which 100 s are the installation"
+FIRST_RUN = "5 min 14 s, including 100 s of installation"
 # A test compares the names with the table in pairft/speed/last_layer.py.
 PADDING_FREE = (
     "Padding-free on the CPU: BERT, RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, ALBERT, ModernBERT; other "
@@ -41,7 +41,7 @@ def results(name: str) -> Any:
 
 
 def source_of(path: str, function: str, docstring: bool = True) -> str:
-    """A function of a file as it stands there, with its docstring or without."""
+    """The source of a function, with or without its docstring."""
     text = (ROOT / path).read_text(encoding="utf-8")
     found = next(node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == function)
     lines = text.splitlines()
@@ -51,7 +51,7 @@ def source_of(path: str, function: str, docstring: bool = True) -> str:
 
 
 def markdown(*rows: tuple[str, ...]) -> str:
-    """A table; the first row is its head."""
+    """A Markdown table. The first row is the header."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]) + "\n"
 
@@ -110,7 +110,7 @@ def minutes(seconds: float) -> str:
 
 
 def durations() -> str:
-    """How long three trainings of 3 epochs take."""
+    """How long three runs of 3 epochs take."""
     [mrpc] = results("cpu-mrpc.json")["jobs"]
     assert mrpc["sides"]["pairft"][0]["steps"] == MRPC_STEPS
     base = next(job for job in results("cpu-speed.json")["jobs"] if job["job"]["encoder"] == "bert-base")
@@ -127,14 +127,14 @@ def durations() -> str:
         ),
         (
             "`make train` with the Hub: bert-base-uncased on MRPC",
-            f"about {estimate / 60:.0f} min, estimated from {step / 1000:.2f} s a step",
+            f"about {estimate / 60:.0f} min, estimated from {step / 1000:.2f} s per step",
             "not measured yet",
         ),
     )
 
 
 def ending() -> str:
-    """The last lines of a run: one of those in recipes.json, which keeps its best and its last evaluation."""
+    """The last lines of a run in recipes.json, which holds its best and its last evaluation."""
     from pairft.runs.log import table
 
     run = results("recipes.json")["groups"]["default"]["summary"]["runs"]["2"]
@@ -148,7 +148,7 @@ def ending() -> str:
 
 
 def reading() -> str:
-    """How much there is to read on the way of a pair."""
+    """How many lines to read to follow a pair from text to checkpoint."""
     names = (
         *("data/pairs.py", "data/tokens.py", "data/targets.py", "data/batches.py", "model/classifier.py"),
         *("training/learner.py", "training/optim.py", "training/state.py", "training/step.py", "training/loop.py"),
@@ -184,7 +184,7 @@ def parts() -> dict[str, dict[str, str]]:
 
 
 def current(text: str, generated: dict[str, str]) -> str:
-    """A document with its generated parts as they should be now."""
+    """The document with its generated parts brought up to date."""
     for name, content in generated.items():
         pattern = re.compile(rf"(<!-- {name}:[^>]*-->\n).*?(<!-- /{name} -->)", re.DOTALL)
         text, count = pattern.subn(lambda found, content=content: found[1] + content + found[2], text)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What predict says: each row's answer, and the scores where there are labels."""
+"""The output of predict: the answer for each row, and the metrics if there are labels."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ def labels_of(
     config: "PretrainedConfig",
     about: dict[str, Any],
 ) -> dict[str, float]:
-    """The id or value of each text that the label column holds; empty where no row has a label. Raises UserError for
-    labels that can't be scored against."""
+    """The class id, or the value of a regression, of each distinct label in the column; empty if no row has a label.
+    Raises UserError for labels that the model's answers can't be compared with."""
     from pairft.data.labels import read_labels
 
     if names is not None and head.kind_of(config) != head.SINGLE_LABEL:
@@ -33,8 +33,11 @@ def labels_of(
 
 
 def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str) -> dict[str, list[Any]]:
-    """Columns: the label's name and the probability of each, or the score (without names) or scores of a regression.
-    Of several labels a row, those with a probability above one half. logits: [rows, outputs]."""
+    """The output columns. Classification: the predicted label and the probability of each class. Multi-label: the
+    labels with a probability above 0.5. Regression: the score or, if `names` is not None, a score per output.
+
+    logits: float32 [rows, outputs].
+    """
     from scipy.special import expit, softmax
 
     if names is None:
@@ -49,19 +52,19 @@ def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str
     return {"label": chosen} | {f"probability_{name}": probabilities[:, i].tolist() for i, name in enumerate(names)}
 
 
-def scores_of(outcome: EvalOutput, names: tuple[str, ...] | None, about: dict[str, Any]) -> str:
-    """The metrics over the rows that have a label, as a line."""
+def scores_of(output: EvalOutput, names: tuple[str, ...] | None, about: dict[str, Any]) -> str:
+    """The metrics over the rows that have a label, as a line of text."""
     from pairft.data.targets import has_label
 
-    known = outcome.only(has_label(outcome.labels))
+    labelled = output.only(has_label(output.labels))
     metrics, _ = metrics_of(TASKS[about.get("task", "custom")], names)
     positive = positive_class(names)
     if names and about.get("positive_class") in names:
         positive = names.index(about["positive_class"])
-    scores = compute_metrics(known, metrics, positive)
-    line = "  ".join(f"{name} {value:.4f}" for name, value in scores.items()) + f"  ({len(known.labels)} rows)"
-    if len(known.labels) < len(outcome.labels):
-        line += f", {len(outcome.labels) - len(known.labels)} without a label left out"
+    scores = compute_metrics(labelled, metrics, positive)
+    line = "  ".join(f"{name} {value:.4f}" for name, value in scores.items()) + f"  ({len(labelled.labels)} rows)"
+    if len(labelled.labels) < len(output.labels):
+        line += f", {len(output.labels) - len(labelled.labels)} without a label left out"
     if names and "f1" in metrics:
         line += f", {f1_of(None if positive is None else names[positive])}"
     return line

@@ -1,4 +1,4 @@
-"""Whether settings are in their ranges and go together."""
+"""Checks that settings are in range and that their combination makes sense."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ SEEDS = 2**32  # the number of seeds that numpy takes
 
 
 def resolve(given: dict[str, Any]) -> Config:
-    """The whole config: what was given (flags over file), then the preset, then the defaults; checked."""
+    """The complete config, checked. Given settings (flags over file) take precedence over the preset, and the preset
+    over the defaults."""
     preset = given.get("preset")
     if preset is not None and preset not in PRESETS:
         raise UserError(f"--preset is {preset!r}, but should be one of: {', '.join(PRESETS)}")
@@ -32,13 +33,13 @@ def check(config: Config) -> None:
         *wrong_names(config),
     ]
     if config.capture == "always" and config.deterministic:
-        problems.append("--capture always and --deterministic exclude each other: a resumed run replays other steps")
+        problems.append("--capture always and --deterministic exclude each other: a resume would capture other steps")
     if problems:
         raise UserError("\n  ".join(problems))
 
 
 def wrong_choices(config: Config) -> Iterator[str]:
-    """A line for each value that is none of its setting's choices."""
+    """A line for each value that is not among its setting's choices."""
     for name, f in FIELDS.items():
         value, choices = getattr(config, name), f.metadata["choices"]
         if choices and value is not None and value not in choices:
@@ -55,17 +56,17 @@ def outside_ranges(config: Config) -> Iterator[str]:
     for name in ("lr", "max_grad_norm"):
         value = getattr(config, name)
         if not 0 < value < math.inf:
-            yield f"{flag_of(name)} is {value}, but should be above 0, finite"
+            yield f"{flag_of(name)} is {value}, but should be above 0 and finite"
     if not 0 <= config.warmup_ratio <= 1:
         yield f"--warmup-ratio is {config.warmup_ratio}, but should be from 0 to 1"
     if config.validation_share is not None and not 0 < config.validation_share < 1:
         yield f"--validation-share is {config.validation_share}, but should be between 0 and 1"
     if not 0 <= config.weight_decay < math.inf:
-        yield f"--weight-decay is {config.weight_decay}, but should be from 0, finite"
+        yield f"--weight-decay is {config.weight_decay}, but should be at least 0 and finite"
 
 
 def wrong_seeds(config: Config) -> Iterator[str]:
-    """A line for each seed outside the range, and one for seeds that are named twice, or not at all."""
+    """A line for each seed out of range, and one if --seeds is empty or names a seed twice."""
     for name, seeds in (("seed", (config.seed,)), ("seeds", config.seeds or ())):
         for seed in seeds:
             if not 0 <= seed < SEEDS:
@@ -75,7 +76,7 @@ def wrong_seeds(config: Config) -> Iterator[str]:
 
 
 def wrong_columns(config: Config) -> Iterator[str]:
-    """What is wrong with the columns of the sentences and of the label."""
+    """What is wrong with the text columns and the label column."""
     columns, task = config.text_columns, TASKS.get(config.task)
     if columns is not None and (len(columns) not in (1, 2) or not all(columns)):
         yield f"--text-columns is {','.join(columns)!r}, but should name one or two columns"
@@ -83,13 +84,13 @@ def wrong_columns(config: Config) -> Iterator[str]:
         yield f"--text-columns names {columns[0]!r} twice"
     label_column = config.label_column or (task and task.label_column)
     if label_column in (columns or (task and task.text_columns) or ()):
-        yield f"--text-columns names {label_column!r}, which is the label's: say --label-column for another"
+        yield f"--text-columns names {label_column!r}, which is the label column: name another with --label-column"
     if config.task == "custom" and columns is None:
         yield "--task custom needs --text-columns, for example --text-columns question,answer"
 
 
 def wrong_names(config: Config) -> Iterator[str]:
-    """What is wrong with the names of the run, the model, the data and the folder of the runs."""
+    """What is wrong with --run-name, --model, --data and --runs-dir."""
     if config.run_name is not None:
         yield from run_name_problems(config.run_name)
     for name in ("model", "data", "data_config", "revision", "runs_dir"):
@@ -100,14 +101,14 @@ def wrong_names(config: Config) -> Iterator[str]:
 def run_name_problems(name: str) -> list[str]:
     """What is wrong with a --run-name, if anything."""
     plain = name and not name.startswith(".") and not set(name) & set('/\\:*?"<>|\0') and name == name.strip()
-    if plain and len(name.encode()) <= 200:  # of the 255 bytes of most file systems: room for a suffix
+    if plain and len(name.encode()) <= 200:  # most file systems allow 255 bytes; leave room for a suffix
         return []
-    return [f"--run-name is {name!r}, but should be a plain folder name; --runs-dir says where it goes"]
+    return [f"--run-name is {name!r}, but should be a plain folder name; --runs-dir is the folder that contains it"]
 
 
 def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:
-    """A line for each setting in `given` that has no effect: because of another one, or, if the type of the device is
-    given, on that device."""
+    """A line for each setting in `given` that has no effect: because another setting takes precedence or, if `device`
+    (its type) is given, on that device."""
     if device is not None:
         names = [name for name in ("tf32", "capture") if name in given and device != "cuda"]
         return [f"note: {flag_of(name)} has no effect on {device}" for name in names]

@@ -1,4 +1,4 @@
-"""What the commands have in common: errors become messages and exit codes; no garbage collection during start-up."""
+"""Shared by the commands: turn errors into messages and exit codes, and pause garbage collection during start-up."""
 
 import contextlib
 import gc
@@ -10,9 +10,10 @@ from pairft.errors import EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, UserError
 
 
 def exit_code(work: Callable[[], int], remedy: str) -> int:
-    """What `work` returns; or the exit code of what it raises, after one message on standard error.
+    """Call `work` and return its exit code. A UserError or a file system error that the user can fix becomes one
+    message on standard error and EXIT_USER; any other error is a bug and is raised.
 
-    `remedy`: what to do about an error of the file system. Other errors are bugs: they are raised.
+    `remedy`: what the message suggests for a file system error.
     """
     try:
         return work()
@@ -22,15 +23,16 @@ def exit_code(work: Callable[[], int], remedy: str) -> int:
         if error.errno not in USER_ERRNOS:
             raise
         sys.stderr.write(f"error: {error.filename or 'writing'}: {error.strerror}; {remedy}\n")
-    except KeyboardInterrupt:  # before the training: there is nothing to save
+    except KeyboardInterrupt:  # before training: there is nothing to save
         return EXIT_SIGNAL + signal.SIGINT
     return EXIT_USER
 
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """No garbage collection while modules and the model are loaded: there is no garbage, and looking for it takes a
-    quarter of the start-up. What is loaded then stays out of later collections, which took half a second each."""
+    """Pause garbage collection while modules and the model are loaded: there is no garbage yet, and looking for it
+    takes a quarter of the start-up. What is loaded is then left out of later collections, which took half a second
+    each."""
     gc.disable()
     try:
         yield

@@ -1,7 +1,7 @@
 """Every setting of a run, with its type, default, meaning and choices.
 
-The flags, the keys of a YAML file (flags.py) and the table in docs/flags.md all come from `Config`; checks.py has the
-ranges and what goes together.
+The flags, the keys of a YAML file (flags.py) and the table in docs/flags.md all come from `Config`; checks.py checks
+ranges and combinations.
 """
 
 import csv
@@ -20,15 +20,15 @@ Interval = int | str  # a number of steps, "epoch" or "never"
 
 
 def setting(default: Any, text: str, choices: Sequence[str] = (), flag: bool = True, kept: bool = True) -> Any:
-    """A field of Config. `flag`: it has a command line flag. `kept`: it belongs in a run's config.yaml."""
+    """A field of Config. `flag`: it has a command line flag. `kept`: it is saved in a run's config.yaml."""
     return field(default=default, metadata={"help": text, "choices": tuple(choices), "flag": flag, "kept": kept})
 
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of one run; a flag `--batch-size` and a YAML key `batch_size` for the field `batch_size`."""
+    """The settings of one run. The field `batch_size` has the flag `--batch-size` and the YAML key `batch_size`."""
 
-    config: str | None = setting(None, "YAML file with any of these settings; a flag beats it", kept=False)
+    config: str | None = setting(None, "YAML file with any of these settings; flags take precedence", kept=False)
     model: str = setting(
         "google-bert/bert-base-uncased", "Hub id, local folder, or 'builtin': the small encoder of a PyPI package"
     )
@@ -44,26 +44,28 @@ class Config:
         None, "share of the training split to cut off if there is no validation split; default: 10 %, at least 200 rows"
     )
     text_columns: tuple[str, ...] | None = setting(
-        None, "one or two columns of sentences, comma-separated; a name that holds a comma in double quotes"
+        None, "one or two columns of sentences, comma-separated; put a name that contains a comma in double quotes"
     )
     label_column: str | None = setting(None, "column of the labels")
-    new_head: bool = setting(False, "draw a new head; without it, a head with other labels than the data is an error")
+    new_head: bool = setting(False, "draw a new head; without it, a head with labels other than the data's is an error")
     epochs: int = setting(3, "passes over the training data")
-    max_steps: int | None = setting(None, "optimizer steps; beats --epochs")
+    max_steps: int | None = setting(None, "optimizer steps; takes precedence over --epochs")
     batch_size: int = setting(8, "examples per micro-batch")
     accumulate: int = setting(1, "micro-batches per step; the gradient is the mean over all their examples")
     lr: float = setting(5e-5, "peak learning rate of AdamW")
-    warmup_ratio: float = setting(0.0, "share of the steps that warm the learning rate up from 0; then linear to 0")
-    weight_decay: float = setting(0.01, "of AdamW, on weight matrices; none on biases and norms")
+    warmup_ratio: float = setting(0.0, "fraction of the steps that warm up the learning rate from 0; then linear to 0")
+    weight_decay: float = setting(0.01, "AdamW's weight decay, on weight matrices only: none on biases and norms")
     max_grad_norm: float = setting(1.0, "gradients are clipped to this L2 norm")
-    max_length: int | None = setting(None, "tokens per pair, the longer sentence cut first; default: the model's limit")
+    max_length: int | None = setting(
+        None, "tokens per pair; truncates the longer sentence first; default: the model's limit"
+    )
     precision: str = setting(
         "auto",
-        "of the forward pass; auto: on CUDA bf16 if the hardware has it, else fp16; fp32 elsewhere",
+        "of the forward pass; auto: on CUDA bf16 if the hardware supports it, else fp16; elsewhere fp32",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     preset: str | None = setting(
-        None, "'trainer': hyperparameters and random draws of HF Trainer's defaults", choices=("trainer",)
+        None, "'trainer': the hyperparameters and random draws of HF Trainer with its defaults", choices=("trainer",)
     )
     device: str = setting("auto", "auto: CUDA if available, else the CPU", choices=("auto", "cpu", "cuda", "mps"))
     unpad: str = setting(
@@ -81,12 +83,12 @@ class Config:
     eval_every: Interval = setting("epoch", "steps between evaluations, 'epoch' or 'never'; always after the last step")
     save_every: Interval = setting("epoch", "steps between checkpoints, 'epoch' or 'never'; always after the last step")
     log_every: int = setting(10, "steps between log lines")
-    seed: int = setting(42, "of the new weights, the order of examples and dropout")
+    seed: int = setting(42, "seed of the new weights, the order of examples and dropout")
     seeds: tuple[int, ...] | None = setting(
-        None, "comma-separated: one run per seed, in seed-… folders of the run, and summary.json; beats --seed"
+        None, "comma-separated; one run per seed, in seed-… folders, and summary.json; takes precedence over --seed"
     )
-    runs_dir: str = setting("runs", "folder of the runs")
-    run_name: str | None = setting(None, "folder of this run in it; default: generated", kept=False)
+    runs_dir: str = setting("runs", "folder that holds the run directories")
+    run_name: str | None = setting(None, "name of the run directory in --runs-dir; default: generated", kept=False)
     resume: bool = setting(
         False, "resume from --run-name's newest checkpoint; without a name, the newest unfinished run", kept=False
     )
@@ -104,10 +106,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     }
 }
 
-# With --resume. Any other change would make it another run.
+# Settings that --resume may change. With any other change it would be a different run.
 MAY_CHANGE = (
     *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir"),
-    *("model", "data"),  # where they are; fingerprints in the manifest tell whether they are the same
+    *("model", "data"),  # their paths; fingerprints in the manifest tell whether the content is the same
 )
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
@@ -119,9 +121,9 @@ def flag_of(name: str) -> str:
 
 
 def parse_value(name: str, value: Any) -> Any:
-    """A setting's value, from the text of a flag or from the value in YAML (which reads 5e-5 as text).
+    """A setting's value, from the text of a flag or from a value in YAML (which reads 5e-5 as text).
 
-    Raises UserError with the setting, the value and what it should be.
+    Raises UserError with the setting, its value and what it should be.
     """
     kind = TYPES[name]
     kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
@@ -134,13 +136,13 @@ def parse_value(name: str, value: Any) -> Any:
             return value
         wanted = "true or false"
     elif name == "text_columns":
-        try:  # a name with a comma is in quotes
+        try:  # a name that contains a comma is in quotes
             columns = next(csv.reader([text], skipinitialspace=True, strict=True)) if isinstance(text, str) else text
         except csv.Error:
             columns = None
         if isinstance(columns, (list, tuple)) and all(isinstance(column, str) for column in columns):
             return tuple(column.strip() for column in columns)
-        wanted = "column names, comma-separated; one that holds a comma in double quotes"
+        wanted = "column names, comma-separated; put a name that contains a comma in double quotes"
     elif name == "seeds":
         parts = text.split(",") if isinstance(text, str) else [value] if number else value
         try:
@@ -171,7 +173,7 @@ def parse_value(name: str, value: Any) -> Any:
 
 
 def closest(name: str, names: Sequence[str]) -> str:
-    """'; did you mean …?', or nothing if no name is close."""
+    """'; did you mean …?', or "" if no name is close."""
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else ""
 

@@ -1,4 +1,4 @@
-"""Folders that are there whole or not at all, know what they should hold, and are written by one process at a time."""
+"""Folders that are complete or absent, list their files with checksums, and are written by one process at a time."""
 
 import contextlib
 import ctypes
@@ -17,12 +17,12 @@ from pairft.errors import UserError
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-CHECKSUMS = "files.json"  # in a sealed folder: {"name": {"bytes": …, "sha256": …}, …}
+CHECKSUMS = "files.json"  # the list of a folder's files: {"name": {"bytes": …, "sha256": …}, …}
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # renameat2(2)
 
 
 def expanded(name: str) -> Path:
-    """The path, ~ being a home folder where its user is known."""
+    """The path with ~ expanded, if its user is known."""
     try:
         return Path(name).expanduser()
     except RuntimeError:
@@ -30,7 +30,7 @@ def expanded(name: str) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Write a text file completely or not at all."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     flush(part)
@@ -38,7 +38,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def flush(path: Path) -> None:
-    """Have a file's content, or a folder's names, on the disk and not only in the system's memory."""
+    """Flush a file's content, or a folder's entries, from the page cache to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -52,7 +52,8 @@ def flush_all(folder: Path) -> None:
 
 
 def read_checksums(folder: Path) -> dict[str, dict[str, Any]]:
-    """The list of a sealed folder: {"name": {"bytes": …, "sha256": …}, …}. Raises ValueError where it is damaged."""
+    """A folder's list of files: {"name": {"bytes": …, "sha256": …}, …}. Raises ValueError if it is missing or
+    damaged."""
     try:
         content = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         return {str(name): {"bytes": int(f["bytes"]), "sha256": str(f["sha256"])} for name, f in content.items()}
@@ -63,24 +64,24 @@ def read_checksums(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_checksums(folder: Path, known: Mapping[str, dict[str, Any]] | None = None) -> None:
-    """Write the folder's list of files, and flush all of it to the disk. `known`: entries of the list that are not
-    computed again, of files linked from another sealed folder."""
+    """Write the folder's list of files with their checksums, and flush the folder to the disk. `known`: entries that
+    need not be computed, for files linked from another folder that has a list."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     content = dict(known or {})
     for path in files:
         name = path.relative_to(folder).as_posix()
         if name not in content:
             with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()  # lets other threads run meanwhile
+                digest = hashlib.file_digest(file, "sha256").hexdigest()  # releases the GIL
             content[name] = {"bytes": path.stat().st_size, "sha256": digest}
     (folder / CHECKSUMS).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     flush_all(folder)
 
 
 def verify(folder: Path, below: str = "", at: Path | None = None) -> dict[str, str]:
-    """What of a sealed folder isn't as it was written, by file name; {} if it is whole. `below`: only of the files
-    whose names begin with this; `at`: the folder that should hold these, instead of the sealed one. Raises OSError
-    where a file can't be read."""
+    """Compare a folder with its list of files. Returns the problems by file name, {} if there are none. `below`: check
+    only files whose names begin with this; `at`: look for those files in this folder instead. Raises OSError if a file
+    can't be read."""
     try:
         wanted = read_checksums(folder)
     except ValueError as error:
@@ -104,7 +105,7 @@ def verify(folder: Path, below: str = "", at: Path | None = None) -> dict[str, s
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file or folder that can't be used but may hold work: damaged-NAME, or damaged-NAME-2, …"""
+    """Rename a damaged file or folder, which may still hold work, to damaged-NAME, damaged-NAME-2, …"""
     for number in itertools.count(1):
         aside = path.with_name(f"damaged-{path.name}" + (f"-{number}" if number > 1 else ""))
         if not aside.exists():
@@ -115,7 +116,7 @@ def set_aside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def removed_on_error(part: Path) -> Iterator[None]:
-    """A folder being written leaves nothing behind where that fails."""
+    """Remove a partly written folder if writing it fails."""
     try:
         yield
     except BaseException:
@@ -125,8 +126,9 @@ def removed_on_error(part: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def disk_errors(place: Path) -> Iterator[None]:
-    """Raise OSError where a library tells of the disk in an error of its own: safetensors in SafetensorError, and
-    tokenizers in a bare Exception. Both come from Rust and end with the system's number, as in "(os error 28)"."""
+    """Raise OSError if a library reports a disk error as an error of its own: safetensors as SafetensorError,
+    tokenizers as a bare Exception. Both come from Rust, and their messages end with the errno, as in "(os error
+    28)"."""
     try:
         yield
     except OSError:
@@ -139,15 +141,15 @@ def disk_errors(place: Path) -> Iterator[None]:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Swap two names in one step, as Linux can; False where the system or the file system can't."""
+    """Swap two names atomically, as Linux can. Returns False if the system or the file system can't."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
     names = [os.fsencode(path) for path in (one, other)]
     return renameat2 is not None and renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0
 
 
 def replace_atomically(part: Path, folder: Path) -> None:
-    """Give a finished folder its name, in the place of an older one. Where names can't be swapped there is a moment
-    without the folder: `undo_replace` puts the older one back after a stop right then."""
+    """Rename the finished folder `part` to `folder`, replacing an older one. If names can't be swapped, the folder is
+    missing for a moment: if the process stops right then, `undo_replace` restores the older one."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if not folder.exists():
@@ -161,14 +163,14 @@ def replace_atomically(part: Path, folder: Path) -> None:
 
 
 def undo_replace(folder: Path) -> None:
-    """Undo what a stop in the middle of `replace_atomically` has left."""
+    """Restore the older folder after a stop in the middle of `replace_atomically`."""
     old = folder.with_name(f".{folder.name}.old")
     if old.exists() and not folder.exists():
         os.rename(old, folder)
 
 
 def follow_umask(folder: Path, like: Path) -> None:
-    """Give the files of a folder the permissions of `like`, a file that open() made: some libraries write files that
+    """Give the files of a folder the permissions of `like`, a file created by open(): some libraries write files that
     only their owner can read."""
     mode = like.stat().st_mode & 0o777
     for path in folder.rglob("*"):
@@ -177,20 +179,20 @@ def follow_umask(folder: Path, like: Path) -> None:
 
 
 def copy_links(folder: Path) -> None:
-    """Replace each file that is a hard link by a copy, so that a change of the other one doesn't reach it."""
+    """Replace each hard link by a copy, so that a change to the other file doesn't reach it."""
     for path in [path for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink > 1]:
         copy_atomically(path, path)
 
 
 def copy_atomically(source: Path, path: Path) -> None:
-    """Make `path` a copy of a file, whole or not at all; files that were linked to it stay as they are."""
+    """Make `path` a copy of `source`, completely or not at all. Files that were linked to `path` are not changed."""
     copy = path.with_name(f".{path.name}.copy")
     shutil.copy2(source, copy)
     os.replace(copy, path)
 
 
 def link_tree(folder: Path, copy: Path) -> None:
-    """A second folder of the same files, which takes no space; copied where the file system has no hard links."""
+    """Make `copy` a folder of hard links to the same files, or of copies if the file system has no hard links."""
 
     def one(source: str, target: str) -> None:
         try:
@@ -202,7 +204,7 @@ def link_tree(folder: Path, copy: Path) -> None:
 
 
 def check_space(place: Path, needed: int, held: int = 0) -> None:
-    """Raise UserError where the file system of `place` has no room for `needed` bytes, `held` of them there already."""
+    """Raise UserError if the file system of `place` has no room for `needed` bytes. `held`: those used already."""
     free = shutil.disk_usage(place).free
     if needed - held > free:
         raise UserError(
@@ -212,7 +214,7 @@ def check_space(place: Path, needed: int, held: int = 0) -> None:
 
 
 def remove(path: Path) -> None:
-    """A file or a folder; of a link, the link alone."""
+    """Remove a file, a folder or a link (but not what the link points to)."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -224,7 +226,8 @@ def size_of(folder: Path) -> int:
 
 
 def lock(folder: Path) -> "BaseFileLock":
-    """Take the folder for this process, until what is returned is gone. Raises UserError where another has it."""
+    """Lock the folder for this process, as long as the returned lock exists. Raises UserError if another has locked
+    it."""
     from filelock import FileLock, Timeout
 
     taken = FileLock(folder / ".lock", timeout=0)

@@ -4,22 +4,22 @@ import errno
 
 EXIT_USER = 2
 EXIT_DIVERGED = 3
-# What a file system says that the user can fix: no space, no permission, a folder gone, a disk in trouble.
+# File system errors that the user can fix: no space, no permission, a missing folder, a failing disk.
 USER_ERRNOS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG),
     *(errno.ENOENT, errno.ENOTDIR, errno.EIO, errno.ESTALE),
 )
-EXIT_SIGNAL = 128  # plus the number of the signal that stopped the run, as a shell has it
+EXIT_SIGNAL = 128  # plus the number of the signal that stopped the run, as in a shell
 
 
 class UserError(ValueError):
-    """Something the user can fix. The message names what is wrong, where, and the remedy; it is shown without a
-    traceback and the program ends with EXIT_USER."""
+    """Something the user can fix. The message says what is wrong, where, and what to do. It is shown without a
+    traceback, and the program exits with EXIT_USER."""
 
 
 class Diverged(ArithmeticError):
-    """Something is not finite: a loss or gradient, unless `what` says otherwise. Ends the program with code 3."""
+    """A loss or gradient (or `what`) is not finite. The program exits with EXIT_DIVERGED."""
 
     def __init__(self, step: int, what: str = "the loss or the gradient") -> None:
         super().__init__(f"{what} is not finite at step {step}")
-        self.step = step  # the first such one, counted from 1
+        self.step = step  # the first step with such a value, counted from 1

@@ -13,7 +13,7 @@ from pairft.errors import UserError
 
 class _Formatter(argparse.HelpFormatter):
     def _split_lines(self, text: str, width: int) -> list[str]:
-        return textwrap.wrap(text, width, break_on_hyphens=False)  # a name such as google-bert stays whole
+        return textwrap.wrap(text, width, break_on_hyphens=False)  # names such as google-bert stay on one line
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,7 +33,7 @@ def flag_rows() -> list[tuple[str, str, str]]:
 
 
 def read_flags(argv: Sequence[str]) -> dict[str, Any]:
-    """The settings that the command line gives, parsed. Exits after --help; raises UserError for anything unknown."""
+    """The settings given on the command line, parsed. Exits after --help; raises UserError for anything unknown."""
     parser = _Parser(
         prog="train.py",
         usage="python train.py [flags]",
@@ -60,7 +60,7 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_all(given: dict[str, Any], problems: list[str]) -> dict[str, Any]:
-    """The parsed values. Raises one UserError with `problems` and every value that can't be read."""
+    """The parsed values. Raises one UserError that lists `problems` and every value that can't be parsed."""
     values = {}
     for name, value in given.items():
         try:
@@ -85,11 +85,11 @@ def read_file(path: str | Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"the config file {path} is not YAML{where}: write one 'key: value' a line") from None
+        raise UserError(f"the config file {path} is not YAML{where}: write one 'key: value' per line") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"the config file {path} holds no settings: write one 'key: value' a line")
+        raise UserError(f"the config file {path} has no settings: write one 'key: value' per line")
     names = [name for name in FIELDS if name != "config"]
     spelled = {str(key).replace("-", "_"): key for key in content}
     unknown = [f"unknown key {key!r}{closest(name, names)}" for name, key in spelled.items() if name not in names]

@@ -1,9 +1,8 @@
-"""What is printed: a line for the person, on standard output and standard error that may break at any time without
-ending the training.
+"""Messages for the user, and standard streams that may break at any time without ending the training.
 
-`tee` dies with Ctrl-C, `head` closes its pipe, a terminal is closed, the disk behind a log is full: what can't be
-written is dropped, and the training continues to its next checkpoint. Only what is printed is handled here; errors of
-the run directory are raised as usual.
+`tee` dies with Ctrl-C, `head` closes its pipe, a terminal is closed, the disk behind a log is full: output that can't
+be written is dropped, and training continues. This covers only what is printed; errors in the run directory are raised
+as usual.
 """
 
 import contextlib
@@ -15,16 +14,16 @@ from typing import Any
 
 
 def say(text: str) -> None:
-    """Print a line on standard error, above tqdm's bar where there is one."""
+    """Print a line on standard error, above tqdm's progress bar if there is one."""
     if "tqdm" in sys.modules:
         sys.modules["tqdm"].tqdm.write(text + "\n", file=sys.stderr, end="")  # in one write
-    else:  # not imported for a message
+    else:  # don't import tqdm just for a message
         sys.stderr.write(text + "\n")
 
 
 class Output(io.TextIOBase):
-    """A text stream on a file descriptor. Writes are unbuffered: nothing is left that could fail when Python exits and
-    change the exit code, and a signal handler may write while the main thread does."""
+    """A text stream on a file descriptor. Writes are unbuffered, so that no flush can fail when Python exits and change
+    the exit code, and a signal handler may write while the main thread does."""
 
     def __init__(self, descriptor: int, encoding: str) -> None:
         self.descriptor = descriptor
@@ -54,8 +53,8 @@ class Output(io.TextIOBase):
 @contextlib.contextmanager
 def unbreakable() -> Iterator[None]:
     """Within the context, sys.stdout and sys.stderr are Outputs on the same descriptors. A descriptor that was closed
-    before Python started leads to nowhere, so that no file of the run can get its number. Streams without a descriptor,
-    as in a notebook, stay as they are."""
+    before Python started is opened on the null device, so that no file of the run can get its number. Streams without a
+    descriptor, as in a notebook, are left unchanged."""
     before = sys.stdout, sys.stderr
     for descriptor in range(3):
         try:
@@ -75,7 +74,7 @@ def stream_on(stream: Any, descriptor: int) -> Any:
         return Output(descriptor, "utf-8")
     try:
         number = stream.fileno()
-    except (OSError, ValueError, AttributeError):  # io.UnsupportedOperation is the first two
+    except (OSError, ValueError, AttributeError):  # io.UnsupportedOperation is an OSError and a ValueError
         return stream
     with contextlib.suppress(OSError, ValueError):
         stream.flush()

@@ -47,15 +47,14 @@ def predict(args: argparse.Namespace) -> None:
     from pairft.data import batches, lengths, tokens
     from pairft.data.files import read_files
     from pairft.data.pairs import Pairs, check_rows
-    from pairft.model import classifier as model
-    from pairft.model import head, padding
+    from pairft.model import classifier, head, padding
     from pairft.training import device, evaluation
 
     datasets.disable_progress_bars()
     about = about_of(args.model)
-    tokenizer, config = model.load_tokenizer(args.model)
-    kind, held = head.kind_of(config), head.names_of(config)
-    names = None if len(held) == 1 and kind != head.MULTI_LABEL else held
+    tokenizer, model_config = classifier.load_tokenizer(args.model)
+    kind, output_names = head.kind_of(model_config), head.names_of(model_config)
+    names = None if len(output_names) == 1 and kind != head.MULTI_LABEL else output_names
     columns = columns_of(args, about)
     label_column = args.label_column or about.get("label_column", "label")
     if args.data is not None:
@@ -64,24 +63,24 @@ def predict(args: argparse.Namespace) -> None:
         rows = datasets.Dataset.from_dict({name: [text] for name, text in zip(columns, args.text, strict=True)})
     where = args.data or "--text"
     check_rows(rows, where, columns, label_column, label_needed=False)
-    ids = known_labels(args, rows, label_column, names, config, about) if args.data is not None else {}
+    ids = known_labels(args, rows, label_column, names, model_config, about) if args.data is not None else {}
 
     pairs = Pairs({"test": rows}, columns, label_column, names, ids)
-    max_length = about.get("max_length") or lengths.length_limit(tokenizer, config)
+    max_length = about.get("max_length") or lengths.length_limit(tokenizer, model_config)
     dataset = tokens.tokenise(pairs, tokenizer, max_length)["test"]
-    where_to, amp_dtype = device.choose_device(Config(device=args.device, precision=args.precision))
-    classifier, *_ = model.load_model(args.model, names, "trained")
-    collate = batches.collate_for(tokenizer, where_to)
-    if args.data is not None:  # a pair alone has no padding
-        collate, warning = padding.checked_collate(classifier, tokenizer, dataset, where_to, may_change=True)
+    target, amp_dtype = device.choose_device(Config(device=args.device, precision=args.precision))
+    model, *_ = classifier.load_model(args.model, names, "trained")
+    collate = batches.collate_for(tokenizer, target)
+    if args.data is not None:  # a single pair has no padding
+        collate, warning = padding.checked_collate(model, tokenizer, dataset, target, may_change=True)
         if warning:
             say(warning)
-    classifier.to(where_to)
+    model.to(target)
     if args.data is not None and importlib.util.find_spec("pairft.speed") is not None:
         from pairft.speed.accelerate import padding_free
 
-        collate, _ = padding_free(classifier, collate, dataset, tokenizer, amp_dtype)
-    output = evaluation.predict(classifier, dataset, collate, where_to, amp_dtype)
+        collate, _ = padding_free(model, collate, dataset, tokenizer, amp_dtype)
+    output = evaluation.predict(model, dataset, collate, target, amp_dtype)
     answers = answers_of(output.logits, names, kind)
     if args.text is not None:
         print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
@@ -99,8 +98,8 @@ def known_labels(
     config: "PretrainedConfig",
     about: dict[str, Any],
 ) -> dict[str, float]:
-    """The labels to score against, as text, with their ids; none, with a line that says why, if there is an --output
-    and nothing can be scored. Raises UserError if there is neither."""
+    """The class id, or the value of a regression, of each distinct label in the file. Empty if nothing can be scored,
+    which a line explains. Raises UserError if there is no --output either."""
     from pairft.answers import labels_of
 
     ids: dict[str, float] = {}
@@ -114,12 +113,12 @@ def known_labels(
                 raise
             say(f"not scored: {error}")
     if not ids and args.output is None:
-        raise UserError(f"{args.data} has no labels to score: say with --output where the answers should go")
+        raise UserError(f"{args.data} has no labels to score: name a file for the answers with --output")
     return ids
 
 
 def about_of(model: str) -> dict[str, Any]:
-    """What a run has saved beside its model; empty for a model from elsewhere."""
+    """The content of pairft.json, which a run saves beside its model; {} for other models."""
     from pairft.model.card import SIDECAR
 
     file = disk.expanded(model) / SIDECAR
@@ -131,7 +130,7 @@ def about_of(model: str) -> dict[str, Any]:
 
 
 def columns_of(args: argparse.Namespace, about: dict[str, Any]) -> tuple[str, ...]:
-    """The columns of the sentences. Raises UserError unless there are as many as the model reads."""
+    """The text columns. Raises UserError unless there are as many as the model reads."""
     trained = tuple(about.get("text_columns", ()))
     if args.text is not None:
         wanted = len(trained) or len(args.text)
@@ -151,7 +150,8 @@ def columns_of(args: argparse.Namespace, about: dict[str, Any]) -> tuple[str, ..
 
 
 def write(answers: dict[str, list[Any]], path: Path) -> None:
-    """Write the answers in the format of the file's suffix, whole or not at all. Raises UserError if that fails."""
+    """Write the answers in the format of the file's suffix, completely or not at all. Raises UserError if that
+    fails."""
     import datasets
 
     table = datasets.Dataset.from_dict(answers)

@@ -1,4 +1,4 @@
-"""The command line of `python -m pairft.predict`: read and checked before anything is computed."""
+"""The command line of `python -m pairft.predict`, read and checked before anything is computed."""
 
 import argparse
 import os
@@ -21,33 +21,33 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    made = _Parser(prog="python -m pairft.predict", description=DESCRIPTION, allow_abbrev=False)
-    made.add_argument("--model", required=True, help="a run's best/ or last/, or any folder of a sequence classifier")
-    made.add_argument(
+    flags = _Parser(prog="python -m pairft.predict", description=DESCRIPTION, allow_abbrev=False)
+    flags.add_argument("--model", required=True, help="a run's best/ or last/, or any folder of a sequence classifier")
+    flags.add_argument(
         "--data",
         metavar="FILE",
         help="pairs to predict: parquet, csv, tsv, json (rows or a list), jsonl; text also as .gz",
     )
-    made.add_argument("--output", metavar="FILE", help=f"file for the predictions: {', '.join(OUTPUTS)}")
-    made.add_argument(
+    flags.add_argument("--output", metavar="FILE", help=f"file for the predictions: {', '.join(OUTPUTS)}")
+    flags.add_argument(
         "--text",
         nargs="+",
         metavar="SENTENCE",
         help="one pair instead of a file: the next one or two arguments, even if they begin with a dash; give a "
         "sentence that equals one of these flags as --text=SENTENCE",
     )
-    made.add_argument("--text-columns", help="columns of the sentences, comma-separated (default: as in training)")
-    made.add_argument("--label-column", help="column of the labels, if any (default: as in training)")
-    made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
-    made.add_argument(
+    flags.add_argument("--text-columns", help="columns of the sentences, comma-separated (default: as in training)")
+    flags.add_argument("--label-column", help="column of the labels, if any (default: as in training)")
+    flags.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
+    flags.add_argument(
         "--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"), help="as in training (default: auto)"
     )
-    return made
+    return flags
 
 
 def take_text(argv: Sequence[str], flags: Collection[str]) -> tuple[list[str], list[str] | None]:
-    """The arguments without --text and its sentences, and the sentences. argparse would take a sentence that begins
-    with a dash for a flag."""
+    """The arguments without --text and its sentences, and the sentences (None without --text). argparse would mistake a
+    sentence that begins with a dash for a flag."""
     rest: list[str] = []
     sentences: list[str] | None = None
     left = 0
@@ -67,27 +67,27 @@ def take_text(argv: Sequence[str], flags: Collection[str]) -> tuple[list[str], l
 
 def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The checked arguments; `text` is the list of sentences, or None. Exits after --help; raises UserError."""
-    made = parser()
-    flags = list(made._option_string_actions)
-    rest, sentences = take_text(argv, flags)
-    args, unknown = made.parse_known_args(rest)
+    flags = parser()
+    names = list(flags._option_string_actions)
+    rest, sentences = take_text(argv, names)
+    args, unknown = flags.parse_known_args(rest)
     args.text = sentences
     if unknown:
         hint = "; --text takes one or two sentences, each in quotes" if sentences else ""
-        raise UserError(f"unknown argument {unknown[0]}{closest(unknown[0], flags)}{hint}")
+        raise UserError(f"unknown argument {unknown[0]}{closest(unknown[0], names)}{hint}")
     check(args)
     return args
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise UserError for arguments that exclude each other, a missing file, or an output that can't be written or
-    would overwrite what is read."""
+    """Raise UserError if arguments exclude each other, a file is missing, or the output can't be written or would
+    overwrite an input."""
     if (args.text is None) == (args.data is None):
         raise UserError("give either --data FILE or --text SENTENCE SENTENCE")
     if args.text is not None:
         for flag, value in (("--text-columns", args.text_columns), ("--label-column", args.label_column)):
             if value is not None:
-                raise UserError(f"{flag} is about the columns of --data: leave it out with --text")
+                raise UserError(f"{flag} names a column of --data: leave it out with --text")
     else:
         data = disk.expanded(args.data)
         if not data.is_file():
@@ -109,7 +109,7 @@ def check_output(output: Path, args: argparse.Namespace) -> None:
     if output.exists() and args.data is not None and output.samefile(disk.expanded(args.data)):
         raise UserError(f"--output {output} is the file that --data names: choose another, it would be overwritten")
     if (held and model.resolve() in output.resolve().parents) or (output.exists() and any(map(output.samefile, held))):
-        raise UserError(f"--output {output} is one of the files of --model {args.model}, or among them: choose another")
+        raise UserError(f"--output {output} is in the folder of --model {args.model}: choose another")
     if output.is_dir():
         raise UserError(f"can't write --output {output}: it is a folder")
     partial = partial_path(output)
@@ -121,5 +121,5 @@ def check_output(output: Path, args: argparse.Namespace) -> None:
 
 
 def partial_path(output: Path) -> Path:
-    """The name of `output` until it is written."""
+    """The temporary name of `output` while it is written."""
     return output.with_name(f".{output.name}-{os.getpid()}.part")

@@ -1,4 +1,4 @@
-"""The tasks, one row each: which columns hold the sentences and the label, the labels' names, what is scored."""
+"""The tasks, one row each: the columns of the sentences and the label, the label names and the metrics."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Task:
-    """A row of the task table. None means: from the flags (columns) or from the data (label names, metrics)."""
+    """A row of the task table. None: taken from the flags (columns) or from the data (label names, metrics)."""
 
     text_columns: tuple[str, ...] | None
     label_column: str
@@ -42,7 +42,7 @@ def metrics_of(task: Task, label_names: tuple[str, ...] | None) -> tuple[tuple[s
     return (REGRESSION_METRICS, "pearson") if label_names is None else (CLASSIFICATION_METRICS, "f1")
 
 
-# Names of a class that is looked for, and of its counterpart, spelled as `plain` spells them.
+# Typical names of a positive and of a negative class, spelled as `plain` spells them.
 POSITIVE = (
     *("1", "yes", "y", "true", "t", "positive", "pos", "entailment", "entailed", "entails", "duplicate", "duplicates"),
     *("equivalent", "equal", "paraphrase", "paraphrased", "similar", "same", "relevant", "related", "correct", "match"),
@@ -56,7 +56,7 @@ NEGATION = re.compile(r"(?:never|non|not|no) ?(.+)|(?:un|in|im|ir|il|dis|mis)(.+
 
 
 def plain(name: str) -> str:
-    """A class's name to compare by: "Is_Duplicate" is "duplicate", and "1.0" is "1"."""
+    """A class name normalised for comparison: "Is_Duplicate" becomes "duplicate", and "1.0" becomes "1"."""
     try:
         return f"{float(name):g}"
     except ValueError:
@@ -64,18 +64,19 @@ def plain(name: str) -> str:
 
 
 def sign_of(name: str, other: str) -> int:
-    """1 for a class whose name affirms, -1 for one whose name denies, 0 for neither. Both as `plain` spells them."""
+    """1 if the class name `name` affirms, -1 if it negates, else 0. `other`: the other class. Both as `plain` spells
+    them."""
     negated = NEGATION.fullmatch(name)
     if name in NEGATIVE or name.startswith(("not ", "no ", "non ")):
         return -1
     if negated and {other, *POSITIVE}.intersection(negated.groups()):
         return -1
-    return int(name in POSITIVE and not (name == "1" and other.isdecimal() and other != "0"))  # of 1 and 2 neither is
+    return int(name in POSITIVE and not (name == "1" and other.isdecimal() and other != "0"))  # not of 1 and 2
 
 
 def positive_class(label_names: Sequence[str] | None) -> int | None:
-    """The class of two that F1 is about: the one whose name affirms (yes, 1, duplicate, …) beside one that doesn't,
-    else the second. None for a regression, and for more classes, of which F1 is the mean (macro)."""
+    """The id of the positive class, whose F1 is computed: of two classes the one whose name affirms (yes, 1, duplicate,
+    …) if the other's doesn't, else the second. None for regression, and for more classes, where F1 is macro F1."""
     if label_names is None or len(label_names) != 2:
         return None
     first, second = map(plain, label_names)
@@ -83,11 +84,11 @@ def positive_class(label_names: Sequence[str] | None) -> int | None:
 
 
 def positive_name(label_names: Sequence[str] | None) -> str | None:
-    """The name of that class."""
+    """The name of the positive class, or None."""
     positive = positive_class(label_names)
     return label_names[positive] if label_names is not None and positive is not None else None
 
 
 def f1_of(positive: str | None) -> str:
-    """Which F1 it is, for people. `positive`: the name of the class that it is about, None for the mean over all."""
+    """Which F1 it is, for a message. `positive`: the name of the positive class; None for macro F1."""
     return "f1 macro" if positive is None else f"f1 of {positive!r}"

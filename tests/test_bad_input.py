@@ -54,7 +54,7 @@ def spoil(path: Path, row: int, **values: Any) -> None:
         (("--lr", "0"), ("--lr is 0.0", "above 0")),
         (("--lr", "fast"), ("--lr is 'fast'", "number")),
         (("--warmup-ratio", "2"), ("--warmup-ratio is 2.0", "from 0 to 1")),
-        (("--weight-decay", "-0.1"), ("--weight-decay is -0.1", "from 0")),
+        (("--weight-decay", "-0.1"), ("--weight-decay is -0.1", "at least 0")),
         (("--max-grad-norm", "0"), ("--max-grad-norm is 0.0", "above 0")),
         (("--eval-every", "0"), ("--eval-every is 0", "at least 1")),
         (("--save-every", "often"), ("--save-every is 'often'", "'epoch' or 'never'")),

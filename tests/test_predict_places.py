@@ -154,7 +154,7 @@ def test_a_model_of_the_hub_is_not_waited_for_without_the_hub(forbidden, closed,
     result = subprocess.run(command, capture_output=True, text=True, env=env, cwd=place, timeout=120, check=False)
     assert result.returncode == 2, result.stderr
     [message] = result.stderr.splitlines()  # the clients' own retries would each have a line
-    assert message.startswith("error: --model google-bert/bert-base-uncased: no folder here, not in the cache, and ")
+    assert message.startswith("error: --model google-bert/bert-base-uncased: no such folder, not in the cache, and ")
     assert ("HF_HUB_OFFLINE" if forbidden else closed) in message and "local folder" in message
 
 

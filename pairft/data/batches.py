@@ -1,4 +1,4 @@
-"""Which examples make a step, in which order, and how they become tensors."""
+"""The order of the examples, how they are grouped into steps and batches, and how batches become tensors."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
-EVALUATION_TOKENS = 2048  # in a batch; 1,024 to 4,096 are equally fast on 2 CPU cores, fewer are slower
+EVALUATION_TOKENS = 2048  # per batch; 1,024 to 4,096 are equally fast on 2 CPU cores, fewer are slower
 
 
 class MicroBatch(Protocol):
-    """What training and evaluation see of a batch. `Batch` is one; another layout of the same examples (packed, without
-    padding) is used in its place wherever it has these members."""
+    """The interface of a batch for training and evaluation. `Batch` has it, and so has any other layout of the same
+    examples, such as packed batches without padding."""
 
     @property
     def input_ids(self) -> Tensor:
@@ -31,16 +31,16 @@ class MicroBatch(Protocol):
 
     @property
     def num_tokens(self) -> int:
-        """Tokens without padding."""
+        """The number of tokens without padding."""
 
     def to(self, device: torch.device) -> "MicroBatch":
-        """The same batch with its tensors on the device; doesn't wait for it."""
+        """The same batch with its tensors on the device. The copy is asynchronous."""
 
     def inputs(self) -> dict[str, Any]:
         """Keyword arguments for the model's forward."""
 
     def examples(self, start: int, stop: int) -> "MicroBatch":
-        """Some of the examples, as a slice takes them."""
+        """The examples start:stop as a batch of their own."""
 
 
 class Batch(NamedTuple):
@@ -56,27 +56,27 @@ class Batch(NamedTuple):
         return Batch(*to_device(self, device))
 
     def inputs(self) -> dict[str, Tensor]:
-        """What the model's forward takes."""
+        """Keyword arguments for the model's forward."""
         inputs = {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
         return inputs if self.token_type_ids is None else {**inputs, "token_type_ids": self.token_type_ids}
 
     def examples(self, start: int, stop: int) -> "Batch":
-        """Some of the examples, padded to the same length as before."""
+        """The examples start:stop, still padded to the same length."""
         types = None if self.token_type_ids is None else self.token_type_ids[start:stop]
         mask = self.attention_mask[start:stop]
         return Batch(self.input_ids[start:stop], mask, types, self.labels[start:stop], int(mask.sum()))
 
 
-def to_device(parts: Iterable[Any], device: torch.device) -> Iterator[Any]:
-    """A batch's parts, tensors on the device; from pinned memory, since a copy from other memory waits for a GPU."""
-    for part in parts:
-        if isinstance(part, Tensor) and part.device.type != device.type:
-            part = (part.pin_memory() if device.type == "cuda" else part).to(device, non_blocking=True)
-        yield part
+def to_device(fields: Iterable[Any], device: torch.device) -> Iterator[Any]:
+    """A batch's fields, with tensors on the device. Copies use pinned memory: others wait for the GPU."""
+    for field in fields:
+        if isinstance(field, Tensor) and field.device.type != device.type:
+            field = (field.pin_memory() if device.type == "cuda" else field).to(device, non_blocking=True)
+        yield field
 
 
 def cut(micro_batches: Sequence[MicroBatch], divisor: int) -> list[MicroBatch]:
-    """Each micro-batch in `divisor` parts, a power of two; one with fewer examples in parts of a single example."""
+    """Split each micro-batch into `divisor` parts, a power of two, or into single examples if it has fewer."""
     parts = list(micro_batches)
     while divisor > 1:
         parts = [half for batch in parts for half in halves(batch)]
@@ -85,7 +85,7 @@ def cut(micro_batches: Sequence[MicroBatch], divisor: int) -> list[MicroBatch]:
 
 
 def halves(batch: MicroBatch) -> list[MicroBatch]:
-    """The first and the second half of the examples; a batch of one example stays as it is."""
+    """Split a batch into two halves. A batch of one example is returned unchanged."""
     number = len(batch.labels)
     if number == 1:
         return [batch]
@@ -93,7 +93,7 @@ def halves(batch: MicroBatch) -> list[MicroBatch]:
 
 
 class Position(NamedTuple):
-    """How far a training has come: `consumed` examples of the order of epoch `epoch`."""
+    """How far training has come: `consumed` examples of epoch `epoch`, in that epoch's order."""
 
     epoch: int = 0
     consumed: int = 0
@@ -105,7 +105,7 @@ class StepData:
 
     micro_batches: list[MicroBatch]
     num_examples: int
-    after: Position  # the position once this step is done
+    after: Position  # the position after this step
 
 
 Collate = Callable[[dict[str, Sequence[Any]]], MicroBatch]
@@ -114,8 +114,8 @@ Collate = Callable[[dict[str, Sequence[Any]]], MicroBatch]
 def collate(
     examples: dict[str, Sequence[Any]], pad_token_id: int, pad_token_type_id: int, multiple: int, side: str = "right"
 ) -> Batch:
-    """Pad tokenised examples, given as columns, to one Batch: on the "right" or "left", to the length of the longest
-    example, rounded up to `multiple`."""
+    """Pad tokenised examples, given as columns, on the "right" or "left" and stack them into a Batch. Its length is
+    that of the longest example, rounded up to `multiple`."""
     ids = examples["input_ids"]
     lengths = numpy.array([len(one) for one in ids])
     shape = (len(ids), -(-int(lengths.max()) // multiple) * multiple)
@@ -139,7 +139,7 @@ def collate(
 
 
 def collate_for(tokenizer: "PreTrainedTokenizerFast", device: torch.device) -> Collate:
-    """`collate` with the tokenizer's padding and on its side; on CUDA to a multiple of 8, for its tensor cores."""
+    """`collate` with the tokenizer's padding ids and side; on CUDA to a multiple of 8, for tensor cores."""
     return functools.partial(
         collate,
         pad_token_id=int(tokenizer.pad_token_id),
@@ -150,21 +150,21 @@ def collate_for(tokenizer: "PreTrainedTokenizerFast", device: torch.device) -> C
 
 
 def epoch_order(num_examples: int, seed: int, epoch: int) -> Tensor:
-    """The order of the examples in an epoch, int64 [num_examples]: a function of seed and epoch alone, and the order
-    that HF Trainer uses.
+    """The order of the examples in an epoch, int64 [num_examples]: the order that HF Trainer uses, a function of seed
+    and epoch only.
 
-    It has a generator of its own, so that it draws nothing from the random state that dropout draws from.
+    It is drawn from its own generator, so that dropout's random state doesn't change.
     """
     return torch.randperm(num_examples, generator=torch.Generator().manual_seed(seed + epoch))
 
 
 def steps_per_epoch(num_examples: int, batch_size: int, accumulate: int) -> int:
-    """Optimizer steps in an epoch. The last step may have fewer examples."""
+    """The number of optimizer steps in an epoch. The last step may have fewer examples."""
     return -(-num_examples // (batch_size * accumulate))
 
 
 def examples_of_step(num_examples: int, seed: int, step_size: int, step: int) -> list[int]:
-    """The indices of the `step_size` or fewer examples of a step, which is counted from 1."""
+    """The indices of the examples of a step (counted from 1): `step_size` of them, or fewer at the end of an epoch."""
     epoch, number = divmod(step - 1, -(-num_examples // step_size))
     order = epoch_order(num_examples, seed, epoch)
     indices: list[int] = order[number * step_size : (number + 1) * step_size].tolist()
@@ -180,7 +180,7 @@ def training_steps(
     start: Position,
     loader_draw: bool,
 ) -> Iterator[StepData]:
-    """The steps from the position `start` on, epoch after epoch without end. A step never spans two epochs.
+    """Generate the steps from the position `start` on, epoch after epoch without end. A step never spans two epochs.
 
     `loader_draw`: draw once from the global random state at the start of each epoch, as a DataLoader's iterator does.
     """
@@ -201,10 +201,12 @@ def training_steps(
 def evaluation_batches(
     dataset: "Dataset", collate: Collate, batch_size: int | None
 ) -> Iterator[tuple[numpy.ndarray, MicroBatch]]:
-    """Each example once: the indices of a batch's examples, int64 [examples], and the batch.
+    """Generate batches that contain each example once: the indices of the batch's examples, int64 [examples], and the
+    batch.
 
-    `batch_size` examples at a time in their order. If it is None, the longest first and as many as fill
-    EVALUATION_TOKENS: so there is little padding, and a batch that doesn't fit into memory fails at once.
+    `batch_size`: examples per batch, in the order of the dataset. If it is None, examples are sorted, the longest
+    first, and a batch holds at most EVALUATION_TOKENS tokens, padding included, or a single example. So there is little
+    padding, and if a batch doesn't fit into memory, the first one fails.
     """
     order, sizes = numpy.arange(len(dataset)), numpy.full(len(dataset), batch_size)
     if batch_size is None:

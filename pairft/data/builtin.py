@@ -1,4 +1,4 @@
-"""What a first run needs without the Hub: the encoder in a PyPI package, and the generated pairs."""
+"""Model and data for a first run without the Hub: an encoder from a PyPI package, and generated pairs."""
 
 import functools
 import hashlib
@@ -22,8 +22,8 @@ PAIRS_SEED = 0  # independent of the run's seed: every run has the same pairs
 
 @functools.cache  # hashing 90 MB takes a while
 def model_folder() -> Path:
-    """The folder of the packaged encoder, its weights checked. Raises UserError if it is missing or changed."""
-    package = importlib.util.find_spec(PACKAGE)  # found, not imported: its loader needs more than we do
+    """The folder of the packaged encoder, with verified weights. Raises UserError if it is missing or changed."""
+    package = importlib.util.find_spec(PACKAGE)  # found, not imported: importing it needs further packages
     if package is None or package.origin is None:
         raise UserError(f"--model builtin needs a package: {REMEDY}")
     folder = Path(package.origin).parent / "model"
@@ -38,7 +38,7 @@ def model_folder() -> Path:
 
 
 def draw_rows(split: str) -> Iterator[dict[str, str | int]]:
-    """The pairs of a split. No pair is in two splits."""
+    """Generate the pairs of a split. No pair is in two splits."""
     seen = set()
     rng = random.Random(PAIRS_SEED)
     for name, size in grammar.SPLIT_SIZES.items():
@@ -57,7 +57,7 @@ def pairs(split: str) -> "Dataset":
     """A split of the builtin pairs: sentence1, sentence2 and label, as a memory-mapped Dataset."""
     import datasets
 
-    # The code is the cache's key: another grammar makes other pairs.
+    # The source code is the cache key: a changed grammar generates other pairs.
     source = b"".join(Path(path).read_bytes() for path in (grammar.__file__, grammar_words.__file__, __file__))
     return datasets.Dataset.from_generator(
         draw_rows,

@@ -1,4 +1,4 @@
-"""Whether the cache of `datasets`, which keeps rows and tokens as Arrow files, can be written."""
+"""Checks that the cache of `datasets`, which keeps rows and tokens as Arrow files, is writable."""
 
 import contextlib
 import tempfile
@@ -22,7 +22,7 @@ def check_cache() -> None:
 
 @contextlib.contextmanager
 def cache_errors() -> Iterator[None]:
-    """Within the context, an OSError below the cache's folder becomes a UserError: others may own files there."""
+    """Within the context, an OSError in the cache folder becomes a UserError: other users may own files there."""
     try:
         yield
     except OSError as error:
@@ -32,6 +32,7 @@ def cache_errors() -> Iterator[None]:
 
 
 def of_cache(error: BaseException) -> bool:
+    """Whether the error is about a file in the cache of `datasets`."""
     import datasets
 
     name = error.filename if isinstance(error, OSError) else None
@@ -41,5 +42,5 @@ def of_cache(error: BaseException) -> bool:
 def unwritable(path: Path, error: OSError) -> UserError:
     return UserError(
         f"can't write to the cache folder {path}: {error.strerror}; set HF_DATASETS_CACHE (or HF_HOME, for all caches) "
-        "to a folder that can be written"
+        "to a writable folder"
     )

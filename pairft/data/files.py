@@ -1,8 +1,8 @@
-"""Rows of local files, read as text: a sentence "NA" or "007" stays as it is.
+"""Rows of local files, read as text, so that a sentence such as "NA" or "007" is not converted.
 
-The csv and json loaders of `datasets` infer types by chunk (numbers, dates, missing values), and their errors name no
-row. So Python's own csv and json read the rows, and `datasets` keeps them as an Arrow file in its cache. Parquet has
-types of its own and is left to `datasets`.
+The csv and json loaders of `datasets` infer types chunk by chunk (numbers, dates, missing values), and their errors
+name no row. So Python's csv and json modules read the rows, and `datasets` keeps them as an Arrow file in its cache.
+Parquet is typed and is read by `datasets`.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from pairft.errors import UserError
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-READER_VERSION = 2  # belongs to the cache's key: raise it if the same file should give other rows
+READER_VERSION = 2  # part of the cache key: raise it when the same file is to give other rows
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
@@ -45,11 +45,11 @@ def split_files(folder: Path, split: str) -> list[Path]:
 def read_files(
     files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool = True
 ) -> "Dataset":
-    """The wanted columns of files of one kind, as a memory-mapped Dataset. If `label_needed` is false, the label column
-    may be missing; if `label_column` is None, no label is read.
+    """The wanted columns of files of one format, as a memory-mapped Dataset. If `label_needed` is false, the label
+    column may be missing; if `label_column` is None, no label is read.
 
     csv, tsv, json and jsonl give text columns (None for null and for a missing key in JSON); parquet keeps its types.
-    Raises UserError if something can't be read, naming the file and, except for parquet, the row.
+    Raises UserError, which names the file and, except for parquet, the row, if something can't be read.
     """
     import datasets
 
@@ -60,15 +60,15 @@ def read_files(
         return read_parquet(files, text_columns, label_column, label_needed)
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
     names = [*text_columns, *([label_column] if label_column is not None else [])]
-    if not is_json:  # a table has its columns in a header; in JSON any row may lack any key
-        held = header(files[0])
-        names = wanted_columns(files, held, text_columns, label_column, label_needed)
-        if unnamed_columns(held):
-            say_unnamed(files[0].parent, unnamed_columns(held))
+    if not is_json:  # a table has a header; in JSON any row may lack any key
+        columns = header(files[0])
+        names = wanted_columns(files, columns, text_columns, label_column, label_needed)
+        if unnamed_columns(columns):
+            say_unnamed(files[0].parent, unnamed_columns(columns))
     try:
         loaded = datasets.Dataset.from_generator(
             rows_of_all,
-            # Tuples, since lists would be taken for shards.
+            # Tuples, because `datasets` takes lists for shards.
             gen_kwargs={"files": tuple(files), "names": tuple(names), "label_column": label_column},
             features=datasets.Features({name: datasets.Value("string") for name in names}),
             fingerprint=hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32],
@@ -85,7 +85,7 @@ def read_files(
 def read_parquet(
     files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool
 ) -> "Dataset":
-    """`read_files` for parquet. Other columns aren't touched: they may have types that `datasets` doesn't know."""
+    """`read_files` for parquet. Other columns are not read: they may have types that `datasets` doesn't know."""
     from pyarrow import parquet
 
     with reading_errors(files):
@@ -104,7 +104,7 @@ def read_typed(kind: str, files: list[Path], **options: Any) -> "Dataset":
     with reading_errors(files), cache_errors():
         return datasets.load_dataset(
             kind,
-            content_key(files),  # otherwise the cache's key is path, size and time
+            content_key(files),  # otherwise the cache key is path, size and time
             data_files={"rows": [str(path) for path in files]},
             split="rows",
             **options,
@@ -132,8 +132,8 @@ def reading_errors(files: list[Path]) -> Iterator[None]:
 def parquet_features(
     files: list[Path], names: Sequence[str], text_columns: Sequence[str], label_column: str | None
 ) -> "Features":
-    """The types of the named columns, with a ClassLabel's names, which are in the metadata. Raises UserError if a type
-    isn't one of text or labels, or if the files number their classes differently."""
+    """The types of the named columns; the names of a ClassLabel come from the file's metadata. Raises UserError if a
+    type is neither text nor a label's, or if the files number their classes differently."""
     import datasets
     import pyarrow
     from pyarrow import parquet
@@ -151,7 +151,7 @@ def parquet_features(
                 features[name] = datasets.Features.from_dict({name: about[name]})[name]
         found.append(features)
     for path, features in zip(files, found, strict=True):
-        own, other = (getattr(held.get(label_column), "names", None) for held in (found[0], features))
+        own, other = (getattr(some.get(label_column), "names", None) for some in (found[0], features))
         if own != other:
             raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: use one order")
     return found[0]
@@ -170,27 +170,27 @@ def content_key(files: Sequence[Path]) -> str:
 
 
 def wanted_columns(
-    files: list[Path], held: Sequence[str], text_columns: Sequence[str], label_column: str | None, label_needed: bool
+    files: list[Path], columns: Sequence[str], text_columns: Sequence[str], label_column: str | None, label_needed: bool
 ) -> list[str]:
-    """The wanted columns that the file has. Raises UserError if one that is needed is missing."""
-    if not held:
+    """The wanted ones among the file's `columns`. Raises UserError if one that is needed is missing."""
+    if not columns:
         raise UserError(f"{files[0]} is empty")
     label = () if label_column is None else (label_column,)
     needed = (*text_columns, *(label if label_needed else ()))
-    missing = [column for column in needed if column not in held]
+    missing = [column for column in needed if column not in columns]
     if missing:
-        other = other_delimiter(files[0], held, needed)
-        if other is not None:
-            raise UserError(other)
+        message = other_delimiter(files[0], columns, needed)
+        if message is not None:
+            raise UserError(message)
         raise UserError(
-            f"{files[0]} has no column {missing[0]!r}; it has: {', '.join(filter(None, held))}. For other names: "
-            "--text-columns, --label-column"
+            f"{files[0]} has no column {missing[0]!r}; it has: {', '.join(filter(None, columns))}. Name "
+            "others with --text-columns and --label-column"
         )
-    return [column for column in (*text_columns, *label) if column in held]
+    return [column for column in (*text_columns, *label) if column in columns]
 
 
 def unreadable(files: list[Path], error: BaseException) -> UserError:
-    """An error with the innermost cause of a loader's error as its message."""
+    """A UserError that reports the innermost cause of a loader's error."""
     while error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, OSError) and of_cache(error):

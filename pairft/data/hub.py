@@ -1,7 +1,7 @@
-"""Whether the Hub can be reached or has been cached, and what to use if not.
+"""Find out whether the Hub can be reached or its files are cached, and fall back on the builtin model and pairs if not.
 
-This runs before any client library is imported: these read HF_HUB_OFFLINE once, and without it spend minutes on
-retries.
+This runs before any client library is imported: they read HF_HUB_OFFLINE once, at import, and without it spend minutes
+on retries.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from pairft.data import formats
 from pairft.errors import UserError
 from pairft.output import say
 
-PROBE_SECONDS = 5.0  # for name, connection and answer together
-# If any of these was given by name and isn't available, that is an error; the builtin pairs never replace it.
+PROBE_SECONDS = 5.0  # for name lookup, connection and answer together
+# If the user has set any of these, a missing source is an error: the fallback never replaces what was asked for.
 ASKED_FOR = ("model", "data", "data_config", "revision", "task", "text_columns", "label_column")
 
 
@@ -53,10 +53,10 @@ def shown_endpoint() -> str:
 
 
 def reachable(seconds: float = PROBE_SECONDS) -> bool:
-    """Whether something answers at the Hub's address; an error or a dropped connection is an answer, too.
+    """Whether anything answers at the Hub's address. An error or a dropped connection counts as an answer, too.
 
-    A thread keeps the deadline: a socket's timeout starts again for each address of a host name, and doesn't cover the
-    name's lookup.
+    The probe runs in a thread so that the deadline holds: a socket's timeout starts again for each address of a host
+    name, and doesn't cover the name lookup.
     """
     if offline():
         return False
@@ -69,7 +69,7 @@ def reachable(seconds: float = PROBE_SECONDS) -> bool:
             answered.set()
         except (OSError, ValueError, http.client.HTTPException) as error:
             cause = error.reason if type(error) is urllib.error.URLError else error
-            # An error status, no HTTP, a connection closed at once: a server is there, but fails.
+            # An error status, no HTTP, a connection closed at once: there is a server, but it fails.
             failures = (urllib.error.HTTPError, http.client.HTTPException, ConnectionResetError, BrokenPipeError)
             if isinstance(cause, (*failures, ssl.SSLError)):
                 answered.set()
@@ -111,15 +111,15 @@ def canonical_data(data: str) -> str:
 
 
 def unavailable(wanted: dict[str, str], glue_config: str | None = None) -> str:
-    """A clause that says which of `wanted` (names by their flags) are on the Hub and not in the cache, if the Hub can't
-    be reached; "" if everything is available."""
-    # Otherwise `datasets` reports to the Hub that parquet is read, even of local files.
+    """A clause that says which of `wanted` ({flag: name}) are neither in the cache nor can be downloaded, or "" if
+    everything is available."""
+    # Otherwise `datasets` reports to the Hub each time it reads parquet, even from local files.
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     on_hub = {flag: name for flag, name in wanted.items() if is_hub_id(name)}
     forbidden = offline()
     if not on_hub or reachable():
         return ""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # before the first client is imported: from now on, only the cache answers
+    os.environ["HF_HUB_OFFLINE"] = "1"  # before the first client library is imported: it then uses the cache only
     missing = [
         f"{flag} {name}"
         for flag, name in on_hub.items()
@@ -128,13 +128,16 @@ def unavailable(wanted: dict[str, str], glue_config: str | None = None) -> str:
     if not missing:
         return ""
     why = "HF_HUB_OFFLINE is set" if forbidden else f"{shown_endpoint()} can't be reached"
-    return f"{' and '.join(missing)}: no folder here, not in the cache, and {why}"
+    return f"{' and '.join(missing)}: no such folder, not in the cache, and {why}"
 
 
 def resolve_sources(config: Config, given: dict[str, Any], glue_config: str | None) -> Config:
-    """The config to train with: unchanged, or with the builtin model and pairs if the Hub can't be reached and the
-    person has asked for nothing else. Raises UserError if a model or data set that was asked for is not available."""
-    if config.fallback and (config.model, config.data) != ("builtin", "builtin"):  # from the file of such a run
+    """The config to train with: unchanged, or with the builtin model and pairs if the Hub can't be reached and the user
+    has set none of ASKED_FOR. Raises UserError if a model or dataset that was asked for is not available."""
+    if config.fallback and (config.model, config.data) != (
+        "builtin",
+        "builtin",
+    ):  # from the config.yaml of a run that fell back
         config = dataclasses.replace(config, fallback=False)
     missing = unavailable({"--model": config.model, "--data": config.data}, config.data_config or glue_config)
     if not missing:

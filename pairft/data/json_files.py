@@ -1,8 +1,8 @@
 """Rows of JSON files: one object per line (JSON Lines), or one list of objects.
 
-JSON Lines are streamed. A list is one JSON value and is read whole: 200 MB take 0.8 GB of memory, or 1.4 GB with an
-emoji in them, since Python then stores the text in four bytes per character. Numbers keep the text that the file has,
-so that 12345678901234567890 doesn't pass through a float.
+JSON Lines are streamed. A list is one JSON value and is read into memory: 200 MB take 0.8 GB, or 1.4 GB if there is an
+emoji in them, since Python then stores the text with four bytes per character. Numbers keep their text from the file,
+so that 12345678901234567890 is not rounded by a float.
 """
 
 import itertools
@@ -12,23 +12,23 @@ from typing import IO, Any
 
 from pairft.data.labels import whole_text
 
-LARGEST_OBJECT = 1 << 28  # characters of an object that isn't a row, read to tell its shape
+LARGEST_OBJECT = 1 << 28  # characters of an object that isn't a row that are read to recognise its layout
 REMEDY = 'write one object per row, as pandas\' to_json(orient="records") does'
 
 
 class Number(str):
-    """A number as the file writes it."""
+    """The text of a number in the file."""
 
     __slots__ = ()
 
 
-DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number)  # floats are left for NaN and Infinity alone
+DECODER = json.JSONDecoder(parse_int=Number, parse_float=Number)  # only NaN and Infinity become floats
 
 
 def json_rows(file: IO[str], wanted: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """The objects of a file. The `wanted` columns help to tell a row from an object that holds all rows.
+    """The objects of a file. The `wanted` columns tell a row from an object that holds all rows.
 
-    Raises json.JSONDecodeError for a list that isn't JSON, and ValueError for a line that isn't, or for another shape.
+    Raises json.JSONDecodeError if a list isn't valid JSON, and ValueError if a line isn't, or for any other layout.
     """
     while (start := file.read(1)).isspace():
         pass
@@ -43,7 +43,7 @@ def json_rows(file: IO[str], wanted: Sequence[str] = ()) -> Iterator[dict[str, A
 
 
 def lines(file: IO[str]) -> Iterator[Any]:
-    """The value of each line that isn't blank."""
+    """The value on each line that isn't blank."""
     for line in filter(str.strip, file):
         try:
             yield DECODER.decode(line)
@@ -52,7 +52,7 @@ def lines(file: IO[str]) -> Iterator[Any]:
 
 
 def refuse_lone_object(file: IO[str], wanted: Sequence[str]) -> None:
-    """Raise ValueError if the whole file is one object that isn't a row on one line; else go back to the start."""
+    """Raise ValueError if the file is a single object, unless that is a row on one line; else rewind the file."""
     first, *others = itertools.islice(filter(str.strip, file), 2)
     file.seek(0)
     on_one_line = decoded(first) is not None
@@ -60,7 +60,7 @@ def refuse_lone_object(file: IO[str], wanted: Sequence[str]) -> None:
         return
     value = decoded(file.read(LARGEST_OBJECT))
     file.seek(0)
-    if value is None:  # not JSON either way: `lines` names the place
+    if value is None:  # not JSON at all: `lines` reports where
         return
     shape = shape_of(value, wanted) if wanted else None
     if shape is not None:
@@ -70,7 +70,7 @@ def refuse_lone_object(file: IO[str], wanted: Sequence[str]) -> None:
 
 
 def decoded(text: str) -> dict[str, Any] | None:
-    """The object that a text is, or None if it isn't one."""
+    """The JSON object in a text, or None if it isn't one."""
     try:
         value = DECODER.decode(text)
     except ValueError:
@@ -79,7 +79,7 @@ def decoded(text: str) -> dict[str, Any] | None:
 
 
 def shape_of(value: dict[str, Any], wanted: Sequence[str]) -> str | None:
-    """What an object holds that is the only one of its file, if it isn't a row with the wanted columns."""
+    """The layout of a file's only object, for a message; None if it is a row with the wanted columns."""
     held = [value[name] for name in wanted if name in value]
     if not held:
         if isinstance(value.get("data"), list) and ("columns" in value or "schema" in value):
@@ -94,8 +94,8 @@ def shape_of(value: dict[str, Any], wanted: Sequence[str]) -> str | None:
 
 
 def as_text(value: Any, column: str, is_label: bool) -> str | None:
-    """A sentence or a label as text, or None for null. A label that is a whole number with a point (1.0) becomes an
-    integer. Raises ValueError unless it is text, a number or a boolean, and for a lone surrogate."""
+    """A sentence or a label as text, or None for null. A label such as 1.0 becomes an integer. Raises ValueError if the
+    value is not text, a number or a boolean, or contains a lone surrogate."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Number):
@@ -105,7 +105,7 @@ def as_text(value: Any, column: str, is_label: bool) -> str | None:
             value.encode()
         return value
     if isinstance(value, float):
-        raise ValueError(f"{column!r} holds {json.dumps(value)}; where there is no value, write null")
+        raise ValueError(f"{column!r} holds {json.dumps(value)}; write null if there is no value")
     if is_label and isinstance(value, list):
         raise ValueError(f"the label {column!r} is a list, but a row has one label: multi-label data aren't supported")
     raise ValueError(f"{column!r} holds {'a list' if isinstance(value, list) else 'an object'}, not text or a number")

@@ -1,4 +1,4 @@
-"""The types that text columns and label columns may have."""
+"""Checks of the Arrow types of text columns and label columns."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def plain_kind(kind: "pyarrow.DataType") -> "pyarrow.DataType":
-    """The type of a column's values, whatever their layout: a dictionary's value type, and string for string_view."""
+    """The type of a column's values regardless of their layout: a dictionary's value type, and string for
+    string_view."""
     import pyarrow
 
     if pyarrow.types.is_dictionary(kind):
@@ -19,7 +20,7 @@ def plain_kind(kind: "pyarrow.DataType") -> "pyarrow.DataType":
 
 
 def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str], label_column: str | None) -> None:
-    """Raise UserError unless the text columns hold text and the label column, if there is one, names or numbers."""
+    """Raise UserError unless the text columns hold text and the label column, if any, holds names or numbers."""
     from pyarrow import types
 
     def is_text(kind: "pyarrow.DataType") -> bool:

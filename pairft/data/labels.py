@@ -1,4 +1,4 @@
-"""What a label column means: the classes and their names, or the values of a regression.
+"""The meaning of a label column: class names and ids, or the values of a regression.
 
 Labels are compared as text: 01 and 1 are two classes, and a class name is never converted to a float and back. Whole
 floats in a typed column or in JSON are integers, since pandas converts integers with missing values to floats. Labels
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
-NO_GOLD_LABEL = ("-", "?")  # SNLI's, if annotators disagreed; a common one for unknown values
+NO_GOLD_LABEL = ("-", "?")  # SNLI's if annotators disagreed; often used for unknown values
 
 
 def as_number(text: str) -> Decimal | None:
-    """The exact value of a label that is a number, or None."""
+    """The exact value of a label if it is a number, else None."""
     try:
         return Decimal(text) if NUMBER.fullmatch(text) else None
     except InvalidOperation:  # the exponent is too large
@@ -36,7 +36,7 @@ def is_whole(number: Decimal) -> bool:
 
 
 def whole_text(text: str) -> str:
-    """The integer of a whole number: "1" for "1.0". Other text is returned unchanged."""
+    """A whole number as an integer: "1" for "1.0". Other text is returned unchanged."""
     number = as_number(text)
     return str(int(number)) if number is not None and is_whole(number) and number.adjusted() < 309 else text
 
@@ -47,7 +47,7 @@ def class_names(rows: "Dataset", column: str) -> list[str] | None:
 
 
 def label_texts(values: "pyarrow.ChunkedArray", classes: Sequence[str] | None) -> "pyarrow.ChunkedArray":
-    """Labels as text, null for missing ones. `classes`: the names of a ClassLabel's ids."""
+    """Labels as text, with null for missing ones. `classes`: the class names by id if the column is a ClassLabel."""
     import pyarrow
     import pyarrow.compute as pc
 
@@ -77,8 +77,8 @@ def label_texts(values: "pyarrow.ChunkedArray", classes: Sequence[str] | None) -
 
 
 def label_names(rows: "Dataset", where: str, column: str, known: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The class names by id: those of the task, of the source, or the distinct labels of the training split, sorted by
-    number, then by text. If any label is fractional, the task is regression, and the result is None."""
+    """The class names by id: those of the task (`known`), those of the source, or the distinct labels of the training
+    split, sorted by number, then by text. None if any label is fractional: then the task is regression."""
     import pyarrow.compute as pc
 
     own = class_names(rows, column)
@@ -98,8 +98,7 @@ def label_names(rows: "Dataset", where: str, column: str, known: tuple[str, ...]
 
 
 def check_values(counts: dict[str, int], numbers: dict[str, Decimal], where: str, column: str) -> None:
-    """Raise UserError if the distinct labels of a training split can be neither classes nor the values of a
-    regression."""
+    """Raise UserError if the distinct labels of a training split are neither classes nor the values of a regression."""
     others = [text for text in counts if text not in numbers]
     for text, count in counts.items():
         dash = text in NO_GOLD_LABEL and "+" not in counts
@@ -121,8 +120,8 @@ def check_values(counts: dict[str, int], numbers: dict[str, Decimal], where: str
 
 
 def may_be_class(numbers: dict[str, Decimal], others: Sequence[str]) -> bool:
-    """Whether -1 can be a class or value: among -1, 0 and 1, with other negative numbers, or in a regression; not among
-    names, or with 0, 1 and 2."""
+    """Whether -1 is a class or a value: among -1, 0 and 1, beside other negative numbers, or in a regression; but not
+    beside names, or beside 0, 1 and 2."""
     rest = [number for number in numbers.values() if number != -1]
     if others:
         return False
@@ -132,15 +131,15 @@ def may_be_class(numbers: dict[str, Decimal], others: Sequence[str]) -> bool:
 def read_labels(
     rows: "Dataset", where: str, column: str, names: tuple[str, ...] | None, by_number: bool, label_needed: bool
 ) -> dict[str, float]:
-    """The class id (regression: the value) of each distinct label, by its text.
+    """The class id, or the value of a regression, of each distinct label, by its text.
 
-    If labels aren't needed, rows may be unlabelled (`is_unlabelled`), and a column that only repeats one unknown text
-    counts as unlabelled. Raises UserError for any other label that is unknown or missing, naming its row.
+    If labels aren't needed, rows may be unlabelled (`is_unlabelled`), and so is a column that only repeats one unknown
+    text. Raises UserError, which names the row, for any other unknown or missing label.
     """
     import pyarrow
     import pyarrow.compute as pc
 
-    if column not in rows.column_names:  # check_rows has raised an error if it is needed
+    if column not in rows.column_names:  # if it is needed, check_rows has raised an error
         return {}
     own = class_names(rows, column)
     numbered = [str(index) for index in range(len(names or ()))]
@@ -172,13 +171,13 @@ def read_labels(
 
 
 def is_unlabelled(text: str | None) -> bool:
-    """Whether a text that isn't a class name means that the row has no label."""
+    """Whether a text that isn't a class name marks a row without a label."""
     return text is None or text in NO_GOLD_LABEL or as_number(text) == -1
 
 
 def label_ids(texts: Sequence[str], names: tuple[str, ...] | None, by_number: bool) -> dict[str, float]:
-    """The class id (regression: the value) of each of these labels that has one. Labels are names; only if none of them
-    is a name, and `by_number` is true, they are read as ids."""
+    """The class id, or the value of a regression, of each label that has one. Labels are class names; only if none of
+    them is, and if `by_number` is true, they are read as class ids."""
     if names is None:
         values = {text: float(text) for text in texts if as_number(text) is not None}
         return {text: value for text, value in values.items() if math.isfinite(value)}

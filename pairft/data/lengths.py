@@ -1,4 +1,4 @@
-"""How many tokens an example may have, and the position of its first one."""
+"""The maximum number of tokens per example, and the position id of the first."""
 
 from typing import TYPE_CHECKING
 
@@ -7,8 +7,8 @@ from pairft.errors import UserError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
-NO_LIMIT = 2**31 - 1  # for models that state none, such as XLNet and T5, which use relative positions
-# Their position ids start after the padding's id, so that the first pad_token_id + 1 positions are never used.
+NO_LIMIT = 2**31 - 1  # for models without a limit, such as XLNet and T5, which use relative positions
+# Models whose position ids start at pad_token_id + 1, so that the positions before it are never used.
 OFFSET_POSITIONS = ("camembert", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod")
 
 
@@ -18,7 +18,7 @@ def first_position(config: "PretrainedConfig") -> int:
 
 
 def length_limit(tokenizer: "PreTrainedTokenizerFast", config: "PretrainedConfig") -> int:
-    """The most tokens that the model takes."""
+    """The maximum number of tokens that the model takes."""
     positions = getattr(config, "max_position_embeddings", None) or -1
     by_model = positions - first_position(config) if positions > 0 else NO_LIMIT
     return min(int(tokenizer.model_max_length), int(by_model), NO_LIMIT)
@@ -27,8 +27,8 @@ def length_limit(tokenizer: "PreTrainedTokenizerFast", config: "PretrainedConfig
 def checked_length(
     asked: int | None, tokenizer: "PreTrainedTokenizerFast", config: "PretrainedConfig", sentences: int
 ) -> int:
-    """--max-length, or the model's limit. Raises UserError if it is beyond that limit, or too short for one token of
-    each of an example's `sentences`."""
+    """--max-length (`asked`) or, if it is None, the model's limit. Raises UserError if it exceeds the limit, or is too
+    short for one token of each sentence. `sentences`: sentences per example, 1 or 2."""
     limit = length_limit(tokenizer, config)
     special = tokenizer.num_special_tokens_to_add(pair=sentences == 2)
     if asked is None:

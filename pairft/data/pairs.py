@@ -1,4 +1,4 @@
-"""From files, the Hub or the builtin grammar to checked sentences and labels.
+"""Load sentence pairs from files, the Hub or the builtin grammar, and check sentences and labels.
 
 Rows stay in Arrow files on disk throughout. The checks are Arrow's column operations; only the distinct labels become
 Python objects.
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The checked splits of one task, with the columns as they are at the source, and how to read their labels."""
+    """The checked splits of one task, with the columns of the source, and the meaning of their labels."""
 
-    splits: dict[str, "Dataset"]  # train, validation and, where there is one, test
+    splits: dict[str, "Dataset"]  # train, validation and, if there is one, test
     text_columns: tuple[str, ...]
     label_column: str
     label_names: tuple[str, ...] | None  # by id; None for regression
@@ -35,16 +35,17 @@ class Pairs:
 
 
 def load_pairs(config: Config) -> Pairs:
-    """The checked splits that a config asks for. Raises UserError, which says what is wrong, where, and what to do."""
+    """Load and check the splits that the config names. Raises UserError, which says what is wrong, where, and what to
+    do."""
     task = TASKS[config.task]
     text_columns = config.text_columns or task.text_columns
-    assert text_columns is not None, config.task  # checks.py asks for them
+    assert text_columns is not None, config.task  # checks.py has made sure
     label_column = config.label_column or task.label_column
     splits = read_splits(config, text_columns, label_column)
     where = {split: f"the {split} split of {config.data}" for split in splits}
     for split, rows in splits.items():
         check_rows(rows, where[split], text_columns, label_column, label_needed=split != "test")
-    # A number may stand for a class if the task or the source numbers the classes, but not if they are only sorted.
+    # A number may be a class id if the task or the source numbers the classes, but not if we have only sorted them.
     by_number = task.label_names is not None or class_names(splits["train"], label_column) is not None
     names = label_names(splits["train"], where["train"], label_column, task.label_names)
     ids: dict[str, float] = {}
@@ -63,8 +64,8 @@ def load_pairs(config: Config) -> Pairs:
 
 
 def summary(pairs: Pairs, task: str) -> str:
-    """How the labels were understood, in one or two lines: the classes and their shares in the training split, or the
-    range of a regression; the class that F1 is about; a warning if names differ only in spelling."""
+    """A line on how the labels were understood: the classes with their shares of the training split and the positive
+    class of F1, or the range of a regression; and a warning if names differ only in spelling."""
     import pyarrow.compute as pc
 
     rows = pairs.splits["train"]
@@ -85,7 +86,7 @@ def summary(pairs: Pairs, task: str) -> str:
     text = f"{task}: {len(names)} classes in {len(rows)} training examples: {shown}"
     if "f1" in metrics_of(TASKS[task], names)[0]:
         positive = positive_class(names)
-        text += f"; F1 is of {names[positive]}" if positive is not None else "; F1 is the mean of the classes'"
+        text += f"; F1 is of {names[positive]}" if positive is not None else "; F1 is the mean over the classes (macro)"
     alike = "; ".join(", ".join(map(repr, group)) for group in near_equal(names))
     return text + (f"\nwarning: classes that differ only in spelling: {alike}" if alike else "")
 
@@ -107,7 +108,7 @@ def check_rows(
     for column in text_columns:
         values, first = rows.data.column(column), 1
         kind = plain_kind(values.type)
-        for chunk in values.chunks:  # one at a time, since the trimmed text is in memory
+        for chunk in values.chunks:  # one at a time, since the trimmed text is held in memory
             blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk.cast(kind)), ""), True)
             row = pc.index(blank, pyarrow.scalar(True)).as_py()
             if row >= 0:
@@ -116,7 +117,7 @@ def check_rows(
 
 
 def fingerprint(rows: "Dataset", columns: Sequence[str]) -> str:
-    """A digest of the columns' content: the same for the same rows, however they are stored."""
+    """A sha256 of the columns' content, which doesn't depend on how the rows are stored."""
     digest = hashlib.sha256()
     held = [column for column in columns if column in rows.column_names]
     digest.update("".join(repr(names) for column in held if (names := class_names(rows, column))).encode())

@@ -13,27 +13,27 @@ from pairft.output import say
 
 T = TypeVar("T")
 
-PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds between the tries
+PAUSES = (0.5, 1, 2, 4, 8, 8, 8)  # seconds between attempts
 
 
 def with_retries(load: Callable[[], T]) -> T:
-    """What `load` returns. While it raises a transient error, it is called again after longer and longer PAUSES; what
-    has been downloaded stays in the cache, so that every try gets further. Raises what the last try raises."""
-    for tries, pause in enumerate(PAUSES):
+    """Call `load` and return its result. If it raises a transient error, it is called again after longer and longer
+    PAUSES; downloads stay in the cache, so that each attempt gets further. Raises the error of the last attempt."""
+    for attempt, pause in enumerate(PAUSES):
         try:
             return load()
         except Exception as error:
             if not is_transient(error):
                 raise
-            if tries == 0:
+            if attempt == 0:
                 say(f"requests to {shown_endpoint()} fail; retrying")
             time.sleep(pause)
     return load()
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Whether an error of a client library may pass: a broken connection, a server error or a rate limit, but no name
-    that doesn't exist and no offline mode. The clients wrap such errors in others."""
+    """Whether an error of a client library may go away by itself: a broken connection, a server error or a rate limit,
+    but not an unknown name or offline mode. The client libraries wrap such errors in others."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     transient = False
@@ -50,5 +50,5 @@ def is_transient(error: BaseException | None) -> bool:
 
 
 def client_errors() -> tuple[type[Exception], ...]:
-    """What the Hub client's HTTP library raises for a failed connection; the library has had two names."""
+    """The errors that the Hub client's HTTP library raises for a failed connection. It has had two names."""
     return tuple(sys.modules[name].HTTPError for name in ("httpx", "httpx2") if name in sys.modules)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 @cache_errors()
 def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """train and, if there are any, validation and test, as they are at the source. Test comes without its labels, which
-    may say anything, since training doesn't score it. Raises UserError if something can't be found or read."""
+    """train and, if there are any, validation and test, unchecked. Test comes without its labels, which may be anything
+    since training doesn't score it. Raises UserError if something can't be found or read."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -125,7 +125,7 @@ def saved(path: Path, key: str) -> list[Any]:
 
 
 def load_from_hub(config: Config) -> dict[str, "Dataset"]:
-    """The splits of a dataset on the Hub, all columns. Raises UserError if it can't be loaded, and without train."""
+    """The splits of a Hub dataset, with all columns. Raises UserError if it can't be loaded, and without train."""
     import datasets
 
     name = hub.canonical_data(config.data)
@@ -177,9 +177,9 @@ def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
 
 
 def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """The splits with only the wanted columns, test without the label. A split that lacks a column is left as it is."""
-    made = {}
+    """The splits with the wanted columns only, test without the label. A split that lacks one of them is unchanged."""
+    selected = {}
     for split, rows in splits.items():
         names = [*text_columns, *([label_column] if split != "test" else [])]
-        made[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
-    return made
+        selected[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
+    return selected

@@ -15,7 +15,7 @@ DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars", ",": "comma
 
 
 def table_reader(file: IO[str], suffix: str) -> Iterator[list[str]]:
-    """The fields of each line. In a tsv, quotes have no meaning: those in GLUE's own files are often unpaired."""
+    """The fields of each line. Quotes have no meaning in tsv files: GLUE's own often contain unpaired ones."""
     csv.field_size_limit(MAX_FIELD)
     if suffix == ".tsv":
         return csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -40,7 +40,7 @@ def table_rows(file: IO[str], suffix: str) -> Iterator[dict[str, str]]:
 
 
 def unnamed_columns(names: Sequence[str]) -> int:
-    """How many columns at the end of a header have no name: spreadsheets write such columns, all empty."""
+    """The number of columns without a name at the end of a header. Spreadsheets write such columns, all empty."""
     return len(list(itertools.takewhile(lambda name: not name.strip(), reversed(names))))
 
 
@@ -49,11 +49,12 @@ def say_unnamed(folder: Path, number: int) -> None:
     say(f"{folder}: ignoring {number} empty column(s) without a name at the end of each table")
 
 
-def other_delimiter(path: Path, held: Sequence[str], needed: Sequence[str]) -> str | None:
-    """A message if the header has the needed columns, but with another delimiter than the file's name says; or None."""
+def other_delimiter(path: Path, header: Sequence[str], needed: Sequence[str]) -> str | None:
+    """A message if the header has the needed columns but uses another delimiter than the file's suffix says, or
+    None."""
     own = DELIMITERS["\t" if suffix_of(path) == ".tsv" else ","]
     for mark, name in DELIMITERS.items():
-        if name != own and set(needed) <= {part.strip().strip('"') for field in held for part in field.split(mark)}:
+        if name != own and set(needed) <= {part.strip().strip('"') for field in header for part in field.split(mark)}:
             also = ", or name it .tsv" if mark == "\t" else ""
             return f"the columns of {path} are separated by {name} ({mark!r}): write it with {own}{also}"
     return None

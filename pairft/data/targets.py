@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     import numpy
     import pyarrow
 
-UNLABELLED = -100  # the class id of an example without a label, as cross entropy has it; in a regression it is NaN
+UNLABELLED = -100  # class id of an unlabelled example, cross entropy's ignore_index; in a regression the value is NaN
 
 
 def encode_labels(rows: "pyarrow.Table", pairs: Pairs, classes: Sequence[str] | None) -> "numpy.ndarray":
-    """The target of each row: int64 [rows], class ids; for a regression float32 [rows], values. UNLABELLED or NaN where
-    there is no label. `classes`: the names that the ids in the label column stand for, if it is a ClassLabel."""
+    """The target of each row: class ids, int64 [rows], or the values of a regression, float32 [rows]. Rows without a
+    label have UNLABELLED or NaN. `classes`: the class names by id if the label column is a ClassLabel."""
     import pyarrow
     import pyarrow.compute as pc
 
@@ -35,6 +35,6 @@ def has_label(targets: "numpy.ndarray") -> "numpy.ndarray":
     """Which examples have a label, bool [examples]. `targets`: int64 class ids, or float32 values."""
     import numpy
 
-    is_regression = numpy.issubdtype(targets.dtype, numpy.floating)  # where every number is a value, even -100
+    is_regression = numpy.issubdtype(targets.dtype, numpy.floating)  # in which every number is a value, even -100
     labelled: numpy.ndarray = ~numpy.isnan(targets) if is_regression else targets != UNLABELLED
     return labelled

@@ -66,7 +66,7 @@ def rows(path: Path, names: Sequence[str], label_column: str | None) -> Iterator
                     number += 1
     except UnicodeDecodeError:
         raise not_utf8(path) from None
-    except json.JSONDecodeError as error:  # of a list
+    except json.JSONDecodeError as error:  # the file is a list
         check_gzip(path)
         raise UserError(f"{path} is not JSON: {error}") from None
     except (csv.Error, ValueError) as error:
@@ -81,7 +81,7 @@ def rows(path: Path, names: Sequence[str], label_column: str | None) -> Iterator
 
 
 def not_utf8(path: Path) -> UserError:
-    """An error that names the line. Python decodes files in blocks, so its own error doesn't."""
+    """A UserError that names the line. Python's own error doesn't, since it decodes files in blocks."""
     check_gzip(path)
     with gzip.open(path) if is_gzip(path) else path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -94,7 +94,7 @@ def not_utf8(path: Path) -> UserError:
 
 
 def header(path: Path) -> list[str]:
-    """The columns of a file: the header of a table, or all keys of its JSON objects."""
+    """The columns of a file: the header of a table, or every key in its JSON objects."""
     try:
         with opened(path) as file:
             if suffix_of(path) in (".json", ".jsonl"):

@@ -1,4 +1,4 @@
-"""From checked sentences to tokens: once, by the fast tokenizer, kept by `datasets` as an Arrow file."""
+"""Tokenise the checked sentences once, with the fast tokenizer. `datasets` caches the result as an Arrow file."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
-TOKENS_VERSION = 2  # belongs to the cache's key: raise it if the same rows should give other tokens
+TOKENS_VERSION = 2  # part of the cache key: raise it when the same rows are to give other tokens
 
 
 def tokenizer_digest(tokenizer: "PreTrainedTokenizerFast") -> str:
-    """A digest of the rules by which this tokenizer splits text, without the padding and truncation that its last call
-    has set."""
+    """A sha256 of the rules by which this tokenizer splits text, without the padding and truncation that its last call
+    set."""
     rules = json.loads(tokenizer.backend_tokenizer.to_str())
     rules.pop("padding"), rules.pop("truncation")
     return hashlib.sha256(json.dumps([type(tokenizer).__name__, rules]).encode()).hexdigest()
@@ -30,16 +30,16 @@ def tokenizer_digest(tokenizer: "PreTrainedTokenizerFast") -> str:
 
 @cache_errors()
 def tokenise(pairs: Pairs, tokenizer: "PreTrainedTokenizerFast", max_length: int) -> dict[str, "Dataset"]:
-    """Each split with the columns input_ids (list of int), token_type_ids if the model uses them, length (int32,
-    tokens) and label (int64 class id, or float32 value; see `encode_labels`).
+    """Tokenise each split. Its columns are then input_ids (list of int), token_type_ids if the model uses them, length
+    (int32, the number of tokens) and label (int64 class id, or float32 value; see `encode_labels`).
 
-    A pair longer than `max_length` tokens is cut at the end of its longer sentence. The result is cached: a second call
+    Pairs longer than `max_length` tokens are truncated, the longer sentence first. The result is cached: a second call
     with the same rows, tokenizer and length reads it.
     """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # or it warns once the process has been forked
-    wanted = "token_type_ids" in tokenizer.model_input_names
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # otherwise it warns after a fork
+    has_types = "token_type_ids" in tokenizer.model_input_names
     names = (pairs.text_columns, pairs.label_column, pairs.label_names, pairs.label_ids)
-    key = repr((TOKENS_VERSION, tokenizer_digest(tokenizer), wanted, max_length, *names))
+    key = repr((TOKENS_VERSION, tokenizer_digest(tokenizer), has_types, max_length, *names))
     splits = {}
     for split, rows in pairs.splits.items():
         classes = class_names(rows, pairs.label_column)
@@ -61,7 +61,7 @@ def encode_rows(
     tokenizer: "PreTrainedTokenizerFast",
     max_length: int,
 ) -> dict[str, Any]:
-    """The columns of `tokenise` for some rows."""
+    """The columns of `tokenise` for a batch of rows."""
     sentences = [rows.column(name).to_pylist() for name in pairs.text_columns]
     return {
         **encode_sentences(sentences, tokenizer, max_length),
@@ -75,23 +75,23 @@ def encode_sentences(
     """input_ids, token_type_ids if the model uses them, and length. `sentences`: one or two columns of text."""
     import numpy
 
-    wanted = "token_type_ids" in tokenizer.model_input_names
+    has_types = "token_type_ids" in tokenizer.model_input_names
     encoded = tokenizer(
         *sentences,
         truncation="longest_first",
         max_length=max_length,
         return_attention_mask=False,  # all ones until a batch is padded
-        return_token_type_ids=wanted,
+        return_token_type_ids=has_types,
     )
     columns: dict[str, Any] = {"input_ids": encoded["input_ids"]}
-    if wanted:
+    if has_types:
         columns["token_type_ids"] = encoded["token_type_ids"]
     columns["length"] = numpy.array([len(ids) for ids in encoded["input_ids"]], numpy.int32)
     return columns
 
 
 def fingerprint(splits: Mapping[str, "Dataset"]) -> str:
-    """A digest of the token ids in train and validation: the same for the same text and rules of the tokenizer."""
+    """A sha256 of the token ids in train and validation. The same text and tokenizer rules give the same digest."""
     import numpy
 
     digest = hashlib.sha256()
@@ -104,12 +104,12 @@ def fingerprint(splits: Mapping[str, "Dataset"]) -> str:
 
 
 def check_ids(splits: Mapping[str, "Dataset"], num_embeddings: int, model: str) -> None:
-    """Raise UserError if a token id is beyond the model's embedding, which has `num_embeddings` rows."""
+    """Raise UserError if a token id has no row in the model's embedding, which has `num_embeddings` rows."""
     import pyarrow.compute as pc
 
     largest = max(pc.max(pc.list_flatten(rows.data.column("input_ids"))).as_py() for rows in splits.values())
     if largest >= num_embeddings:
         raise UserError(
-            f"--model {model}: its tokenizer makes the token id {largest} of the data, but its embedding has "
-            f"{num_embeddings} rows: take the tokenizer that the model was saved with"
+            f"--model {model}: the data has the token id {largest}, but the model's embedding has "
+            f"{num_embeddings} rows: use the tokenizer that the model was saved with"
         )

@@ -1,1 +1,1 @@
-"""The encoder and its head: loaded, checked, saved."""
+"""Load, check and save the encoder and its head."""

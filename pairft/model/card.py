@@ -1,4 +1,4 @@
-"""A model folder: weights and tokenizer, a model card, and a sidecar with what predict needs."""
+"""Write a model folder: weights, tokenizer, model card, and a sidecar file with what predict needs."""
 
 import json
 from pathlib import Path
@@ -12,11 +12,11 @@ from pairft.tasks import f1_of, positive_name
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-SIDECAR = "pairft.json"  # its name in the folder
+SIDECAR = "pairft.json"  # its file name
 
 
 def sidecar(config: Config, pairs: Pairs, max_length: int) -> dict[str, Any]:
-    """What predict needs beyond what transformers keeps in a model folder."""
+    """The content of pairft.json: what predict needs and transformers doesn't save."""
     return {
         "model": config.model,
         "data": config.data,
@@ -37,11 +37,14 @@ def save_model(
     about: dict[str, Any],
     settings: str,
 ) -> None:
-    """Write a model folder: weights as safetensors, tokenizer, card and sidecar; under another name first, so that it
-    replaces an older one whole. `about`: the sidecar and the evaluation; `settings`: the config as YAML."""
+    """Write a model folder: weights as safetensors, tokenizer, model card and sidecar. It is written under a temporary
+    name and then replaces an older folder atomically.
+
+    `about`: the sidecar's content and the evaluation. `settings`: the config as YAML.
+    """
     part = folder.with_name(f".{folder.name}.part")
     with disk.removed_on_error(part), disk.disk_errors(folder):
-        part.mkdir()  # save_pretrained would make the run's folder anew where someone has removed it
+        part.mkdir()  # not save_pretrained, which would recreate a run directory that someone has removed
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
         (part / SIDECAR).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -51,7 +54,7 @@ def save_model(
 
 
 def model_card(about: dict[str, Any], settings: str) -> str:
-    """The README of a model folder: what it answers, how well it did, and how it was trained."""
+    """The README of a model folder: inputs and outputs, scores and settings."""
     shown = {"f1": f1_of(about["positive_class"])}
     scores = "\n".join(f"| {shown.get(name, name)} | {value:.4f} |" for name, value in about["validation"].items())
     columns = " and ".join(f"`{column}`" for column in about["text_columns"])

@@ -1,4 +1,4 @@
-"""The encoder and its head: loaded, and saved as a folder that anyone can load."""
+"""Load the tokenizer and the classifier: the encoder with its head."""
 
 import contextlib
 import functools
@@ -18,16 +18,16 @@ from pairft.model import head
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-# What transformers raises for files that are missing, broken or of an architecture that it doesn't know.
+# The errors that transformers raises for missing or broken files and unknown architectures.
 LOAD_ERRORS: tuple[type[Exception], ...] = (
     *(OSError, ValueError, RuntimeError, KeyError, ImportError, EOFError),
     TypeError,  # up to transformers 5.17 at least, for a config.json that is a list
-    pickle.UnpicklingError,  # old weights may be a pickle, of which transformers takes nothing but tensors
+    pickle.UnpicklingError,  # old weights may be a pickle, which transformers loads with weights_only=True
 )
 
 
 def source_of(name: str) -> str:
-    """What the client libraries take for a --model: a folder's path, or a Hub id."""
+    """The path of a folder or the Hub id to load --model from. Raises UserError if a local folder has no model."""
     if name == "builtin":
         return str(builtin.model_folder())
     if hub.is_hub_id(name):
@@ -40,6 +40,7 @@ def source_of(name: str) -> str:
 
 
 def load_error(name: str, what: str, error: Exception) -> UserError:
+    """A UserError for one of LOAD_ERRORS. `what`: what was being loaded."""
     if "not a valid model identifier" in str(error):
         return UserError(f"{hub.shown_endpoint()} has no --model {name}: check its spelling, or name a local folder")
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
@@ -47,7 +48,7 @@ def load_error(name: str, what: str, error: Exception) -> UserError:
 
 
 def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedConfig"]:
-    """The fast tokenizer, and the model's config as it stands at the source."""
+    """The fast tokenizer and the model's own config. Raises UserError if they can't be loaded or used."""
     from transformers import AutoConfig, AutoTokenizer
 
     source = source_of(name)
@@ -58,7 +59,7 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
         raise load_error(name, "config or tokenizer", error) from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise UserError(f"--model {name} has no fast tokenizer with a padding token: choose another encoder")
-    if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # made up from the config: there were no files
+    if tokenizer.vocab_size <= len(tokenizer.all_special_tokens):  # transformers' stand-in for missing files
         raise UserError(f"--model {name} has no tokenizer files: save the tokenizer beside the model, too")
     return tokenizer, config
 
@@ -66,15 +67,16 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
 def load_model(
     name: str, label_names: Sequence[str] | None, use: str = "by name"
 ) -> tuple["PreTrainedModel", str, list[str]]:
-    """The classifier in float32, whatever its file holds, a line on what of it is new, and its new weights' names.
+    """Load the classifier in float32, whatever the dtype of its file. Returns the model, a line that says which weights
+    are new, and their names.
 
-    `label_names` by id; None for a regression with one output. New weights are drawn from the global random state.
-    `use` says what becomes of a head that the source has:
+    `label_names`: by id; None for a regression with one output. New weights are drawn from the global random state.
+    `use`: what to do with the head if the source has one:
 
-    - "by name": its classes are put in the order of `label_names`; UserError where they are others.
-    - "by position": its outputs are taken as they come, as HF Trainer takes them.
-    - "new": it is left out, and a new one is drawn.
-    - "trained": it is the model's own, and new weights are an error.
+    - "by name": keep it, with its outputs in the order of `label_names`. Raises UserError if its classes are different.
+    - "by position": keep it with its outputs in their own order, as HF Trainer does.
+    - "new": draw a new one.
+    - "trained": keep it as it is, for prediction. Raises UserError if any weight is missing.
     """
     source, wanted = source_of(name), list(label_names) if label_names is not None else ["score"]
     with torch.random.fork_rng(devices=[], enabled=use == "new"):
@@ -91,7 +93,7 @@ def load_model(
     for key, (held, shape) in mismatched.items():
         if key not in outputs or use == "trained":
             raise UserError(
-                f"--model {name}: {key} has the shape {held}, but by its config.json {shape}; save it again"
+                f"--model {name}: {key} has the shape {held}, but its config.json asks for {shape}; save it again"
             )
     shown = ", ".join(new[:4]) + (f" and {len(new) - 4} more" if len(new) > 4 else "")
     line = f"new weights, not from {name}: {shown}" if new else f"all weights from {name}"
@@ -111,8 +113,7 @@ def load_model(
 def from_source(
     name: str, source: str, labels: Sequence[str], regression: bool
 ) -> tuple["PreTrainedModel", dict[str, Any], "PretrainedConfig"]:
-    """The classifier, transformers' report of keys that are missing or have another shape, and the config as it stands
-    at the source."""
+    """The classifier, transformers' report of missing and mismatched keys, and the model's own config."""
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
@@ -124,7 +125,7 @@ def from_source(
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
         problem_type="regression" if regression else "single_label_classification",
-        ignore_mismatched_sizes=True,  # load_model tells of them, with a remedy
+        ignore_mismatched_sizes=True,  # load_model reports them, with a remedy
         output_loading_info=True,
         trust_remote_code=False,
     )
@@ -132,29 +133,29 @@ def from_source(
         config = with_retries(lambda: AutoConfig.from_pretrained(source, trust_remote_code=False))
         with quiet():
             model, report = with_retries(load)
-    except LOAD_ERRORS + (SafetensorError,) + client_errors() as error:  # noqa: RUF005  (mypy follows no *)
+    except LOAD_ERRORS + (SafetensorError,) + client_errors() as error:  # noqa: RUF005  (mypy doesn't understand * here)
         raise load_error(name, "weights", error) from error
     return model, report, config
 
 
 def with_new_head(model: "PreTrainedModel", report: dict[str, Any]) -> tuple["PreTrainedModel", dict[str, Any]]:
-    """The same encoder with a head as transformers draws it for a file that holds none, and the report for such a file.
-    `report`: the model's own. Weights of the encoder that its file lacks, such as a pooler's, are drawn, too."""
+    """The same encoder with a head that transformers draws as for a file without one, and the report for such a file.
+    `report`: that of `model`. Encoder weights that its file lacks, such as a pooler's, are drawn, too."""
     encoder = model.base_model_prefix + "."
     mismatched = [found for found in report["mismatched_keys"] if found[0].startswith(encoder)]
     drawn = {*report["missing_keys"], *(key for key, _, _ in mismatched)}
     kept = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(encoder) and key not in drawn}
     with quiet():
-        made, own = type(model).from_pretrained(
+        renewed, new_report = type(model).from_pretrained(
             None, config=model.config, state_dict=kept, dtype=torch.float32, output_loading_info=True
         )
-    missing = set(own["missing_keys"]) - {key for key, _, _ in mismatched}
-    return made, {"missing_keys": missing, "mismatched_keys": mismatched}
+    missing = set(new_report["missing_keys"]) - {key for key, _, _ in mismatched}
+    return renewed, {"missing_keys": missing, "mismatched_keys": mismatched}
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' bar, and its report of new weights, which takes a page; ours is one line."""
+    """Silence transformers' progress bar and its page-long report of new weights; ours is one line."""
     from transformers import logging
 
     logging.disable_progress_bar()
@@ -167,8 +168,8 @@ def quiet() -> Iterator[None]:
 
 
 def fingerprint(model: "PreTrainedModel", new: Collection[str]) -> str:
-    """A sha256 of the encoder's weights, by name; without the head, which is drawn or trained, and without the `new`
-    ones, which the seed draws. The same weights have the same one, wherever and in whichever format they are kept."""
+    """A sha256 of the encoder's weights by name, without the head and without the `new` weights, which depend on the
+    seed. It doesn't depend on where or in which format the weights are stored."""
     digest = hashlib.sha256()
     prefix = "" if model.base_model is model else model.base_model_prefix + "."
     for name, tensor in model.base_model.state_dict().items():

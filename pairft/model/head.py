@@ -1,4 +1,4 @@
-"""The head of a model at its source: what its outputs stand for, and whether that is what the data asks for."""
+"""The head of a pretrained model: what its outputs mean, and whether they fit the labels of the data."""
 
 import copy
 import re
@@ -10,13 +10,13 @@ import torch
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-# The kinds of a problem, as a model's config names them.
+# The problem types in a model's config.
 REGRESSION, SINGLE_LABEL, MULTI_LABEL = "regression", "single_label_classification", "multi_label_classification"
-GENERIC = re.compile(r"LABEL_\d+")  # the names that transformers gives where nobody has named the classes
+GENERIC = re.compile(r"LABEL_\d+")  # transformers' names for classes without names
 
 
 def names_of(config: "PretrainedConfig") -> tuple[str, ...]:
-    """The outputs' names, by id."""
+    """The names of the outputs, by id."""
     return tuple(str(config.id2label[index]) for index in sorted(config.id2label))
 
 
@@ -25,15 +25,15 @@ def is_generic(names: Sequence[str]) -> bool:
 
 
 def kind_of(config: "PretrainedConfig") -> str:
-    """What a head was trained for; without a word on it, what its number of outputs suggests, as in transformers."""
+    """The problem type that a head was trained for. If the config has none, it follows from the number of outputs."""
     return str(config.problem_type or (REGRESSION if config.num_labels == 1 else SINGLE_LABEL))
 
 
 def output_order(source: "PretrainedConfig", label_names: Sequence[str] | None) -> list[int] | None:
-    """The head's output for each class of the data, None where the head was trained for something else.
+    """The index of the head's output for each class of the data, or None if the head doesn't fit the data.
 
-    Classes are found by name, if need be without regard to upper and lower case, and by position in a head whose names
-    are generic. `label_names` is None for regression.
+    Classes are matched by name, then by name ignoring case; if the head's names are generic, by position. `label_names`
+    is None for regression.
     """
     held = names_of(source)
     if label_names is None or kind_of(source) == REGRESSION:
@@ -51,7 +51,7 @@ def output_order(source: "PretrainedConfig", label_names: Sequence[str] | None) 
 
 
 def output_parameters(model: "PreTrainedModel") -> dict[str, int]:
-    """The parameters that have a row for each label, and the dimension of it: those that grow with one label more."""
+    """The parameters whose shape depends on the number of labels, by name, and the dimension that does."""
     grown_config = copy.deepcopy(model.config)
     grown_config.num_labels = model.config.num_labels + 1
     with torch.device("meta"):
@@ -65,7 +65,7 @@ def output_parameters(model: "PreTrainedModel") -> dict[str, int]:
 
 
 def put_in_order(model: "PreTrainedModel", outputs: dict[str, int], order: Sequence[int]) -> None:
-    """Make the head's output `order[index]` its output `index`. `outputs`: as of output_parameters."""
+    """Reorder the head in place: output `order[index]` becomes output `index`. `outputs`: from output_parameters."""
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, dim in outputs.items():
@@ -73,11 +73,12 @@ def put_in_order(model: "PreTrainedModel", outputs: dict[str, int], order: Seque
 
 
 def listed(names: Sequence[str]) -> str:
+    """The first eight names, for a message."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def described(source: "PretrainedConfig") -> str:
-    """What a head answers, for a message."""
+    """What a head predicts, for a message."""
     held, kind = names_of(source), kind_of(source)
     if kind == REGRESSION:
         return "a regression" if len(held) == 1 else f"a regression with {len(held)} outputs"
@@ -85,15 +86,15 @@ def described(source: "PretrainedConfig") -> str:
 
 
 def wanted(label_names: Sequence[str] | None) -> str:
-    """What the data is or has, for a message."""
+    """What the data needs, for a message that continues "the data"."""
     return "is a regression" if label_names is None else f"has {len(label_names)} classes ({listed(label_names)})"
 
 
 def taken_as(
     source: "PretrainedConfig", label_names: Sequence[str] | None, order: list[int] | None, by_position: bool
 ) -> str:
-    """How a head's outputs became the data's classes, to be added to the line on weights; "" where they are the same.
-    A warning where they are taken by position although their names are others."""
+    """How a head's outputs were assigned to the data's classes, to be appended to the line on weights; "" if they are
+    the same. It is a warning if they were assigned by position although the names differ."""
     held = names_of(source)
     if label_names is None or held == tuple(label_names):
         return "" if order is not None else f"\nwarning: its head for {described(source)} is kept, as HF Trainer does"

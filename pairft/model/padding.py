@@ -1,4 +1,4 @@
-"""Whether an example's logits depend on the examples that share its batch, and on which side the padding belongs."""
+"""Check whether an example's logits depend on padding, and choose the padding side."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-TOLERANCE = 1e-4  # of the logits' norm: float32's rounding stays far below
+TOLERANCE = 1e-4  # relative to the norm of the logits; float32 rounding errors are far smaller
 
 
 def checked_collate(
@@ -22,17 +22,18 @@ def checked_collate(
     device: torch.device,
     may_change: bool,
 ) -> tuple[Collate, str]:
-    """The collate for the model, and a warning if its logits depend on padding, else "".
+    """The collate function for the model, and a warning if its logits depend on padding, else "".
 
-    If they do on the tokenizer's padding side but not on the other one, and `may_change`, the tokenizer gets that other
-    side. Call it while the model is on the CPU, in float32 and as it was loaded. Leaves it in evaluation mode.
+    If `may_change`, and the logits depend on padding on the tokenizer's padding side but not on the other side, the
+    tokenizer's padding side is changed. Call it while the model is on the CPU in float32, before training. Leaves the
+    model in evaluation mode.
     """
     if int(tokenizer.pad_token_id) >= len(model.get_input_embeddings().weight):
         raise UserError(
             f"the tokenizer's padding token has the id {tokenizer.pad_token_id}, but the model's embedding has "
             f"{len(model.get_input_embeddings().weight)} rows: save the model after resize_token_embeddings"
         )
-    if getattr(model.config, "pad_token_id", None) is None:  # decoders look for the last token that is not padding
+    if getattr(model.config, "pad_token_id", None) is None:  # decoders read the last token that is not padding
         model.config.pad_token_id = tokenizer.pad_token_id
     error = dependence(model, collate_for(tokenizer, device), dataset)
     if error > TOLERANCE and may_change:
@@ -40,21 +41,21 @@ def checked_collate(
         tokenizer.padding_side = "left" if given == "right" else "right"
         if dependence(model, collate_for(tokenizer, device), dataset) <= TOLERANCE:
             error = 0.0
-            tokenizer.init_kwargs["padding_side"] = tokenizer.padding_side  # which save_pretrained writes
+            tokenizer.init_kwargs["padding_side"] = tokenizer.padding_side  # so that save_pretrained writes it
         else:
             tokenizer.padding_side = given
     warning = (
-        f"warning: logits of this {model.config.model_type} depend on padding, so on which examples share a batch: "
-        f"here they differ by {error:.1e} of their norm"
+        f"warning: the logits of this {model.config.model_type} depend on padding, and so on the other examples in the "
+        f"batch: they differ by {error:.1e} of their norm"
     )
     return collate_for(tokenizer, device), warning if error > TOLERANCE else ""
 
 
 def dependence(model: "PreTrainedModel", collate: Collate, dataset: "Dataset") -> float:
-    """How far the logits of a few examples, padded in one batch, are from those of each alone, relative to these."""
+    """The relative difference between the logits of a few examples in one padded batch and of each example alone."""
     examples = dataset[unequal(dataset.with_format("numpy")["length"][:])]
     model.eval()
-    with torch.no_grad():  # not inference mode: what a model caches here, training must be able to use
+    with torch.no_grad():  # not inference_mode: training must be able to use what the model caches here
         batched = model(**collate(examples).inputs()).logits
         alone = []
         for number in range(len(examples["label"])):
@@ -69,7 +70,7 @@ def dependence(model: "PreTrainedModel", collate: Collate, dataset: "Dataset") -
 
 
 def unequal(lengths: numpy.ndarray) -> list[int]:
-    """Indices of up to three examples: the shortest, and those closest to two and four times as long. So they have much
-    padding in one batch, yet cost little."""
+    """Indices of up to three examples: the shortest, and those closest to two and four times its length. In one batch
+    they have much padding, but are cheap to compute."""
     shortest = lengths.min()
     return sorted({int(numpy.abs(lengths - shortest * times).argmin()) for times in (1, 2, 4)})

@@ -1,1 +1,1 @@
-"""A run directory and all that is written into it."""
+"""The run directory and everything written into it."""

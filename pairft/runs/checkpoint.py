@@ -5,7 +5,7 @@ checkpoints/step-00000459/
     model.safetensors      weights and buffers by name
     optimizer.safetensors  AdamW's state by parameter name: "exp_avg/<name>", "exp_avg_sq/<name>", "step/<name>"
     random-0.safetensors   torch's, numpy's and Python's random states
-    best/                  a copy of the run's best/ as it was then, if there was one; shared by checkpoints
+    best/                  a copy of the run's best/, if there is one; checkpoints of the same best model share it
     files.json             size and sha256 of each of these
 
 This file writes them; restore.py reads them back.
@@ -30,9 +30,9 @@ from pairft.runs.random_states import random_states
 from pairft.training.state import TrainState
 
 LAYOUT = 3
-KEPT = 2  # the newest
+KEPT = 2  # checkpoints of a run, the newest ones
 COUNTERS = ("step", "examples", "seconds", "num_lines", "micro_batch_divisor", "best", "last", "lost_best")
-BEST = "best/"  # what the names of its files begin with
+BEST = "best/"  # prefix of the best model's files in the list of a checkpoint
 
 
 def folder_of(checkpoints: Path, step: int) -> Path:
@@ -40,7 +40,7 @@ def folder_of(checkpoints: Path, step: int) -> Path:
 
 
 def whole_checkpoints(checkpoints: Path) -> list[Path]:
-    """The checkpoints there, oldest first."""
+    """The folders of complete checkpoints, oldest first. (Incomplete ones have other names.)"""
     if not checkpoints.is_dir():
         return []
     return sorted(path for path in checkpoints.iterdir() if re.fullmatch(r"step-\d{8,}", path.name))
@@ -48,17 +48,17 @@ def whole_checkpoints(checkpoints: Path) -> list[Path]:
 
 @dataclass
 class Snapshot:
-    """A state as it was when it was taken. `complete` makes a checkpoint of it, in any thread."""
+    """The training state at one moment. `complete` turns it into a checkpoint, in any thread."""
 
-    folder: Path  # the checkpoint to be
-    part: Path  # its name until it is complete
+    folder: Path  # of the future checkpoint
+    part: Path  # its temporary name until it is complete
     content: dict[str, Any]  # of state.json
-    tensors: dict[str, dict[str, Tensor]]  # by file and name, in CPU memory; empty if the files are written already
-    logs: Sequence[Path]  # whose lines the state counts
-    best_files: dict[str, dict[str, Any]]  # sizes and digests of best/, if it is shared with an earlier checkpoint
+    tensors: dict[str, dict[str, Tensor]]  # by file and name, in CPU memory; empty if they have been written already
+    logs: Sequence[Path]  # log files whose lines the state counts
+    best_files: dict[str, dict[str, Any]]  # sizes and checksums of best/, if it is shared with an earlier checkpoint
 
     def complete(self) -> None:
-        """Flush logs and files to disk, give the checkpoint its name, and drop all but the newest two."""
+        """Flush logs and files to disk, rename the checkpoint to its final name, and delete all but the newest two."""
         with disk.removed_on_error(self.part):
             write_tensors(self.tensors, self.part)
             if not self.best_files and self.content["best"] is not None:
@@ -75,11 +75,11 @@ class Snapshot:
 
 
 def take_snapshot(run_dir: Path, logs: Sequence[Path], state: TrainState) -> Snapshot:
-    """The state as it is now: training may continue while the snapshot is completed. The earlier snapshot must be
-    complete. Raises Diverged if the weights or the optimizer's state aren't finite.
+    """Take a snapshot of the state. Training may continue while it is completed. Earlier snapshots must be complete.
+    Raises Diverged if the weights or the optimizer's state aren't finite.
 
-    On a CPU the tensors are written at once, to the system's page cache: a copy in memory would take as long. From a
-    GPU they are copied to the host.
+    On a CPU the tensors are written at once, to the page cache, since a copy in memory would take as long. From a GPU
+    they are copied to the host.
     """
     checkpoints, best = run_dir / "checkpoints", run_dir / "best"
     checkpoints.mkdir(exist_ok=True)
@@ -108,7 +108,7 @@ def take_snapshot(run_dir: Path, logs: Sequence[Path], state: TrainState) -> Sna
 
 
 def content_of(state: TrainState) -> dict[str, Any]:
-    """What state.json holds: all of the state but its tensors by name."""
+    """The content of state.json: all of the state but the tensors that are stored by name."""
     interval = asdict(state.interval)
     return {
         "layout": LAYOUT,
@@ -128,14 +128,14 @@ def write_tensors(tensors: dict[str, dict[str, Tensor]], folder: Path) -> None:
 
 
 def all_finite(tensors: Sequence[Tensor], device: torch.device) -> bool:
-    """Whether those on the device are, by their largest element, which is nan where one is: isfinite would take as much
-    memory as the tensor itself."""
+    """Whether all floating point tensors on the device are finite. It tests their infinity norm, since isfinite would
+    need a mask as large as the tensor."""
     numbers = [tensor for tensor in tensors if tensor.device == device and tensor.is_floating_point()]
     return bool(torch.stack([torch.linalg.vector_norm(tensor, math.inf) for tensor in numbers]).isfinite().all())
 
 
 def shared_best(checkpoints: Path, state: TrainState) -> Path | None:
-    """The newest checkpoint, if it holds the same best model: its files are linked, and need no copy."""
+    """The newest checkpoint if it holds the same best model, whose files can then be linked instead of copied."""
     for folder in reversed(whole_checkpoints(checkpoints)[-1:]):
         try:
             held = json.loads((folder / "state.json").read_text(encoding="utf-8"))["best"]
@@ -147,14 +147,14 @@ def shared_best(checkpoints: Path, state: TrainState) -> Path | None:
 
 
 def listed_best(folder: Path) -> dict[str, dict[str, Any]]:
-    """What a checkpoint's list says of its best model's files. They are not read again for a checkpoint that links
-    them, so that damage done to them since is not taken for their content."""
+    """The entries for the best model in a checkpoint's list of files. A checkpoint that links to these files takes over
+    the entries without reading the files again: otherwise later damage would get valid checksums."""
     return {name: listed for name, listed in disk.read_checksums(folder).items() if name.startswith(BEST)}
 
 
 def bytes_needed(state: TrainState, runs: int = 1) -> int:
-    """What so many runs, one after the other, may need on the disk: of each the kept checkpoints, the model folders
-    that these and best/ may hold, and last/; and the checkpoint being written."""
+    """The disk space, in bytes, that `runs` consecutive runs may need: for each run the kept checkpoints with their
+    best models, best/ and last/; and the checkpoint being written."""
     weights = sum(tensor.nbytes for tensor in state.model.state_dict().values())
     moments = 2 * sum(parameter.nbytes for parameter in state.model.parameters() if parameter.requires_grad)
     one = weights + moments + weights
@@ -162,7 +162,8 @@ def bytes_needed(state: TrainState, runs: int = 1) -> int:
 
 
 def tensors_of(model: torch.nn.Module) -> dict[str, Tensor]:
-    """Weights and buffers by name. Of those that share memory, which safetensors refuses, all but the first copied."""
+    """Weights and buffers by name. Tensors that share memory with an earlier one are copied, as safetensors
+    requires."""
     tensors: dict[str, Tensor] = {}
     seen = set()
     for name, tensor in model.state_dict().items():
@@ -172,7 +173,7 @@ def tensors_of(model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as {"exp_avg/<parameter name>": tensor, …}."""
+    """The optimizer's state by parameter name: {"exp_avg/<name>": tensor, …}."""
     return {
         f"{key}/{name}": value.detach().contiguous()
         for name, parameter in model.named_parameters()

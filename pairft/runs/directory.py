@@ -1,4 +1,4 @@
-"""The run directory: checked, created whole, and found again."""
+"""Check, create and find run directories."""
 
 import contextlib
 import errno
@@ -17,7 +17,7 @@ from pairft.errors import UserError
 
 
 def check_new(config: Config) -> None:
-    """Raise UserError if the run directory can't be created. Called first, so that nothing is computed in vain."""
+    """Raise UserError if the run directory can't be created. Called before anything is computed."""
     runs = disk.expanded(config.runs_dir)
     if config.run_name and (runs / config.run_name).exists():
         raise exists(runs / config.run_name)
@@ -31,7 +31,7 @@ def check_new(config: Config) -> None:
 
 
 def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
-    """Create the run directory in `runs`, with config.yaml and manifest.json: all at once."""
+    """Create a run directory in `runs`, with config.yaml and manifest.json, atomically."""
     stem = config.run_name or generated_name(config)
     part = runs / f".{stem}-{os.getpid()}.part"
     with disk.removed_on_error(part):
@@ -41,7 +41,7 @@ def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
         for number in range(1, 1000):
             run_dir = runs / (stem if number == 1 else f"{stem}-{number}")
             try:
-                os.rename(part, run_dir)  # fails if the name belongs to a folder that isn't empty
+                os.rename(part, run_dir)  # fails if a folder of that name exists and isn't empty
                 return run_dir
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
@@ -52,11 +52,12 @@ def create(config: Config, manifest: dict[str, Any], runs: Path) -> Path:
 
 
 def exists(run_dir: Path) -> UserError:
+    """The error for a new run whose directory exists."""
     return UserError(f"the run {run_dir} exists: choose another --run-name, or add --resume to resume it")
 
 
 def generated_name(config: Config) -> str:
-    """The name of a run without --run-name: model, task and time. --run-name accepts it."""
+    """The name of a run without --run-name: model, task and time. It is a valid --run-name."""
     folder = disk.expanded(config.model)
     model = folder.resolve().name if folder.exists() else config.model.rstrip("/").rsplit("/", 1)[-1]
     plain = re.sub(r"[^\w.-]+", "-", model).strip("-.").encode()[:100].decode(errors="ignore") or "model"
@@ -82,13 +83,13 @@ def find(runs: Path, name: str | None) -> Path:
 
 
 def is_finished(run_dir: Path) -> bool:
-    """Whether a run, or the runs of several seeds, have finished."""
+    """Whether a run, or a group of runs with several seeds, has finished."""
     return (run_dir / "results.json").exists() or (run_dir / "summary.json").exists()
 
 
 @contextlib.contextmanager
 def locked(run_dir: Path | None) -> Iterator[None]:
-    """Hold the lock of a run that is resumed, from before its data is read. A new run, None, has no directory yet.
+    """Within the context, hold the lock of the run to resume. Does nothing for None: a new run has no directory yet.
 
     Raises UserError if another process holds the lock, or has finished the run since it was looked up.
     """
@@ -105,7 +106,7 @@ def locked(run_dir: Path | None) -> Iterator[None]:
 
 
 def read_json(path: Path) -> Any:
-    """Raises UserError if the file isn't JSON."""
+    """The content of a JSON file. Raises UserError if it isn't JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -113,5 +114,5 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """The file is written completely or not at all."""
+    """Write a JSON file, completely or not at all."""
     disk.write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

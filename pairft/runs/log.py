@@ -1,4 +1,4 @@
-"""What a person sees of a run: progress in the terminal, metrics.jsonl, and the table at the end."""
+"""The log of a run: progress in the terminal, metrics.jsonl, TensorBoard, and the table at the end."""
 
 import functools
 import json
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class RunLog:
-    """The log of a run in `folder`. A resumed run keeps the lines of metrics.jsonl that its checkpoint counted; those
-    after them are written again."""
+    """The log of a run in `folder`. A resumed run keeps the lines of metrics.jsonl that its checkpoint counted and
+    writes the later ones again."""
 
     folder: Path
-    total_steps: int  # updates, from the start of the run to its end
+    total_steps: int  # of the whole run
     num_examples: int  # of the training split
     config_yaml: str
-    first_step: int = 0  # updates done before this process
-    num_lines: int = 0  # of metrics.jsonl, those from before a resume included
+    first_step: int = 0  # steps done before this process
+    num_lines: int = 0  # of metrics.jsonl, including those from before a resume
     resumed: bool = False
-    bar: "tqdm[Any] | None" = None  # in a terminal
+    bar: "tqdm[Any] | None" = None  # tqdm's progress bar, in a terminal
 
     def __post_init__(self) -> None:
         if self.resumed:
@@ -49,18 +49,18 @@ class RunLog:
 
     @functools.cached_property
     def events(self) -> "EventFile":
-        """TensorBoard's file, started with the first line of the log: the import takes 0.1 s."""
+        """TensorBoard's file, created with the first log line, since the import takes 0.1 s."""
         from pairft.runs.tensorboard import new_event_file
 
         return new_event_file(self.folder, self.config_yaml, self.first_step, self.resumed)
 
     def files(self) -> list[Path]:
-        """The files to be flushed to disk before a checkpoint that counts their lines."""
+        """The files to flush to disk before a checkpoint that counts their lines."""
         return [*self.folder.glob("metrics.jsonl"), *self.folder.glob("events.out.tfevents.*")]
 
     def training(self, state: TrainState, lr: float, grad_norm: Tensor) -> None:
-        """Log the steps since the last training line, and start a new log interval. `lr` and `grad_norm`, a float
-        tensor of shape (), are those of the latest step."""
+        """Log the steps since the last training line, and start a new log interval. `lr` and `grad_norm` (a float
+        tensor []) are those of the latest step."""
         from pairft.runs.tensorboard import training_scalars
 
         interval = state.interval
@@ -82,7 +82,7 @@ class RunLog:
         state.interval = new_interval(interval.loss_sum.device)
 
     def show_progress(self, line: dict[str, Any], seconds_left: float) -> None:
-        """Move the bar, or print a training line where there is none."""
+        """Move the progress bar or, if there is none, print a training line."""
         loss, speed = f"loss {line['loss']:.4f}", f"{line['examples_per_second']:.1f} examples/s"
         if self.bar is None:
             skipped = f"  skipped {line['skipped_steps']} steps" if line.get("skipped_steps") else ""
@@ -105,28 +105,28 @@ class RunLog:
         say(f"validation after step {step}: {shown}")
 
     def write(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
-        """Append a line to metrics.jsonl, and TensorBoard's scalars, by tag, at its step. What isn't finite, as the
-        gradient of a step that the scaler skips, is null and no scalar. Raises OSError, which names the run's directory
-        if the disk is full."""
+        """Append a line to metrics.jsonl, and `scalars`, by tag, to TensorBoard's file. Values that aren't finite, such
+        as the gradient norm of a skipped step, are null in metrics.jsonl and left out in TensorBoard. Raises OSError,
+        which names the run directory if the disk is full."""
         plain = {name: value if math.isfinite(value) else None for name, value in line.items() if name != "split"}
         try:
             if self.num_lines and not self.metrics_file.exists() and self.folder.is_dir():
-                say(f"warning: {self.metrics_file} is gone, and {self.num_lines} lines with it; a new one is begun")
+                say(f"warning: {self.metrics_file} is gone, with {self.num_lines} lines; starting a new one")
                 self.num_lines = 0
             with self.metrics_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"split": line["split"], **plain}) + "\n")
             self.num_lines += 1
             self.events.add_scalars(scalars, line["step"])
         except OSError as error:
-            error.filename = error.filename or str(self.folder)  # a full disk doesn't name it
+            error.filename = error.filename or str(self.folder)  # it is missing if the disk is full
             raise
 
     def hyperparameters(self, values: dict[str, Any], scores: dict[str, float]) -> None:
-        """Fill TensorBoard's page of hyperparameters: `values`, and the last evaluation's `scores`."""
+        """Write TensorBoard's page of hyperparameters: `values`, and the `scores` of the last evaluation."""
         self.events.add_hyperparameters(values, scores)
 
     def evaluations(self, last: dict[str, Any]) -> list[dict[str, Any]]:
-        """The validation lines of metrics.jsonl; if someone has removed them, the last evaluation alone."""
+        """The validation lines of metrics.jsonl or, if someone has removed them, only the last evaluation."""
         here = {"step": last["step"], "epoch": last["epoch"], **last["validation"]}
         try:
             texts = self.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -141,8 +141,8 @@ class RunLog:
 
 
 def cut_back(path: Path, num_lines: int) -> int:
-    """Keep the first `num_lines` lines of metrics.jsonl; how many there are. What follows them is computed again, or
-    was cut short by a crash."""
+    """Truncate metrics.jsonl to its first `num_lines` lines. Returns how many are left. What follows them is computed
+    again, or was cut short by a crash."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     kept = text.split("\n")[:-1][:num_lines]
     if len(kept) < num_lines:
@@ -152,7 +152,7 @@ def cut_back(path: Path, num_lines: int) -> int:
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """A line of metrics.jsonl; {} if it is none."""
+    """A line of metrics.jsonl as a dict; {} if it is damaged."""
     try:
         line = json.loads(text)
     except ValueError:
@@ -161,12 +161,12 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def scores_of(line: dict[str, Any]) -> dict[str, float]:
-    """Loss and metrics of a validation line."""
+    """The loss and the metrics in a validation line."""
     return {name: value for name, value in line.items() if name not in ("split", "step", "epoch")}
 
 
 def table(lines: Sequence[dict[str, Any]], best_step: int) -> str:
-    """The evaluations as a table for the terminal, the best one marked."""
+    """The evaluations as a table for the terminal. The best one is marked."""
     names = list(scores_of(lines[0]))
     head = f"{'epoch':>6} {'step':>7} " + " ".join(f"{name:>9}" for name in names)
     body = [

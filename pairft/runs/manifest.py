@@ -1,4 +1,4 @@
-"""manifest.json: how a run came about, and whether a resume still has the same data, model and versions."""
+"""manifest.json: command, versions, data and model of a run, and the check that a resume has the same ones."""
 
 import os
 import platform
@@ -16,6 +16,7 @@ PACKAGES = ("torch", "transformers", "datasets", "evaluate", "tokenizers", "nump
 
 
 def versions() -> dict[str, str]:
+    """The versions of Python and of PACKAGES."""
     from importlib.metadata import version
 
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
@@ -27,8 +28,8 @@ def manifest(
     model_fingerprint: dict[str, str] | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """The content of manifest.json. The fingerprints are sha256 digests: of each split, and of the base model's weights
-    and the token ids. `threads`: torch's."""
+    """The content of manifest.json. `data_fingerprint`: the sha256 of each split. `model_fingerprint`: the sha256 of
+    the base model's weights and of the token ids. `threads`: the number that torch uses."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],
@@ -54,26 +55,27 @@ def manifest(
 
 
 def check_same(run_dir: Path, data_fingerprint: dict[str, str], model_fingerprint: dict[str, str], threads: int) -> str:
-    """A warning if versions or threads have changed since the run was started, which may change the last bits; else "".
+    """A warning if versions or the number of threads have changed since the run was started, which may change the last
+    bits; else "".
 
     Raises UserError if the data or the base model has changed: the checkpoint's position means nothing in other data,
-    and both the embedding rows that aren't trained and the token ids come from the base model.
+    and the embedding rows that aren't trained come from the base model, as do the token ids.
     """
     manifest = read_json(run_dir / "manifest.json")
     for split, digest in manifest["data_fingerprint"].items():
         if data_fingerprint.get(split) != digest:
             raise UserError(
-                f"the {split} split of the data is not the one that {run_dir} was started with: restore it, name its "
-                "new place with --data, or start a new run"
+                f"the {split} split of the data is not the one that {run_dir} was started with: restore it, name "
+                "its new path with --data, or start a new run"
             )
     for what, digest in manifest.get("model_fingerprint", {}).items():  # older manifests lack it
         if model_fingerprint[what] != digest:
             raise UserError(
                 f"the base model's {what} are not those that {run_dir} was started with: restore the model, name its "
-                "new place with --model, or start a new run"
+                "new path with --model, or start a new run"
             )
     now = {**versions(), "threads": threads}
     before = {**manifest["versions"], "threads": manifest["machine"]["threads"]}
     changed = [f"{name} {before[name]} -> {now[name]}" for name in before if before[name] != now.get(name)]
     listed = ", ".join(changed)
-    return f"warning: changed since the run was started, so the last bits may differ: {listed}" if changed else ""
+    return f"warning: changed since the run was started, so that the last bits may differ: {listed}" if changed else ""

@@ -1,4 +1,4 @@
-"""The random states of a process as tensors, and back."""
+"""Save the random states of a process as tensors, and restore them."""
 
 import random
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def random_states(device: str = "cpu") -> dict[str, Tensor]:
-    """The states of torch's, numpy's and Python's generators as tensors; of the device's, too."""
+    """The states of torch's, numpy's and Python's global generators, and of the device's, as tensors."""
     kind, keys, *rest = numpy.random.get_state(legacy=True)
     assert kind == "MT19937", kind
     version, words, gauss = random.getstate()
@@ -27,6 +27,7 @@ def random_states(device: str = "cpu") -> dict[str, Tensor]:
 
 
 def restore_random_states(states: dict[str, Tensor]) -> None:
+    """The inverse of `random_states`."""
     torch.set_rng_state(states["torch"])
     position, has_gauss, gauss = states["numpy_rest"].tolist()
     numpy.random.set_state(

@@ -1,4 +1,4 @@
-"""Reading checkpoints: the newest complete one, its best model, and what to do about damage."""
+"""Restore the newest complete checkpoint and its best model, and deal with damaged ones."""
 
 import json
 import shutil
@@ -30,29 +30,28 @@ def restore(run_dir: Path, state: TrainState) -> bool:
     for folder in reversed(whole_checkpoints(checkpoints)):
         check_layout(folder)
         wrong = disk.verify(folder)
-        needed = [what for name, what in wrong.items() if not name.startswith(BEST)]
-        if not needed:
+        problems = [problem for name, problem in wrong.items() if not name.startswith(BEST)]
+        if not problems:
             load(folder, state)
             found = True
             break
         aside = disk.set_aside(folder)
-        say(f"warning: the checkpoint {folder} is damaged ({needed[0]}): kept as {aside}; trying the one before")
+        say(f"warning: the checkpoint {folder} is damaged ({problems[0]}): renamed to {aside}; trying the previous one")
         damaged = True
-    for leftover in [*checkpoints.glob(".*.part"), *run_dir.glob(".*.part")]:  # of a process that was killed
+    for leftover in [*checkpoints.glob(".*.part"), *run_dir.glob(".*.part")]:  # from a process that was killed
         disk.remove(leftover)
     disk.undo_replace(best)
     if found and state.best is not None:
         restore_best(folder, best, state)
     elif best.exists() and damaged:
-        say(f"warning: {best} is of a checkpoint that is damaged: kept as {disk.set_aside(best)}")
-    # Otherwise `best` is of a later step: it stays until the same evaluation, done again, replaces it.
+        say(f"warning: {best} belongs to a damaged checkpoint: renamed to {disk.set_aside(best)}")
+    # Otherwise `best` is from a later step: it stays until the same evaluation is repeated and replaces it.
     return found
 
 
 def restore_best(folder: Path, best: Path, state: TrainState) -> None:
-    """Make `best` the best model of a checkpoint. If the checkpoint's copy is damaged, it is repaired from `best`,
-    since the next checkpoint will link to it. If both are damaged, the best model is lost, and the next evaluation
-    chooses a new one."""
+    """Restore `best` from a checkpoint. If the checkpoint's copy is damaged, it is repaired from `best`, since the next
+    checkpoint will link to it. If both are damaged, the best model is lost, and the next evaluation sets a new one."""
     wrong = disk.verify(folder, BEST)
     if not wrong:
         part = best.with_name(f".{best.name}.part")
@@ -63,18 +62,18 @@ def restore_best(folder: Path, best: Path, state: TrainState) -> None:
             (folder / name).parent.mkdir(exist_ok=True)
             disk.copy_atomically(best / name.removeprefix(BEST), folder / name)
     else:
-        kept = f"; {best} is kept as {disk.set_aside(best)}" if best.exists() else ""
+        kept = f"; {best} is renamed to {disk.set_aside(best)}" if best.exists() else ""
         assert state.best is not None, folder
         say(
             f"warning: the best model, of step {state.best['step']}, is damaged in {folder} "
-            f"({next(iter(wrong.values()))}) and in {best}: it is lost, and the best of the later evaluations takes "
-            f"its place{kept}"
+            f"({next(iter(wrong.values()))}) and in {best}: it is lost, and the best of the later evaluations replaces "
+            f"it{kept}"
         )
         state.lost_best, state.best = state.best, None
 
 
 def check_layout(folder: Path) -> None:
-    """Raise UserError if another version wrote the checkpoint. One that can't be read has no layout."""
+    """Raise UserError if another version wrote the checkpoint. Nothing is raised here if it can't be read."""
     try:
         layout = json.loads((folder / "state.json").read_text(encoding="utf-8"))["layout"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -86,7 +85,7 @@ def check_layout(folder: Path) -> None:
 
 
 def load(folder: Path, state: TrainState) -> None:
-    """Restore a state from a checkpoint, the random states last. Raises UserError if it doesn't fit the model."""
+    """Load a checkpoint into `state`, and the random states last. Raises UserError if it doesn't fit the model."""
     try:
         content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         if content["layout"] == 2:
@@ -104,13 +103,13 @@ def load(folder: Path, state: TrainState) -> None:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"can't read the checkpoint {folder} ({reason}): move it away to resume from the one before"
+            f"can't read the checkpoint {folder} ({reason}): move it away to resume from the previous one"
         ) from error
     for name in COUNTERS:
         setattr(state, name, content[name])
     state.position = Position(**content["position"])
     state.bad_steps.fill_(content["bad_steps"])
-    if content["scaler"]:  # empty where there is none, as on a CPU
+    if content["scaler"]:  # empty if the scaler is disabled, as on a CPU
         state.scaler.load_state_dict(content["scaler"])
     for name, tensor in state.extra.items():
         tensor.fill_(content["extra"][name])
@@ -121,7 +120,7 @@ def load(folder: Path, state: TrainState) -> None:
 
 
 def from_layout_2(content: dict[str, Any]) -> dict[str, Any]:
-    """The state.json of versions before 2026-11-26, in this version's names."""
+    """Convert the state.json of versions before 2026-11-26 to the current names."""
     return {
         **content,
         "num_lines": content["lines"],
@@ -133,7 +132,8 @@ def from_layout_2(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put saved tensors back by parameter name; `load_state_dict` sees to their devices."""
+    """Load the optimizer's state from tensors stored by parameter name; `load_state_dict` moves them to their
+    devices."""
     by_name: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         kind, name = key.split("/", 1)

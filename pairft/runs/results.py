@@ -1,4 +1,4 @@
-"""What a finished run says: results.json and the table at the end."""
+"""The results of a finished run: results.json and the table at the end."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +12,14 @@ from pairft.training.state import TrainState
 
 
 def results_of(config: Config, state: TrainState, writer: Writer, positive: str | None) -> dict[str, Any]:
-    """The content of results.json. `positive`: the name of the class that F1 is about, None if there is none."""
+    """The content of results.json. `positive`: the name of the positive class for F1, or None."""
     return {
         "best": state.best,
         "last": state.last,
         "lost_best": state.lost_best,
         "train": {
             "steps": state.step,
-            "seconds": state.seconds,  # without evaluating and saving
+            "seconds": state.seconds,  # without evaluation and saving
             "examples_per_second": state.examples / state.seconds,
         },
         "saving": {"waited_seconds": writer.waited, "beside_seconds": writer.beside},  # of this process
@@ -33,7 +33,7 @@ def results_of(config: Config, state: TrainState, writer: Writer, positive: str 
 
 
 def show(results: dict[str, Any], evaluations: Sequence[dict[str, Any]], run_dir: Path) -> None:
-    """Print the evaluations as a table, the best one marked, and where the best model is."""
+    """Print the evaluations as a table in which the best one is marked, and the path of the best model."""
     print(table(evaluations, results["best"]["step"]))
     if "f1" in results["last"]["validation"]:
         print(f1_of(results["positive_class"]))

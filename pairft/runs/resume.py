@@ -1,4 +1,4 @@
-"""What --resume may change, what a finished run says, and the command that resumes a run."""
+"""The settings of a resumed run, what --resume does to a finished run, and the command that resumes a run."""
 
 import itertools
 import shlex
@@ -15,9 +15,8 @@ from pairft.runs.directory import read_json
 
 
 def settings_to_resume(given: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """The directory of the run that --resume names, and its settings, overridden by those that are given and may
-    change. No settings, {}, if the run has finished. Raises UserError if there is no such run, or for what may not
-    change."""
+    """The directory of the run to resume, and its settings, overridden by the given ones. The settings are {} if the
+    run has finished. Raises UserError if there is no such run, or if a given setting may not change."""
     run_dir = directory.find(disk.expanded(given.get("runs_dir", "runs")), given.get("run_name"))
     original = flags.read_file(run_dir / "config.yaml")
     check_resumed(original, given, run_dir)
@@ -28,20 +27,20 @@ def settings_to_resume(given: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
 
 
 def check_resumed(original: dict[str, Any], given: dict[str, Any], run_dir: Path) -> None:
-    """Raise UserError if a setting given with --resume differs from the run's own and may not. The runs of several
-    seeds keep their length, too, since some of them may have finished."""
+    """Raise UserError if a setting given with --resume differs from the run's own and may not change. With several
+    seeds the length may not change either, since some of the runs may have finished."""
     may_change = [n for n in MAY_CHANGE if not (original.get("seeds") and n in ("epochs", "max_steps"))]
     for name, value in given.items():
         if FIELDS[name].metadata["kept"] and name not in may_change and value != original.get(name, value):
             raise UserError(
                 f"{flag_of(name)} is {value!r}, but {run_dir} was started with {original[name]!r}: leave it out, or "
-                f"start a new run; what may change is {', '.join(map(flag_of, may_change))}"
+                f"start a new run; these may change: {', '.join(map(flag_of, may_change))}"
             )
 
 
 def with_new_length(original: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The run's own settings, but without --max-steps if --epochs is given with --resume: it would take precedence.
-    Raises UserError for the runs of several seeds, which keep their length."""
+    """The run's own settings; without --max-steps, which would take precedence, if --epochs is given with --resume.
+    Raises UserError if the run has several seeds, whose length may not change."""
     if "epochs" not in given or "max_steps" in given or original.get("max_steps") is None:
         return original
     if original.get("seeds"):
@@ -54,32 +53,33 @@ def with_new_length(original: dict[str, Any], given: dict[str, Any]) -> dict[str
 
 
 def check_finished(run_dir: Path, original: dict[str, Any], given: dict[str, Any]) -> None:
-    """Say that a run is finished, and which of the settings given with --resume have no effect. Raises UserError for
-    another length: the learning rate has reached zero, so that training on would equal no run."""
+    """Report that a run is finished, and which settings given with --resume have no effect. Raises UserError if they
+    ask for another length: the learning rate has reached zero, so that no uninterrupted run would equal the longer
+    one."""
     summary = run_dir / "summary.json"
     results = read_json(summary if summary.exists() else run_dir / "results.json")
     try:
-        seed, one = next(iter(results["runs"].items())) if "runs" in results else (None, results)
-        last, model = one["last"], run_dir / "last" if seed is None else run_dir / f"seed-{seed}" / "last"
+        seed, result = next(iter(results["runs"].items())) if "runs" in results else (None, results)
+        last, model = result["last"], run_dir / "last" if seed is None else run_dir / f"seed-{seed}" / "last"
         lengths = {"max_steps": last["step"], "epochs": last["epoch"]}
     except (KeyError, TypeError, AttributeError, StopIteration):
         raise UserError(f"the results of {run_dir} are not what was written: remove them to resume the run") from None
     name = "max_steps" if given.get("max_steps") is not None else "epochs"
     if given.get(name) not in (None, lengths[name]):
         raise UserError(
-            f"{flag_of(name)} is {given[name]}, but {run_dir} is finished after {last['step']} steps "
+            f"{flag_of(name)} is {given[name]}, but {run_dir} has finished after {last['step']} steps "
             f"({last['epoch']:g} epochs), at which its learning rate reached zero: leave it out, or start a new run "
             f"from its weights with --model {shlex.quote(str(model))}"
         )
     say(f"{run_dir} is finished: nothing to do")
-    idle = [n for n in MAY_CHANGE if n not in ("runs_dir", "epochs", "max_steps") and given.get(n) is not None]
-    idle = [flag_of(name) for name in idle if given[name] != original.get(name)]
-    if idle:
-        say(f"note: without effect: {', '.join(idle)}")
+    unused = [n for n in MAY_CHANGE if n not in ("runs_dir", "epochs", "max_steps") and given.get(n) is not None]
+    unused = [flag_of(name) for name in unused if given[name] != original.get(name)]
+    if unused:
+        say(f"note: without effect: {', '.join(unused)}")
 
 
 def resume_command(run_dir: Path) -> str:
-    """The command that resumes the run, ready to be pasted into a shell in the same working directory."""
+    """The shell command that resumes the run from the same working directory."""
     script = sys.argv[0] if Path(sys.argv[0]).name == "train.py" else "train.py"
     given = {"--run-name": run_dir.name, "--runs-dir": str(run_dir.parent)}
     if given["--runs-dir"] == "runs":

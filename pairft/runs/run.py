@@ -1,4 +1,4 @@
-"""A run in progress: what to do when an evaluation or a save is due, and how the run ends."""
+"""A run in progress: evaluate, save, keep the best model, and finish."""
 
 import contextlib
 import time
@@ -42,9 +42,9 @@ class Sources:
     pairs: Pairs
     tokenizer: "PreTrainedTokenizerFast"
     tokens: dict[str, "Dataset"]  # by split
-    max_length: int  # tokens of a pair
+    max_length: int  # tokens per pair
     model_fingerprint: dict[str, str]  # sha256 of the base model's weights and of the token ids
-    notes: Sequence[str]  # lines for the person: which weights are new, and whether logits depend on padding
+    notes: Sequence[str]  # lines for the user: new weights, how labels were understood, effects of padding
 
 
 @dataclass
@@ -67,12 +67,12 @@ class Run:
         return self.schedule.total_steps - self.learner.state.step
 
     def evaluate(self, state: TrainState) -> None:
-        """Score the validation split, log the scores, and keep the model in best/ if it is the best so far. Raises
-        Diverged if a logit is not finite."""
+        """Evaluate on the validation split, log the scores, and save the model to best/ if it is the best so far.
+        Raises Diverged if a logit is not finite."""
         began = time.perf_counter()
         validation, task = self.sources.tokens["validation"], TASKS[self.config.task]
         as_trainer = self.config.preset == "trainer"
-        outcome = evaluation.predict(
+        output = evaluation.predict(
             state.model,
             validation,
             self.learner.collate,
@@ -81,14 +81,14 @@ class Run:
             as_trainer,
             self.fallbacks,
         )
-        if not numpy.isfinite(outcome.logits).all():
+        if not numpy.isfinite(output.logits).all():
             raise Diverged(state.step, "a logit of the validation split")
         names = self.sources.pairs.label_names
         metrics, main_metric = metrics_of(task, names)
-        scores = evaluation.compute_metrics(outcome, metrics, positive_class(names), as_trainer)
+        scores = evaluation.compute_metrics(output, metrics, positive_class(names), as_trainer)
         found = {"step": state.step, "epoch": state.epoch(self.log.num_examples), "validation": scores}
         self.log.validation(found, time.perf_counter() - began)
-        predictions = evaluation.predictions_of(outcome.logits)
+        predictions = evaluation.predictions_of(output.logits)
         found["collapsed"] = len(predictions) > 1 and len(set(predictions.tolist())) == 1
         if found["collapsed"]:
             say("warning: the model predicts the same for every example of the validation split")
@@ -96,7 +96,7 @@ class Run:
         if state.best is None or scores[main_metric] > state.best["validation"][main_metric]:
             with self.writer.attempt():
                 self.keep_model("best", found)
-                state.best = found  # if writing has failed, the model in best/ stays the best
+                state.best = found  # not reached if writing fails: the model in best/ stays the best
                 if state.lost_best and scores[main_metric] > state.lost_best["validation"][main_metric]:
                     state.lost_best = None
 
@@ -108,7 +108,7 @@ class Run:
             self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state))
 
     def keep_model(self, name: str, found: dict[str, Any]) -> None:
-        """Write the model folder `name`, with an evaluation of the model."""
+        """Write the model folder `name`. `found`: the evaluation of the model."""
         about = card.sidecar(self.config, self.sources.pairs, self.sources.max_length)
         model, tokenizer = self.learner.state.model, self.sources.tokenizer
         card.save_model(self.directory / name, model, tokenizer, {**about, **found}, to_yaml(self.config))
@@ -130,18 +130,18 @@ class Run:
         state = self.learner.state
         assert state.last is not None and state.last["step"] == state.step, (state.step, state.last)
         self.keep_model("last", state.last)
-        if state.best is None:  # it could not be written when it was the best
+        if state.best is None:  # the best model could not be written
             self.keep_model("best", state.last)
             state.best = state.last
         for name in ("best", "last"):
             disk.flush_all(self.directory / name)
         evaluations = self.log.evaluations(state.last)
         positive = positive_name(self.sources.pairs.label_names)
-        found = results.results_of(self.config, state, self.writer, positive)
+        content = results.results_of(self.config, state, self.writer, positive)
         self.log.hyperparameters(values(self.config), state.last["validation"])
-        directory.write_json(self.directory / "results.json", found)
+        directory.write_json(self.directory / "results.json", content)
         self.log.close()
-        results.show(found, evaluations, self.directory)
+        results.show(content, evaluations, self.directory)
 
 
 @contextlib.contextmanager
@@ -153,11 +153,12 @@ def open_run(
     sources: Sources,
     group: Group | None = None,
 ) -> Iterator[Run]:
-    """A new run, or the one in `run_dir` restored from its newest checkpoint; as one of a group, with --seeds.
+    """Open a new run, or resume the one in `run_dir`: its newest checkpoint is restored into `learner.state`. `group`:
+    the group of runs that it belongs to, with --seeds.
 
-    Within the context the run owns its directory, its log, the thread that saves and the handling of signals. On
-    leaving, it has finished, was stopped or has diverged: the person is told, and `exit_code` is set. Raises UserError
-    if the run can't be resumed or written.
+    Within the context the run holds its directory, its log, the thread that saves, and the signal handlers.
+    On leaving, the run has finished, was stopped or has diverged: the user is told, and `exit_code` is set. Raises
+    UserError if the run can't be resumed or written.
     """
     state, num_examples = learner.state, len(sources.tokens["train"])
     schedule = schedule_of(config, num_examples)
@@ -168,8 +169,8 @@ def open_run(
         stack.callback(log.close)
         how = f"{schedule.total_steps} steps on {learner.device}, {learner.layout}, lr {config.lr:.2g}"
         say(f"{run_dir}: {num_examples} pairs, {how}, {lines[0]}")
-        idle = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
-        for line in (*sources.notes, *lines[1:], *idle, *device.caveats(config, learner.device)):
+        unused = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
+        for line in (*sources.notes, *lines[1:], *unused, *device.caveats(config, learner.device)):
             say(line)
         try:
             with (
@@ -179,7 +180,7 @@ def open_run(
                 run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, evaluation.Fallbacks())
                 yield run
                 if not run.steps_left and (state.last is None or state.last["step"] < state.step):
-                    run.evaluate(state)  # shortened to the step where it was stopped
+                    run.evaluate(state)  # resumed with a length that ends where it was stopped
             run.exit_code = run.end()
         except Diverged as error:
             log.close()
@@ -197,8 +198,8 @@ def open_directory(
     sources: Sources,
     group: Group | None,
 ) -> tuple[Path, list[str]]:
-    """The run directory, locked until the stack is closed, and lines for the person: where training starts, and what
-    has changed since. A new directory is created; in an existing one the newest checkpoint is restored."""
+    """Create the run directory, locked until the stack is closed, or restore the newest checkpoint of an existing one
+    into `state`. Returns the directory and lines for the user: first where training starts, then a warning, if any."""
     columns = (*sources.pairs.text_columns, sources.pairs.label_column)
     data_fingerprint = {name: pairs.fingerprint(split, columns) for name, split in sources.pairs.splits.items()}
     lines = ["from step 0"]
@@ -219,18 +220,18 @@ def open_directory(
     if state.step > schedule.total_steps:
         raise UserError(f"{run_dir} is at step {state.step} already: --max-steps or --epochs should not end before it")
     disk.check_space(run_dir, checkpoint.bytes_needed(state, runs_left), held=disk.size_of(run_dir))
-    disk.write_text(run_dir / "config.yaml", to_yaml(config))  # its length may have changed
+    disk.write_text(run_dir / "config.yaml", to_yaml(config))  # a resume may have changed some settings
     return run_dir, lines
 
 
 def divergence(error: Diverged, config: Config, num_examples: int, checkpoints: Sequence[Path]) -> str:
-    """The message of a training that diverged: at which examples, and what to try."""
+    """The message for a run that diverged: the step, its examples, the last good checkpoint, and what to try."""
     step_size = config.batch_size * config.accumulate
     examples = batches.examples_of_step(num_examples, config.seed, step_size, error.step)
     more = f" and {len(examples) - 32} more" if len(examples) > 32 else ""
     good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there was no checkpoint yet"
     return (
-        f"error: the training diverged: {error}, which was to learn from the examples "
+        f"error: the training diverged: {error}, which trains on the examples "
         f"{', '.join(map(str, examples[:32]))}{more} of the training split (counted from 0); {good}. Start a new run "
         "with a smaller --lr, a longer --warmup-ratio or --precision fp32"
     )

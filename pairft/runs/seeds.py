@@ -1,4 +1,4 @@
-"""Several runs of one config that differ by their seed alone, and what they say together."""
+"""Train one run per seed, and summarise their results."""
 
 import contextlib
 import gc
@@ -24,17 +24,17 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of several seeds, as one of them sees them."""
+    """What a run knows about the group it belongs to: the runs of several seeds."""
 
     directory: Path
-    earlier: Path | None  # a run of the group, on whose data all are trained
-    left: int  # runs still to be trained, this one included
+    earlier: Path | None  # an earlier run of the group, which has the same data and base model
+    left: int  # runs still to train, including this one
     stop: StopRequest
 
 
 def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: Callable[..., int]) -> int:
-    """One training per seed by `train` (train.py), one after the other, and their summary.json. In an existing
-    `run_dir` the finished ones stay. Returns the exit code."""
+    """Train one run per seed with `train` (train.py), one after the other, and write summary.json. In an existing
+    `run_dir`, runs that have finished are not repeated. Returns the exit code."""
     assert config.seeds is not None
     resumed = run_dir is not None
     diverged = []
@@ -44,7 +44,7 @@ def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: 
             stack.callback(disk.lock(run_dir).release)
         places = {seed: run_dir / f"seed-{seed}" for seed in config.seeds}
         left = [seed for seed in config.seeds if not directory.is_finished(places[seed])]
-        stop = stack.enter_context(StopRequest())  # one for all: a signal may come between two runs
+        stop = stack.enter_context(StopRequest())  # one for all runs: a signal may arrive between two
         for number, seed in enumerate(left):
             earlier = next(iter(sorted(run_dir.glob("seed-*"))), None)
             group = Group(run_dir, earlier, len(left) - number, stop)
@@ -54,13 +54,13 @@ def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: 
                     asked = stop.signal
                     code = EXIT_SIGNAL + asked if asked else train(one_seed(config, seed), place, argv, group)
             except (UserError, OSError):
-                if not resumed and not any(run_dir.glob("seed-*")):  # a mistake found before anything was trained
+                if not resumed and not any(run_dir.glob("seed-*")):  # nothing has been trained yet
                     shutil.rmtree(run_dir)
                 raise
-            if number == 0:  # torch's late imports keep the frame of the first training, and so its model, in a cycle
+            if number == 0:  # modules that torch imports late keep the first run's frame, and so its model, in a cycle
                 gc.unfreeze()
                 gc.collect()
-            # Now the data and the model are known to be the same. Their places may have changed.
+            # Now the data and the model have been checked to be the same. Their paths may have changed.
             disk.write_text(run_dir / "config.yaml", to_yaml(config))
             if code == EXIT_DIVERGED:
                 diverged.append(seed)
@@ -76,13 +76,13 @@ def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: 
 
 
 def one_seed(config: Config, seed: int) -> Config:
-    """The config of one of the runs, as if it were alone: a run of the same numbers can be made from it."""
+    """The config of one run of the group. A separate run with it gives the same numbers."""
     return replace(config, seed=seed, seeds=None, run_name=f"seed-{seed}")
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation of the sample, least, greatest, and the 95 % confidence interval of the mean, by
-    Student's t. A single value has neither deviation nor interval."""
+    """Mean, sample standard deviation, minimum, maximum and the 95 % confidence interval of the mean (Student's t). The
+    standard deviation and the interval are None for a single value."""
     import numpy
     from scipy.stats import t
 
@@ -96,9 +96,9 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def summarise(group: Path, seeds: Sequence[int], diverged: Sequence[int] = ()) -> dict[str, Any]:
-    """The content of summary.json, from the results.json of each run: the spread of each metric on the validation
-    split, of the last and of the best model, and the seeds whose last model predicts one class for all. `diverged`: the
-    seeds whose training diverged and left no results."""
+    """The content of summary.json, from the results.json of each run: the spread of each validation metric for the last
+    and the best models, and the seeds whose last model predicts one class for every example. `diverged`: the seeds
+    whose training diverged and left no results."""
     runs = {seed: json.loads((group / f"seed-{seed}" / "results.json").read_text(encoding="utf-8")) for seed in seeds}
     names = list(runs[seeds[0]]["last"]["validation"])
     return {
@@ -115,7 +115,7 @@ def summarise(group: Path, seeds: Sequence[int], diverged: Sequence[int] = ()) -
 
 
 def table(summary: Mapping[str, Any]) -> str:
-    """For the terminal: a line for each metric, of the last and of the best model."""
+    """The summary as a table for the terminal: a line for each metric of the last and the best models."""
     lines = [f"{'model':<6} {'metric':<10} {'mean':>8} {'sd':>8} {'min':>8} {'max':>8}   95 % interval of the mean"]
     for which in ("last", "best"):
         for name, found in summary[which].items():

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first asks the loop to stop after its step, another one but SIGHUP stops at once."""
+"""Handle Ctrl-C, SIGTERM and SIGHUP: the first stops training after its step, a second Ctrl-C or SIGTERM at once."""
 
 import os
 import signal
@@ -6,15 +6,15 @@ import sys
 import time
 from types import FrameType
 
-# torchrun passes a signal on to its processes, which a terminal's Ctrl-C has reached already: both are one.
+# With torchrun a Ctrl-C arrives twice, from the terminal and from torchrun: within this time both count as one.
 ECHO_SECONDS = 5.0
 
 
 class StopRequest:
-    """Whether a signal has asked to stop, and which. Used as a context, in the main thread.
+    """Records which signal has asked to stop, if any. Use it as a context manager in the main thread.
 
-    SIGHUP comes when the terminal is closed or the connection is lost, often twice (from the kernel and from the
-    shell), so that it never stops at once. Where it was ignored at the start, as under nohup, it stays ignored.
+    SIGHUP arrives when the terminal is closed or the connection is lost, often twice (from the kernel and from the
+    shell), so a second one is ignored. If SIGHUP was ignored at the start, as under nohup, it stays ignored.
     """
 
     def __init__(self) -> None:
@@ -42,6 +42,6 @@ class StopRequest:
                 return
             if "TORCHELASTIC_RUN_ID" in os.environ and time.monotonic() - self._asked_at < ECHO_SECONDS:
                 return
-            os._exit(128 + number)  # no clean-up: it may be what hangs
+            os._exit(128 + number)  # no cleanup, since the cleanup may be what hangs
         self.signal, self._asked_at = signal.Signals(number), time.monotonic()
-        sys.stderr.write(f"\n{name}: stopping after this step; once more to stop at once\n")
+        sys.stderr.write(f"\n{name}: stopping after this step; repeat it to stop at once\n")

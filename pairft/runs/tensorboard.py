@@ -1,8 +1,8 @@
-"""The run in TensorBoard: curves, the config as text, and the page of hyperparameters.
+"""TensorBoard's event file: curves, the config as text, and the page of hyperparameters.
 
-TensorBoard groups curves by what precedes the first slash of a tag, and sorts groups and tags by name. What tells how
-the model learns is one group, "learning", so that it fills the first page: the losses, the metrics, the gradient norm
-and the learning rate. "throughput" follows.
+TensorBoard groups curves by the part of the tag before the first slash, and sorts groups and tags by name. The losses,
+the metrics, the gradient norm and the learning rate are one group, "learning", so that they fill the first page.
+"throughput" follows.
 """
 
 import math
@@ -21,18 +21,18 @@ from torch.utils.tensorboard import summary
 @dataclass(frozen=True)
 class EventFile:
     """A file that TensorBoard reads. It is opened for each write and written in the calling thread, so that a full disk
-    raises OSError here; torch's SummaryWriter has a thread for it, which prints a traceback of its own."""
+    raises OSError here. (torch's SummaryWriter writes in a thread, which prints a traceback instead.)"""
 
     path: Path
 
     def add_scalars(self, scalars: Mapping[str, float], step: int) -> None:
-        """A point of each curve, by tag, after update number `step`. Values that are not finite are left out."""
+        """Add a point to each curve, by tag, at `step`. Values that are not finite are left out."""
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if math.isfinite(value)]
         self.append(Event(step=step, summary=Summary(value=points)))
 
     def add_hyperparameters(self, values: Mapping[str, Any], scores: Mapping[str, float]) -> None:
-        """The page of hyperparameters, where the latest loss and metrics of the validation split, already drawn as
-        curves, stand beside them. SummaryWriter.add_hparams would make it another run."""
+        """Write the page of hyperparameters, which also shows the latest validation loss and metrics, taken from their
+        curves. SummaryWriter.add_hparams would create a separate run for it."""
         kinds = (bool, int, float, str)
         plain = {name: value if isinstance(value, kinds) else str(value) for name, value in values.items()}
         self.append(*(Event(summary=part) for part in summary.hparams(plain, validation_scalars(scores))))
@@ -46,11 +46,11 @@ class EventFile:
 
 
 def new_event_file(folder: Path, config_yaml: str, first_step: int, resumed: bool) -> EventFile:
-    """Start a file in the directory of a run. In that of a resumed run, TensorBoard then drops the points after
-    `first_step`, the number of updates done: they are computed again.
+    """Create an event file in a run directory. If the run was resumed, the file tells TensorBoard to drop the points
+    after `first_step`, the number of steps done, since they are computed again.
 
-    TensorBoard reads files in the order of their names, which begin with a time in seconds. The new name comes last
-    even if the clock is behind that of the machine the run began on.
+    TensorBoard reads files in the order of their names, which begin with a time in seconds. The new file comes last
+    even if the clock is behind that of the machine on which the run was started.
     """
     stamps = [file.name.split(".")[3] for file in folder.glob("events.out.tfevents.*")]
     latest = max((int(stamp) for stamp in stamps if stamp.isdecimal()), default=0)
@@ -65,8 +65,8 @@ def new_event_file(folder: Path, config_yaml: str, first_step: int, resumed: boo
 
 
 def training_scalars(line: Mapping[str, float], tokens_per_second: float, padding_share: float) -> dict[str, float]:
-    """The points of a training line of metrics.jsonl, by tag. `padding_share`: of the token slots that were computed; a
-    run that computes no padding has no such curve."""
+    """The points of a training line of metrics.jsonl, by tag. `padding_share`: the fraction of padding among the
+    computed tokens; a padding-free run has no such curve."""
     scalars = {
         "learning/loss/train": line["loss"],
         "learning/optimizer/lr": line["lr"],
@@ -78,6 +78,6 @@ def training_scalars(line: Mapping[str, float], tokens_per_second: float, paddin
 
 
 def validation_scalars(scores: Mapping[str, float]) -> dict[str, float]:
-    """The points of an evaluation, {"loss": …, metrics}, by tag."""
+    """The points of an evaluation, by tag. `scores`: {"loss": …, metrics}."""
     metrics = {f"learning/metrics/{name}": value for name, value in scores.items() if name != "loss"}
     return {"learning/loss/validation": scores["loss"], **metrics}

@@ -1,4 +1,4 @@
-"""Checkpoints are flushed to disk in a background thread, one after the other."""
+"""Complete checkpoints in a background thread, one after the other."""
 
 import contextlib
 import threading
@@ -14,27 +14,28 @@ from pairft.errors import UserError
 from pairft.output import say
 from pairft.runs.checkpoint import Snapshot
 
-SAVE_ERRORS = (OSError, SafetensorError)  # safetensors raises the second for a full disk
+SAVE_ERRORS = (OSError, SafetensorError)  # safetensors raises the latter if the disk is full
 
 
 @dataclass
 class Writer:
-    """A failed save is reported and the training continues; the second failure in a row ends it.
+    """Runs saves in a background thread. If a save fails, the failure is reported and training continues; a second
+    failure in a row ends training.
 
-    Use it as a context manager: it waits for the last save on leaving.
+    Use it as a context manager: on leaving, it waits for the last save.
     """
 
     checkpoints: Path
     failures: int = 0  # in a row
-    waited: float = 0.0  # seconds that the training stood still to save
-    beside: float = 0.0  # processor seconds of the threads
+    waited: float = 0.0  # seconds that training waited for saving
+    beside: float = 0.0  # CPU seconds of the background threads
     _thread: threading.Thread | None = None
     _error: BaseException | None = None
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """Count what is done within as saving. A disk error is reported instead of raised; UserError if it is the
-        second in a row."""
+        """Within the context, time counts as saving, and a disk error is reported instead of raised. Raises UserError
+        if it is the second in a row."""
         began = time.perf_counter()
         try:
             yield
@@ -44,13 +45,13 @@ class Writer:
             self.waited += time.perf_counter() - began
 
     def submit(self, snapshot: Snapshot) -> None:
-        """Complete a snapshot in a thread. The one before must be done: call `wait` before taking a snapshot."""
+        """Complete a snapshot in a thread. The previous one must be complete: call `wait` before taking a snapshot."""
         assert self._thread is None, snapshot.folder
         self._thread = threading.Thread(target=self._run, args=(snapshot,), name="saving")
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until the submitted snapshot is complete. Raises UserError if it and the one before have failed."""
+        """Wait until the submitted snapshot is complete. Raises UserError if it failed and so did the previous save."""
         if self._thread is None:
             return
         began = time.perf_counter()
@@ -65,14 +66,15 @@ class Writer:
             raise error
 
     def failed(self, error: Exception) -> None:
+        """Report a failed save. Raises UserError if it is the second in a row."""
         self.failures += 1
         reason = f"{getattr(error, 'filename', None) or self.checkpoints}: {getattr(error, 'strerror', None) or error}"
         if self.failures > 1:
             raise UserError(
                 f"saving has failed twice in a row ({reason}): make room or fix the folder, then add --resume to "
-                f"continue from {self.checkpoints}"
+                f"resume from {self.checkpoints}"
             ) from error
-        say(f"warning: saving has failed ({reason}); the training continues, the previous checkpoint is kept")
+        say(f"warning: saving has failed ({reason}); training continues, and the previous checkpoint is kept")
 
     def _run(self, snapshot: Snapshot) -> None:
         try:
@@ -87,5 +89,5 @@ class Writer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if error is None:
             self.wait()
-        elif self._thread is not None:  # what ended the training is reported, not this
+        elif self._thread is not None:  # the error that ended training is reported instead
             self._thread.join()

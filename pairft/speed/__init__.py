@@ -1,1 +1,1 @@
-"""What makes training faster and changes nothing else: without this folder everything still trains, slower."""
+"""Optional fast paths. Without this folder everything still trains, only slower."""

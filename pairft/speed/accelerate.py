@@ -1,7 +1,6 @@
-"""Where the fast paths are plugged in: a Learner in, a faster Learner out; and the forward pass alone, for predictions.
+"""The entry points of the fast paths: `accelerate` for training, `padding_free` for the forward pass alone.
 
-Nothing below this folder knows it: train.py and predict.py call these two functions if the folder is there, and train
-and predict without them, slower, if it isn't.
+train.py and predict.py call these functions if this folder exists. Nothing else outside the folder imports it.
 """
 
 from dataclasses import replace
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 
 
 def accelerate(learner: Learner, config: Config, dataset: "Dataset", tokenizer: "PreTrainedTokenizerFast") -> Learner:
-    """The learner with every fast path that `config` asks for, or that is the default, on its device.
+    """The learner with every fast path that `config` turns on for its device.
 
-    Call it at step 0, before a checkpoint is restored: its state has a new optimizer if the parameters have changed.
+    Call it at step 0, before a checkpoint is restored: if the parameters change, the state gets a new optimizer.
     `dataset`: the tokenised training split. Changes the model in place, and leaves it in evaluation mode if it is now
-    padding-free. With the preset "trainer" dropout and the embedding stay torch's own.
+    padding-free. With the preset "trainer", dropout and the embedding are not replaced.
 
     Raises UserError for `--unpad always` if the model can't be padding-free.
     """
@@ -39,17 +38,17 @@ def accelerate(learner: Learner, config: Config, dataset: "Dataset", tokenizer: 
     collate, layout = padding_free(model, learner.collate, dataset, tokenizer, amp_dtype, config.unpad)
     if not as_trainer:
         dropout.replace_dropout(model)
-    rows = None
+    used_rows = None
     if not as_trainer and is_on("auto", device):
-        rows = embedding.train_used_rows(model, dataset, tokenizer.pad_token_id)
+        used_rows = embedding.train_used_rows(model, dataset, tokenizer.pad_token_id)
     captured = device.type == "cuda" and is_on(config.capture, device) and not config.deterministic
 
     state, update = learner.state, learner.update
-    if rows is not None or captured:
+    if used_rows is not None or captured:
         state = replace(state, optimizer=build_optimizer(model, config.weight_decay, capturable=captured))
-        if rows is not None:
-            embedding.decay_unused_rows(rows, state.optimizer)
-            state.extra = {**state.extra, "embedding_decay": rows.decay_factor}
+        if used_rows is not None:
+            embedding.decay_unused_rows(used_rows, state.optimizer)
+            state.extra = {**state.extra, "embedding_decay": used_rows.decay_factor}
         update = plain_update(state, config, device, amp_dtype)
         release = None
         if captured:
@@ -66,11 +65,11 @@ def padding_free(
     amp_dtype: torch.dtype | None,
     choice: str = "auto",
 ) -> tuple[Collate, str]:
-    """Change the model to a padding-free forward pass. Returns the collate for it, and the layout of its batches in
-    words; or `collate` as it is, and why: `choice` (--unpad) excludes it on the model's device, or the model doesn't
-    compute the same, which unpad.py tries on a few examples of `dataset`.
+    """Make the model's forward pass padding-free, if `choice` (--unpad) turns it on for the model's device and it
+    computes the same on a few examples of `dataset` (unpad.py). Returns the collate function to use, and a description
+    of the layout of its batches; if the model is not changed, these are `collate` and the reason.
 
-    Raises UserError if `choice` is "always" and the model can't compute without padding.
+    Raises UserError if `choice` is "always" and the model can't be padding-free.
     """
     if not is_on(choice, model.device):
         return collate, "with padding"

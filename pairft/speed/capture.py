@@ -1,8 +1,9 @@
-"""The whole step as a CUDA graph: captured once for each shape of its batches, then replayed by a single launch.
+"""Capture the whole step as a CUDA graph, once for each shape of its batches, and replay it with a single launch.
 
-A step of bert-base is some 700 kernels, which take longer to launch one by one from Python than to run (PyTorch's notes
-on CUDA semantics, "CUDA Graphs"). Nothing in `update` depends on the values in its tensors, so that it can be captured
-as it stands; a replay reads the batch and the learning rate from where they were at the capture, and draws new masks.
+A step of bert-base consists of some 700 kernels, which take longer to launch one by one from Python than to run
+(PyTorch's notes on CUDA semantics, "CUDA Graphs"). The control flow of `update` doesn't depend on values in tensors, so
+it can be captured unchanged. A replay reads the batch and the learning rate from the captured tensors, and draws new
+dropout masks.
 """
 
 import linecache
@@ -22,7 +23,7 @@ from pairft.speed.packing import Packed
 from pairft.speed.shapes import same_bucket
 from pairft.training.memory import Update, is_out_of_memory
 
-MAX_GRAPHS = 64  # each takes a second to capture and some megabytes; steps of further shapes are not captured
+MAX_GRAPHS = 64  # each takes a second to capture, and some megabytes; steps of further shapes run eagerly
 
 Result = tuple[Tensor, Tensor]
 Capture = Callable[[Callable[[], Result]], tuple[Result, Callable[[], None]]]
@@ -31,28 +32,28 @@ Watch = Callable[[], AbstractContextManager[list[str]]]
 
 class Replayed(NamedTuple):
     update: Update
-    release: Callable[[], bool]  # gives up capturing and the memory of the graphs; False if there was none
+    release: Callable[[], bool]  # stops capturing and frees the graphs; False if there were none
 
 
 def replay_steps(
     update: Update, device: torch.device, capture: Capture | None = None, watch: Watch | None = None
 ) -> Replayed:
-    """`update`, captured when a shape comes for the second time, and replayed from then on.
+    """Wrap `update`: it is captured when a shape occurs for the second time, and replayed from then on.
 
-    The first step of each shape is done as it is, which is also the warm-up that libraries need, and watched: where
-    something in it waits for the device, no step can be captured, and this is said. The very first step isn't watched
-    and doesn't count, for libraries start up in it.
+    The first step of each shape runs eagerly, which is also the warm-up that libraries need, and is watched: if
+    anything in it waits for the device, no step is captured, and a message says so. The very first step isn't watched
+    and doesn't count, because libraries are initialised in it.
 
-    `capture` makes a function's work repeatable, `watch` collects what waits for the device: both for CUDA by default.
+    `capture`: makes a function replayable. `watch`: collects what waits for the device. By default both are for CUDA.
 
-    The update raises UserError where the capture fails all the same.
+    The returned update raises UserError if a capture fails.
     """
     steps = CapturedSteps(update, torch.zeros((), device=device), capture or graph_capture(), watch or waits)
     return Replayed(steps.update, steps.release)
 
 
 class CapturedStep(NamedTuple):
-    """A step that can be done again by `replay`, on what `batches` then hold."""
+    """A step that `replay` repeats on the current content of `batches`."""
 
     batches: list[MicroBatch]  # on the device
     result: Result  # overwritten by each replay
@@ -63,18 +64,18 @@ class CapturedStep(NamedTuple):
 class CapturedSteps:
     """The steps captured so far, one for each shape."""
 
-    eager: Update  # done as it is where there is no captured step, and what is captured
+    eager: Update  # the update that is captured, and runs eagerly if there is no captured step
     lr: Tensor  # [] on the device: a replay reads the learning rate from it
     capture: Capture
     watch: Watch
     graphs: dict[Any, CapturedStep] = field(default_factory=dict)
-    seen: set[Any] = field(default_factory=set)  # shapes that were done as they are, and watched
-    started: bool = False  # the first step of all is done
-    capturing: bool = False  # still true where a capture ran out of memory
+    seen: set[Any] = field(default_factory=set)  # shapes that have run eagerly, watched
+    started: bool = False  # the very first step is done
+    capturing: bool = False  # still True after a capture that ran out of memory
     given_up: bool = False
 
     def update(self, micro_batches: Sequence[MicroBatch], num_examples: int, lr: float | Tensor) -> Result:
-        """One step, replayed if its shape is captured or comes for the second time."""
+        """One step, replayed if its shape has been captured or occurs for the second time."""
         self.lr.fill_(lr)
         batches = same_bucket(micro_batches)
         shape = (num_examples, *(shape_of(batch) for batch in batches))
@@ -94,7 +95,7 @@ class CapturedSteps:
         return step.result
 
     def watched(self, batches: list[MicroBatch], num_examples: int) -> Result:
-        """The step done as it is. If something in it waits for the device, no further step is captured."""
+        """Run the step eagerly. If anything in it waits for the device, no step is captured from then on."""
         with self.watch() as found:
             result = self.eager(batches, num_examples, self.lr)
         if found:
@@ -104,8 +105,8 @@ class CapturedSteps:
         return result
 
     def captured(self, batches: list[MicroBatch], num_examples: int) -> CapturedStep:
-        """Capture the step, which doesn't do it. Raises UserError where that fails; if memory has run out, the error as
-        it is."""
+        """Capture the step without running it. Raises UserError if that fails, or torch's own error if memory runs
+        out."""
         self.capturing = True
         static = [without_numbers(batch.to(self.lr.device)) for batch in batches]
         try:
@@ -119,50 +120,50 @@ class CapturedSteps:
         return CapturedStep(static, result, replay)
 
     def release(self) -> bool:
-        """Give up the graphs and capturing, after memory ran out. False if there was nothing to give up."""
+        """Stop capturing and free the graphs, after memory ran out. Returns False if there was nothing to free."""
         if not (self.graphs or self.capturing):
             return False
         self.graphs.clear()
         self.given_up, self.capturing = True, False
-        say("out of memory: steps are no longer captured as CUDA graphs, for these hold memory of their own")
+        say("out of memory: steps are no longer captured as CUDA graphs, which need memory of their own")
         return True
 
 
 def first_of(error: BaseException) -> BaseException:
-    """What went wrong first: CUDA's end of a capture only says that it is invalid."""
+    """The first error in the context: the last one only says that the capture is invalid."""
     while error.__context__ is not None:
         error = error.__context__
     return error
 
 
 def shape_of(batch: MicroBatch) -> tuple[Any, ...]:
-    """Equal for batches whose steps are the same but for the numbers in the tensors."""
+    """A key that is equal for batches that differ only in the values of their tensors."""
     max_seqlen = batch.max_seqlen if isinstance(batch, Packed) else None
     return max_seqlen, *((part.shape, part.dtype) for part in parts_of(batch) if isinstance(part, Tensor))
 
 
 def parts_of(batch: MicroBatch) -> tuple[Any, ...]:
-    """What a batch is made of: both kinds are named tuples."""
+    """The fields of a batch: both kinds are named tuples."""
     assert isinstance(batch, Batch | Packed), type(batch)
     return batch
 
 
 def without_numbers(batch: MicroBatch) -> MicroBatch:
-    """Without the numbers that are not in tensors: in a replay they would be those of another batch."""
+    """The batch without numbers outside tensors: in a replay they would be those of another batch."""
     assert isinstance(batch, Batch | Packed), type(batch)
     return batch._replace(num_tokens=0, lengths=()) if isinstance(batch, Packed) else batch._replace(num_tokens=0)
 
 
 def copy_into(static: MicroBatch, batch: MicroBatch) -> None:
-    """Copy the batch's tensors, in CPU memory, into those that a captured step reads."""
+    """Copy the tensors of a batch on the CPU into those that a captured step reads."""
     for there, part in zip(parts_of(static), parts_of(batch), strict=True):
         if isinstance(there, Tensor) and isinstance(part, Tensor):
             there.copy_(part.pin_memory() if there.is_cuda else part, non_blocking=True)
 
 
 def graph_capture() -> Capture:
-    """Captures CUDA graphs, which share one pool of memory: of two graphs only one is replayed at a time, and nothing
-    in the pool but a step's result is needed after it."""
+    """A function that captures CUDA graphs in one memory pool. They can share it, because only one is replayed at a
+    time and nothing in the pool but a step's result is needed after it."""
     pool = torch.cuda.graph_pool_handle()
 
     def capture(step: Callable[[], Result]) -> tuple[Result, Callable[[], None]]:
@@ -176,7 +177,7 @@ def graph_capture() -> Capture:
 
 @contextmanager
 def waits() -> Iterator[list[str]]:
-    """What makes this process wait for the GPU, as file:line; complete at the end."""
+    """Collect the places, as file:line, where this process waits for the GPU. The list is filled on leaving."""
     found: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -191,7 +192,7 @@ def waits() -> Iterator[list[str]]:
 
 
 def is_look_at_mask(file: str, line: int) -> bool:
-    """Whether this is where transformers looks if a mask is needed at all; while a step is captured, it makes the mask
-    without looking. Worth the look at another library's source: else no step whose batches have padding is captured. Of
-    the line, not of the file: in 5.17 that one has another wait, which a capture does not survive."""
+    """Whether this is the line where transformers checks if a mask is needed at all. During a capture it makes the mask
+    without the check, so this wait doesn't matter; without this exception, no step with padded batches would be
+    captured. The line is tested, not just the file: in 5.17 the file has another wait, which no capture survives."""
     return file.endswith("masking_utils.py") and ".all()" in linecache.getline(file, line)

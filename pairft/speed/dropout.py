@@ -1,17 +1,18 @@
-"""Dropout on the CPU with masks that cost a quarter of torch's: four of them from each draw."""
+"""Dropout on the CPU with masks that cost a quarter of torch's: each random draw gives four elements."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LANES = 1 << 16  # values of a 16-bit lane: the rate is a multiple of 1 / LANES
+LANES = 1 << 16  # values of a 16-bit lane; the rate is rounded to a multiple of 1 / LANES
 
 
 def keep_mask(shape: torch.Size | tuple[int, ...], rate: float, like: Tensor) -> Tensor:
-    """0 with probability `rate`, else 1 / (1 - rate), of `like`'s dtype. Drawn from torch's global random state.
+    """A dropout mask of `like`'s dtype: 0 with probability `rate`, else 1 / (1 - rate). Drawn from torch's global
+    random state.
 
-    torch draws a Bernoulli variable per element, one after the other; here each 64-bit draw makes four. torch draws for
-    rates that are too close to 0 or 1 for 16 bits.
+    torch draws a Bernoulli variable per element, one after the other; here each 64-bit draw gives four elements. Rates
+    too close to 0 or 1 for 16 bits are left to torch.
     """
     kept = round((1 - rate) * LANES)
     if not 0 < kept < LANES:
@@ -23,7 +24,7 @@ def keep_mask(shape: torch.Size | tuple[int, ...], rate: float, like: Tensor) ->
 
 
 class Dropout(nn.Dropout):
-    """nn.Dropout, its mask by `keep_mask`."""
+    """nn.Dropout with a mask from `keep_mask`."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.p == 0:
@@ -32,7 +33,7 @@ class Dropout(nn.Dropout):
 
 
 def replace_dropout(model: nn.Module) -> None:
-    """Put Dropout in the place of each nn.Dropout of a model on the CPU; a GPU's own masks are cheap."""
+    """Replace each nn.Dropout of a model on the CPU. On a GPU torch's own masks are cheap."""
     if next(model.parameters()).device.type != "cpu":
         return
     for name, module in list(model.named_modules()):

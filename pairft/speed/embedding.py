@@ -1,7 +1,7 @@
 """Train only the rows of the token embedding whose tokens occur in the training data.
 
-The others get no gradient, so that all AdamW would do to them is to decay them; yet a dense gradient has to be cleared,
-walked and applied for every row at each step. MRPC has 11,563 of BERT's 30,522 tokens.
+The other rows get no gradient, so AdamW would only decay them. Yet a dense gradient is cleared, read and applied for
+every row at each step. MRPC contains 11,563 of BERT's 30,522 tokens.
 """
 
 from typing import TYPE_CHECKING, Any, cast
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class UsedRows(nn.Embedding):
-    """An embedding of [tokens, width] whose parameter is [used tokens, width]. state_dict has it whole, and
-    load_state_dict takes it whole, so that saved models and checkpoints don't show it."""
+    """An embedding [tokens, width] whose parameter is [used tokens, width]. state_dict returns and load_state_dict
+    takes the full weight, so saved models and checkpoints look as usual."""
 
     used: Tensor  # bool [tokens]
-    place: Tensor  # int64 [tokens]: of a used token among the used ones
-    table: Tensor  # [tokens, width]: as it was loaded
+    place: Tensor  # int64 [tokens]: the row of a used token in the parameter
+    table: Tensor  # [tokens, width]: the weight as it was loaded
 
     def __init__(self, embedding: nn.Embedding, used: Tensor) -> None:
         super().__init__(int(used.sum()), embedding.embedding_dim, _weight=embedding.weight.detach()[used])
@@ -31,23 +31,23 @@ class UsedRows(nn.Embedding):
         self.register_buffer("used", used, persistent=False)
         self.register_buffer("place", place.clamp_(min=0), persistent=False)
         self.register_buffer("table", embedding.weight.detach(), persistent=False)
-        self.gradient: Tensor | None = None  # of the parameter, kept from step to step
-        self.touched: list[Tensor] = []  # the rows of it that are not 0
+        self.gradient: Tensor | None = None  # of the parameter, reused from step to step
+        self.touched: list[Tensor] = []  # indices of the rows of `gradient` that are not 0
         dtype = torch.float32 if place.device.type == "mps" else torch.float64
-        # Of the rows that aren't trained: what all decay so far has multiplied them by.
+        # The product of all weight decay so far, for the rows that aren't trained.
         self.decay_factor = torch.ones((), dtype=dtype, device=place.device)
-        self.register_state_dict_post_hook(write_whole)
-        self.register_load_state_dict_pre_hook(read_whole)
+        self.register_state_dict_post_hook(save_full_weight)
+        self.register_load_state_dict_pre_hook(load_full_weight)
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.training:  # all tokens of training data and its padding are in use
+        if self.training:  # all tokens of the training data, and padding, are used ones
             if self.weight.device.type == "cpu":
                 return cast(Tensor, Lookup.apply(self.weight, self.place[input], self))
             return F.embedding(self.place[input], self.weight, self.padding_idx)
         rows = F.embedding(self.place[input], self.weight)
         return torch.where(self.used[input][..., None], rows, self.table[input] * self.decay_factor)
 
-    def whole(self) -> Tensor:
+    def full_weight(self) -> Tensor:
         """float32 [tokens, width], as if every row had been trained."""
         rows = self.table * self.decay_factor
         rows[self.used] = self.weight.detach()
@@ -55,8 +55,8 @@ class UsedRows(nn.Embedding):
 
 
 class Lookup(torch.autograd.Function):
-    """weight[ids], whose gradient is kept from step to step: only the rows that a step has touched are cleared for the
-    next. A fresh one of zeros at each step costs a CPU more than AdamW, for the sake of page faults (docs/log.md)."""
+    """weight[ids] with a gradient that is reused from step to step: only rows that a step has changed are cleared for
+    the next. On a CPU, new zeros at each step cost more than AdamW, because of page faults (docs/log.md)."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, ids: Tensor, rows: UsedRows) -> Tensor:
@@ -64,7 +64,7 @@ class Lookup(torch.autograd.Function):
         return F.embedding(ids, weight)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[None, None, None]:
         rows, ids = ctx.rows, ctx.ids.flatten()
         if rows.gradient is None:
             rows.gradient = torch.zeros_like(rows.weight)
@@ -73,36 +73,36 @@ class Lookup(torch.autograd.Function):
                 rows.gradient.index_fill_(0, touched, 0.0)
             rows.touched = []
             rows.weight.grad = rows.gradient
-        rows.gradient.index_add_(0, ids, gradient.reshape(len(ids), -1))
+        rows.gradient.index_add_(0, ids, grad_output.reshape(len(ids), -1))
         if rows.padding_idx is not None:
             rows.gradient[rows.padding_idx] = 0.0
         rows.touched.append(ids)
         return None, None, None
 
 
-def write_whole(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+def save_full_weight(module: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
     assert isinstance(module, UsedRows)
-    state[prefix + "weight"] = module.whole()
+    state[prefix + "weight"] = module.full_weight()
 
 
-def read_whole(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def load_full_weight(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     assert isinstance(module, UsedRows)
     state[prefix + "weight"] = state[prefix + "weight"][module.used.cpu()]
 
 
 def tokens_in(dataset: "Dataset", num_tokens: int) -> Tensor:
-    """Which token ids occur in the rows: bool [num_tokens]."""
+    """Which token ids occur in the dataset: bool [num_tokens]."""
     found = numpy.zeros(num_tokens, numpy.bool_)
-    for chunk in dataset.data.column("input_ids").chunks:  # memory-mapped: one chunk at a time is read
+    for chunk in dataset.data.column("input_ids").chunks:  # memory-mapped, so only one chunk is in memory
         found[chunk.flatten().to_numpy()] = True
     return torch.from_numpy(found)
 
 
 def train_used_rows(model: "PreTrainedModel", dataset: "Dataset", pad_token_id: int) -> UsedRows | None:
-    """Put UsedRows in the place of the model's token embedding; build the optimizer afterwards. None where that would
-    change what the model computes: its embedding does more than look rows up (mBART scales them), or the model is an
-    encoder-decoder, whose decoder is given tokens that are not in the data. `pad_token_id`: looked up in training
-    without being in the data."""
+    """Replace the model's token embedding by UsedRows. Build the optimizer afterwards. Returns None, and changes
+    nothing, if the model would compute something else: if its embedding does more than a lookup (mBART scales the
+    rows), or if it is an encoder-decoder, whose decoder gets tokens that are not in the data. `pad_token_id`: always
+    counts as used."""
     embedding = model.get_input_embeddings()
     if type(embedding) is not nn.Embedding or model.config.is_encoder_decoder:
         return None
@@ -112,7 +112,7 @@ def train_used_rows(model: "PreTrainedModel", dataset: "Dataset", pad_token_id: 
 
 
 def replace_embedding(model: "PreTrainedModel", used: Tensor) -> UsedRows:
-    """The same for the token ids that `used`, bool [num_tokens], marks."""
+    """Replace the model's token embedding by UsedRows. `used`: bool [num_tokens], the rows to train."""
     embedding = model.get_input_embeddings()
     if embedding.padding_idx is not None:
         used[embedding.padding_idx] = True
@@ -122,14 +122,14 @@ def replace_embedding(model: "PreTrainedModel", used: Tensor) -> UsedRows:
 
 
 def decay_unused_rows(rows: UsedRows, optimizer: torch.optim.Optimizer) -> None:
-    """From now on, each step of the optimizer decays the embedding rows that aren't trained like the others. Its first
-    parameter group should be the one that decays, as build_optimizer makes it."""
+    """Register a hook by which each step of the optimizer decays the rows that aren't trained, too. Its first parameter
+    group must be the one with weight decay, as in build_optimizer."""
 
-    # By its argument: naming `optimizer` here would make a cycle of the two, which keeps all weights and moments in
-    # memory until a collection, beside those of the next seed's run.
+    # The hook uses its argument: a reference to `optimizer` would be a cycle, which keeps all weights and moments in
+    # memory until the next garbage collection, beside those of the next seed's run.
     def decay(stepped: torch.optim.Optimizer, *_: Any) -> None:
-        decayed = stepped.param_groups[0]  # load_state_dict makes new groups
-        done = 1 - getattr(stepped, "found_inf", torch.zeros(()))  # 0 where the step was left out
+        decayed = stepped.param_groups[0]  # looked up at each step, since load_state_dict makes new groups
+        done = 1 - getattr(stepped, "found_inf", torch.zeros(()))  # 0 if the step was skipped
         rows.decay_factor *= 1 - decayed["lr"] * decayed["weight_decay"] * done.to(rows.decay_factor.dtype)
 
     optimizer.register_step_post_hook(decay)

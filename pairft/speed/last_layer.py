@@ -1,7 +1,7 @@
-"""The table of the architectures that can be padding-free, and where their last layer is cut down to the CLS tokens.
+"""The table of architectures that can be padding-free, and where their last layer is reduced to the CLS tokens.
 
-CLS token here means the first token of each pair, whatever the tokenizer calls it: the only one that the heads of these
-models read.
+Here the CLS token is the first token of each pair, whatever the tokenizer calls it. The heads of these models read only
+that one, except for ModernBERT with mean pooling.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class LastLayer:
     """The submodules of the last layer that PackedForward's hooks are registered on, as dotted paths from the base
     model; a number is an index."""
 
-    projections: tuple[str, ...]  # make query, key and value; empty: the attention is computed for all tokens
-    cls_only: tuple[str, ...]  # after the attention: compute the CLS tokens only, and give 0 for the other tokens
+    projections: tuple[str, ...]  # linear layers of query, key and value; empty: attention is computed for all tokens
+    cls_only: tuple[str, ...]  # after attention: compute the CLS tokens only, with 0 for the other tokens
     cls_from: str  # from this submodule on, the hidden states are those of the CLS tokens: [pairs, 1, width]
 
 

@@ -34,10 +34,10 @@ def attend(
     packing: "PackedForward | None" = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """The attention function that transformers calls in every layer. One function serves all models, so it hands over
-    to the model's PackedForward, which `start_pass` put into the keyword arguments.
+    """The attention function that transformers calls in every layer. It is registered once for all models, and calls
+    the model's PackedForward, which `start_pass` has put into the keyword arguments.
 
-    query, key, value: [1, heads, tokens, head width]. Returns [1, tokens, heads, head width], and no weights.
+    query, key, value: [1, heads, tokens, head width]. Returns [1, tokens, heads, head width], and None for the weights.
     """
     assert packing is not None, "padding-free attention, but no Packed batch"
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -46,26 +46,26 @@ def attend(
 
 @dataclass
 class Pass:
-    """One forward pass: its batch, and how far it has come."""
+    """The state of one forward pass."""
 
     packed: Packed
-    attended: int = 0  # layers that have attended; counted, because ALBERT runs the same layer again and again
-    hidden: Tensor | None = None  # [tokens, width]: the last layer's input, from keep_input to the attention
+    attended: int = 0  # layers that have attended; a counter, because ALBERT runs the same layer repeatedly
+    hidden: Tensor | None = None  # [tokens, width]: the last layer's input, kept by keep_input for the attention
 
 
 class PackedForward:
-    """Makes a model compute a Packed batch: `install` sets the attention function and the hooks, `remove` undoes it.
+    """Makes a model compute Packed batches: `install` sets the attention function and the hooks, `remove` undoes it.
 
-    Up to the last layer's attention, hidden states are those of all tokens, [1, tokens, width], and everything but the
-    attention goes token by token, so that only the attention has to know the pairs. After it, they are those of the CLS
-    tokens, [pairs, 1, width]: the head, which reads `[:, 0]`, sees each pair as one token long. In ModernBERT with mean
-    pooling the head reads all tokens, and they are padded for it instead.
+    Up to the last layer's attention, hidden states are those of all tokens, [1, tokens, width]. Everything but
+    attention works token by token, so only attention needs to know the pairs. After it, hidden states are those of the
+    CLS tokens, [pairs, 1, width]: to the head, which reads `[:, 0]`, each pair is one token long. In ModernBERT with
+    mean pooling the head reads all tokens, and they are padded for it instead.
 
-    `jagged`: attend by jagged_attention, as on a GPU, where the last layer has keys and values for all tokens; else by
-    PairAttention, and in the last layer by attend_from_cls.
+    `jagged`: use jagged_attention, as on a GPU, where the last layer computes keys and values for all tokens. Otherwise
+    use PairAttention, and attend_from_cls in the last layer.
     """
 
-    current: Pass  # the latest one
+    current: Pass  # the latest forward pass
 
     def __init__(self, model: "PreTrainedModel", jagged: bool) -> None:
         config = model.config
@@ -73,7 +73,7 @@ class PackedForward:
         self.layers: int = config.num_hidden_layers * getattr(config, "inner_group_num", 1)
         self.mean_pooling: bool = getattr(config, "classifier_pooling", "cls") == "mean"
         self.jagged = jagged
-        self.projections: tuple[Any, ...] = ()  # nn.Linear: query's, key's, value's; empty: no attend_from_cls
+        self.projections: tuple[Any, ...] = ()  # nn.Linear for query, key, value; empty: no attend_from_cls
         self.attention_before: str = config._attn_implementation
         self.handles: list[RemovableHandle] = []
 
@@ -82,7 +82,7 @@ class PackedForward:
         submodule that the table names; call `remove` then."""
         from transformers import AttentionInterface
 
-        if self.jagged:  # torch's words to its own developers at the first nested tensor
+        if self.jagged:  # silence torch's warnings at the first nested tensor
             logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
             warnings.filterwarnings("ignore", message="The PyTorch API of nested tensors is in prototype stage")
         AttentionInterface.register(ATTENTION, attend)
@@ -112,39 +112,39 @@ class PackedForward:
 
     @property
     def left(self) -> int:
-        """Layers of the current pass that have yet to attend. The hooks of the last layer act at 1, before its
-        attention, or at 0, after it; above that, ALBERT is running the layer for an earlier time."""
+        """The number of layers that have not attended yet in the current pass. The hooks of the last layer act if it is
+        1, before its attention, or 0, after it; if it is larger, ALBERT is still in an earlier run of the layer."""
         return self.layers - self.current.attended
 
     def start_pass(self, model: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """On the whole model, before it: begin a pass with the Packed batch in `packing`, and replace it there by this
-        object, for `attend` to find among the keyword arguments that transformers passes down."""
+        """Pre-hook of the model: start a pass with the Packed batch in the keyword argument `packing`, and replace it
+        by this object, which transformers passes down to `attend`."""
         self.current = Pass(kwargs["packing"])
         return args, {**kwargs, "packing": self}
 
     def keep_input(self, projection: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor] | None:
-        """On the last layer's `projections`, before each: keep the input, [1, tokens, width], and leave one token,
-        [1, 1, width]. attend_from_cls computes from the whole input and the projections' weights, so that what they
-        return here is never read; but the model's code calls them, and for one token that costs nothing."""
+        """Pre-hook of the last layer's `projections`: keep the input, [1, tokens, width], and pass on one token,
+        [1, 1, width]. attend_from_cls computes from the kept input and the projections' weights, so their output is not
+        used. But the model's code calls them, and for one token that costs next to nothing."""
         if self.left > 1:
             return None
         self.current.hidden = args[0][0]
         return (args[0][:, :1],)
 
     def stretch(self, projection: nn.Module, args: Any, output: Tensor) -> Tensor | None:
-        """On the last layer's `projections`, after each: [1, 1, width] to [1, tokens, width], a view that copies
-        nothing, because the model's code reshapes it by the number of tokens."""
+        """Hook of the last layer's `projections`: expand [1, 1, width] to [1, tokens, width], a view without a copy,
+        because the model's code reshapes it by the number of tokens."""
         return None if self.left > 1 else output.expand(-1, self.current.packed.num_tokens, -1)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float, window: int | None
     ) -> Tensor:
         """Attention within each pair; shapes as in the function `attend`. In the last layer, if it has `projections`,
-        for the CLS tokens only, with 0 for the others: what follows needs the shape, and takes the CLS tokens out."""
+        only the CLS tokens are computed and the others are 0, since the code that follows expects all tokens."""
         current = self.current
         current.attended += 1
         if self.projections and self.left == 0:
-            hidden, current.hidden = current.hidden, None  # or it would keep this pass's graph until the next
+            hidden, current.hidden = current.hidden, None  # otherwise this pass's graph would live until the next pass
             assert hidden is not None
             cls = attend_from_cls(hidden, current.packed, self.projections, query.shape[1], scaling, dropout)
             return put_cls(cls.flatten(1)[None], current.packed).view(1, -1, *cls.shape[1:])
@@ -155,24 +155,24 @@ class PackedForward:
         return found[None]
 
     def take_cls(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        """On `cls_from`, before it: of each input (BERT's has two, the attention's output and the residual), only the
-        CLS tokens: [1, tokens, width] to [pairs, 1, width]. All that follows computes one token per pair."""
+        """Pre-hook of `cls_from`: select the CLS tokens of each input (BERT's has two, the attention's output and the
+        residual), [1, tokens, width] to [pairs, 1, width]. All that follows computes one token per pair."""
         if self.left > 0:
             return None
         return tuple(pick_cls(hidden, self.current.packed).transpose(0, 1) for hidden in args)
 
     def take_cls_within(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor] | None:
-        """On each of `cls_only`, before it: [1, tokens, width] to [1, pairs, width]. For submodules whose output the
-        model's code adds to a residual of all tokens, so that `scatter_cls` has to restore the shape."""
+        """Pre-hook of `cls_only`: select the CLS tokens, [1, tokens, width] to [1, pairs, width]. The model's code adds
+        the output of these submodules to a residual of all tokens, so `scatter_cls` has to restore the shape."""
         return (pick_cls(args[0], self.current.packed),) if self.left == 0 else None
 
     def scatter_cls(self, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
-        """On each of `cls_only`, after it: [1, pairs, width] back to [1, tokens, width], 0 but for the CLS tokens."""
+        """Hook of `cls_only`: [1, pairs, width] back to [1, tokens, width], with 0 for all but the CLS tokens."""
         return put_cls(output, self.current.packed) if self.left == 0 else None
 
     def pad(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
-        """On `cls_from`, before it, with mean pooling: [1, tokens, width] to the padded [pairs, length, width], with 0
-        for padding, since the head takes its mean over each pair by the attention mask."""
+        """Pre-hook of `cls_from` with mean pooling: pad [1, tokens, width] to [pairs, length, width] with 0, since the
+        head takes the mean over each pair by the attention mask."""
         packed = self.current.packed
         assert packed.attention_mask is not None and packed.indices is not None
         pairs, length = packed.attention_mask.shape
@@ -181,10 +181,10 @@ class PackedForward:
 
 
 def pick_cls(hidden: Tensor, packed: Packed) -> Tensor:
-    """The CLS tokens: [1, tokens, width] to [1, pairs, width]."""
+    """Select the CLS tokens: [1, tokens, width] to [1, pairs, width]."""
     return hidden.index_select(1, packed.cls_positions)
 
 
 def put_cls(hidden: Tensor, packed: Packed) -> Tensor:
-    """The CLS tokens back at their places, with 0 between them: [1, pairs, width] to [1, tokens, width]."""
+    """The inverse of `pick_cls`, with 0 for all other tokens: [1, pairs, width] to [1, tokens, width]."""
     return hidden.new_zeros(1, packed.input_ids.shape[1], hidden.shape[2]).index_copy(1, packed.cls_positions, hidden)

@@ -1,4 +1,4 @@
-"""Batches without padding: all tokens of the examples in one row, one example after the other."""
+"""Packed batches: the tokens of all examples in one sequence, without padding."""
 
 from typing import Any, NamedTuple
 
@@ -10,43 +10,43 @@ from pairft.data.batches import Batch, to_device
 
 
 class Packed(NamedTuple):
-    """A Batch's examples without its padding: a MicroBatch, too.
+    """The examples of a Batch without its padding. It implements MicroBatch.
 
-    One that is padded to a bucket (shapes.py) has one more example at the end, without a label, that only brings the
-    row to the bucket's size.
+    If it is padded to a bucket size (shapes.py), there is one more example at the end, without a label, that fills the
+    sequence up.
     """
 
     input_ids: Tensor  # int64 [1, tokens]
     position_ids: Tensor  # int64 [1, tokens]
     token_type_ids: Tensor | None  # int64 [1, tokens]
-    labels: Tensor  # [examples], as a Batch's
-    num_tokens: int  # without those of the padding to a bucket
+    labels: Tensor  # [examples], as in Batch
+    num_tokens: int  # without the padding to a bucket
     lengths: tuple[int, ...]  # tokens of each example
-    cu_seqlens: Tensor  # int64 [examples + 1]: where each example begins, and where the last one ends
+    cu_seqlens: Tensor  # int64 [examples + 1]: the start of each example, and the end of the last one
     max_seqlen: int  # at least the length of the longest example
-    attention_mask: Tensor | None  # int64 [examples, length]: of the Batch that this was; None if padded to a bucket
-    indices: Tensor | None  # int64 [tokens]: of each token in that Batch, flattened; None if padded to a bucket
+    attention_mask: Tensor | None  # int64 [examples, length]: that of the Batch; None if padded to a bucket
+    indices: Tensor | None  # int64 [tokens]: each token's index in the flattened Batch; None if padded to a bucket
 
     @property
     def cls_positions(self) -> Tensor:
-        """int64 [examples that have a label]: where each begins, with its CLS token."""
+        """int64 [examples], without the padding example: the index of each example's CLS token, its first one."""
         return self.cu_seqlens[: len(self.labels)]
 
     def to(self, device: torch.device) -> "Packed":
         return Packed(*to_device(self, device))
 
     def inputs(self) -> dict[str, Any]:
-        """What the forward of a model takes that unpad.py has prepared."""
+        """Keyword arguments for the forward of a model that unpad.py has prepared."""
         inputs = {
             "input_ids": self.input_ids,
             "position_ids": self.position_ids,
             "attention_mask": self.attention_mask,
             "token_type_ids": self.token_type_ids,
         }
-        return {"packing": self, **{name: part for name, part in inputs.items() if part is not None}}
+        return {"packing": self, **{name: value for name, value in inputs.items() if value is not None}}
 
     def examples(self, start: int, stop: int) -> "Packed":
-        """Some of the examples, without any padding to a bucket."""
+        """The examples start:stop, without padding to a bucket."""
         lengths = self.lengths[start:stop]
         begin = sum(self.lengths[:start])
         tokens = slice(begin, begin + sum(lengths))
@@ -66,7 +66,7 @@ class Packed(NamedTuple):
 
 
 def pack(batch: Batch, first_position: int) -> Packed:
-    """A Batch without its padding, on whichever side it is; positions count from `first_position`."""
+    """Remove the padding of a Batch, on either side. The first token of each example gets position `first_position`."""
     mask = batch.attention_mask.bool()
     lengths = batch.attention_mask.sum(1)
     positions = batch.attention_mask.cumsum(1) + (first_position - 1)

@@ -1,5 +1,5 @@
-"""Bucket sizes: packed batches are padded to few distinct sizes, so that a step captured for one size serves many
-batches (capture.py)."""
+"""Bucket sizes: packed batches are padded to one of a few sizes, so that a step captured for a size can be replayed for
+many batches (capture.py)."""
 
 from collections.abc import Sequence
 
@@ -9,39 +9,40 @@ from torch import Tensor
 from pairft.data.batches import MicroBatch
 from pairft.speed.packing import Packed
 
-BLOCK = 128  # `max_seqlen` is a multiple of it: the rows that a block of a GPU's attention kernel takes at once
+BLOCK = 128  # `max_seqlen` is a multiple of it: the tokens that one block of a GPU's attention kernel processes
 
 
 def spacing(tokens: int) -> int:
-    """From one bucket size to the next: 16 sizes from a power of two to the next, so that a 16th at most is padding; 64
-    tokens or more."""
+    """The distance between neighbouring bucket sizes: 16 sizes between two powers of two, so that at most 1/16 is
+    padding; at least 64 tokens."""
     return max(64, (1 << tokens.bit_length() - 1) // 16)
 
 
 def bucket_size(tokens: int) -> int:
-    """The smallest bucket size greater than `tokens`: the padding is an example of its own, of one token or more."""
+    """The smallest bucket size greater than `tokens`. It is never equal: the padding is an example of at least one
+    token."""
     return (tokens // spacing(tokens) + 1) * spacing(tokens)
 
 
 def padded_to(packed: Packed, size: int) -> Packed:
-    """`packed` padded to `size` tokens by one more example at the end, which has no label. Nothing reads its output, so
-    it has no gradient. Its tokens are copies of the first one."""
+    """Pad `packed` to `size` tokens with one more example at the end, which has no label. Its output is not used, so it
+    has no gradient. Its tokens are copies of the first one."""
     if packed.attention_mask is None and packed.input_ids.shape[1] == size:
         return packed
-    real = packed.num_tokens
-    extra = size - real
-    assert extra > 0, (size, real)
+    num_tokens = packed.num_tokens
+    extra = size - num_tokens
+    assert extra > 0, (size, num_tokens)
 
-    def longer(row: Tensor) -> Tensor:
-        return torch.cat([row[:, :real], row[:, :1].expand(1, extra)], dim=1)
+    def padded(row: Tensor) -> Tensor:
+        return torch.cat([row[:, :num_tokens], row[:, :1].expand(1, extra)], dim=1)
 
     lengths = (*packed.lengths[: len(packed.labels)], extra)
     return Packed(
-        input_ids=longer(packed.input_ids),
-        position_ids=longer(packed.position_ids),
-        token_type_ids=None if packed.token_type_ids is None else longer(packed.token_type_ids),
+        input_ids=padded(packed.input_ids),
+        position_ids=padded(packed.position_ids),
+        token_type_ids=None if packed.token_type_ids is None else padded(packed.token_type_ids),
         labels=packed.labels,
-        num_tokens=real,
+        num_tokens=num_tokens,
         lengths=lengths,
         cu_seqlens=torch.cat([packed.cu_seqlens[: len(packed.labels) + 1], torch.tensor([size])]),
         max_seqlen=-(-max(*lengths, spacing(size)) // BLOCK) * BLOCK,
@@ -51,7 +52,7 @@ def padded_to(packed: Packed, size: int) -> Packed:
 
 
 def same_bucket(micro_batches: Sequence[MicroBatch]) -> list[MicroBatch]:
-    """The packed ones all padded to the bucket of the largest, so that there are few combinations of sizes; padded
-    batches as they are."""
+    """Pad all packed micro-batches to the bucket size of the largest, so that there are few combinations of sizes.
+    Other batches are unchanged."""
     sizes = [bucket_size(batch.num_tokens) for batch in micro_batches if isinstance(batch, Packed)]
     return [padded_to(batch, max(sizes)) if isinstance(batch, Packed) else batch for batch in micro_batches]

@@ -1,8 +1,9 @@
-"""Switch a model to padding-free computation, if what its head reads then is what it reads with padding.
+"""Make a model padding-free, if its head then gets the same input as with padding.
 
-Padding-free: no padding goes through the linear layers, attention stays within each pair, and the last layer computes
-only what the head reads (packed_forward.py, for the architectures in last_layer.py). On a GPU the attention is flash
-attention, packed batches are padded to one of few bucket sizes (shapes.py), and the last layer has keys and values.
+Padding-free means: no padding goes through the linear layers, attention stays within each pair, and the last layer
+computes only what the head reads (packed_forward.py, for the architectures in last_layer.py). On a GPU the attention is
+flash attention, packed batches are padded to one of a few bucket sizes (shapes.py), and the last layer computes keys
+and values for all tokens.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig, PreTrainedModel
 
-# Of the norm of what the head's last linear layer reads. Not of the logits: two that nearly cancel say nothing.
-TOLERANCE = 1e-4  # float32's rounding stays a hundred times below, a mistake doesn't
-HALF_TOLERANCE = 2e-2  # bf16's rounding came to 6e-3 in 64 tries of four encoders, positions off by one to 0.3 and more
+# Relative to the norm of the input of the head's last linear layer. Not of the logits, which may nearly cancel.
+TOLERANCE = 1e-4  # rounding errors in float32 are a hundred times smaller, mistakes are larger
+HALF_TOLERANCE = 2e-2  # in 64 trials with four encoders bf16 rounding was up to 6e-3, positions off by one 0.3 and more
 HALF = (torch.bfloat16, torch.float16)
 
 
 def trial_examples(dataset: "Dataset", config: "PretrainedConfig", limit: int) -> dict[str, Any]:
-    """Examples for `prepare`, as columns: the longest, the longest of at most three quarters and of at most half its
-    length, and where the model attends within a window that none of them exceeds, one made up that does.
+    """Examples for `prepare`, as columns: the longest, the longest of at most 3/4 of its length, and the longest of at
+    most 1/2. If the model has sliding window attention and none of them exceeds the window, a made-up example does.
 
-    `limit`: tokens at most.
+    `limit`: the maximum number of tokens.
     """
     lengths = dataset.with_format("numpy")["length"][:]
     longest = lengths.max()
@@ -54,12 +55,12 @@ def prepare(
     first_position: int,
     amp_dtype: torch.dtype | None = None,
 ) -> tuple[Collate, str]:
-    """Make the model padding-free, if its head then reads the same of `examples` as with padding. Returns the collate
-    for it, which makes Packed batches, and "padding-free"; else `collate`, and why the model stays padded.
+    """Make the model padding-free, if its head then gets the same input from `examples` as with padding. Returns a
+    collate function that makes Packed batches, and "padding-free"; otherwise `collate`, and the reason.
 
-    `collate`: makes padded Batches of examples, given as columns.
+    `collate`: makes padded Batches from examples, given as columns.
     `first_position`: the position id of each pair's first token.
-    `amp_dtype`: autocast's, as in training.
+    `amp_dtype`: of autocast, as in training.
 
     Leaves the model in evaluation mode.
     """
@@ -79,13 +80,13 @@ def prepare(
     packed_forward = PackedForward(model, jagged=on_gpu)
     tolerance = HALF_TOLERANCE if amp_dtype in HALF else TOLERANCE
     with torch.inference_mode(), torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
-        wanted = head_input(model, collate(examples).to(device).inputs())
+        expected = head_input(model, collate(examples).to(device).inputs())
         try:
             packed_forward.install(model)
             got = head_input(model, collate_packed(examples).to(device).inputs())
-            error = ((got - wanted).norm() / wanted.norm()).item() if got.shape == wanted.shape else float("inf")
+            error = ((got - expected).norm() / expected.norm()).item() if got.shape == expected.shape else float("inf")
             trouble = "" if error <= tolerance else f"what its head reads differs by {error:.1e}"
-        except Exception as raised:  # whatever another version of transformers makes of it
+        except Exception as raised:  # another version of transformers may raise anything
             trouble = f"{type(raised).__name__}: {raised}"
     if trouble:
         packed_forward.remove(model)
@@ -94,7 +95,7 @@ def prepare(
 
 
 def padded_because(model: "PreTrainedModel", amp_dtype: torch.dtype | None) -> str:
-    """Why the model can't be padding-free on its device and with this autocast; empty if it may be tried."""
+    """Why the model can't be padding-free on its device with this autocast dtype; "" if it may be tried."""
     kind, device = model.config.model_type, model.device
     known = {"cpu": LAST_LAYERS.keys(), "cuda": JAGGED}.get(device.type, set())
     if kind not in known:
@@ -105,12 +106,11 @@ def padded_because(model: "PreTrainedModel", amp_dtype: torch.dtype | None) -> s
 
 
 def head_input(model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-    """What the last linear layer of a forward pass reads, which is the head's: float32 [pairs, width].
+    """The input of the last linear layer called in a forward pass, which is the head's: float32 [pairs, width].
 
-    The last that is called. The last among the modules can be another: XLM-RoBERTa registers its head before the
-    encoder.
+    The last one in `modules()` may be another: XLM-RoBERTa registers its head before the encoder.
     """
-    read: list[Tensor] = []  # one at most
+    read: list[Tensor] = []  # at most one
 
     def keep(_: nn.Module, args: tuple[Tensor, ...]) -> None:
         read[:] = [args[0]]

@@ -1,1 +1,1 @@
-"""The state, the update, the loop and the evaluation."""
+"""The training state, the update, the loop and the evaluation."""

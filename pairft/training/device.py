@@ -1,4 +1,4 @@
-"""Where to compute, in which precision, and from which seed."""
+"""Choose device and precision, set the seeds and tune the memory allocator."""
 
 import ctypes
 import os
@@ -11,20 +11,22 @@ import torch
 from pairft.config import Config
 from pairft.errors import UserError
 
-# Whether the padding-free forward pass and captured steps have passed tests/speed/test_gpu.py on a GPU and have their
-# figures in benchmarks/results. Until then `auto` is `never` on CUDA: nothing is a default that has not been run there.
+# Whether the padding-free forward pass and captured steps have passed tests/speed/test_gpu.py on a GPU and have results
+# in benchmarks/results. Until then `auto` means `never` on CUDA: code that has not run there must not be a default.
 RUN_ON_CUDA = False
 
 
 def choose_device(config: Config) -> tuple[torch.device, torch.dtype | None]:
-    """The device, and the dtype of autocast (None: float32 throughout). Sets TF32, determinism and, on CUDA, the stream
-    that all work is put on."""
+    """The device, and the dtype of autocast (None: float32 throughout). Sets TF32, deterministic algorithms and, on
+    CUDA, the current stream. Raises UserError if the machine lacks the device or it doesn't support the precision."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     kind = config.device
     if kind == "auto":
         kind = "cuda" if available["cuda"] else "cpu"  # not mps: see `caveats`
     if not available[kind]:
-        raise UserError(f"--device {kind}: this machine, or this build of torch, has none; leave it out or use cpu")
+        raise UserError(
+            f"--device {kind} is not available on this machine or in this build of torch; leave it out or use cpu"
+        )
     precision = config.precision
     if precision == "auto":
         precision = (
@@ -35,7 +37,7 @@ def choose_device(config: Config) -> tuple[torch.device, torch.dtype | None]:
     torch.backends.cuda.matmul.allow_tf32 = config.tf32
     torch.backends.cudnn.allow_tf32 = config.tf32
     if kind == "cuda":
-        torch.cuda.set_stream(torch.cuda.Stream())  # all work on this one: the default one can't be captured
+        torch.cuda.set_stream(torch.cuda.Stream())  # the default stream can't be captured
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.use_deterministic_algorithms(True)
@@ -43,16 +45,16 @@ def choose_device(config: Config) -> tuple[torch.device, torch.dtype | None]:
 
 
 def is_on(choice: str, device: torch.device) -> bool:
-    """Whether --unpad or --capture, "auto", "always" or "never", asks for its fast path on this device."""
+    """Whether `choice`, the value of --unpad or --capture, turns its fast path on for this device."""
     return choice == "always" or (choice == "auto" and (device.type != "cuda" or RUN_ON_CUDA))
 
 
 def caveats(config: Config, device: torch.device) -> list[str]:
-    """A warning for each thing that is not promised on this device."""
+    """A warning for each guarantee that doesn't hold on this device."""
     if device.type == "mps":
         return [
-            "warning: on mps torch's fused AdamW may ignore that a gradient is not finite (pytorch#186360), so that "
-            "this reaches the weights; and no test of exact resume and retry has run on mps"
+            "warning: on mps, torch's fused AdamW may apply gradients that are not finite (pytorch#186360); exact "
+            "resume and the retry after running out of memory have not been tested on mps"
         ]
     asked = [f"--{name} always" for name in ("unpad", "capture") if getattr(config, name) == "always"]
     if device.type == "cuda" and asked and not RUN_ON_CUDA:
@@ -61,18 +63,18 @@ def caveats(config: Config, device: torch.device) -> list[str]:
 
 
 def keep_memory() -> None:
-    """Have glibc keep the memory that tensors free, for the next ones. By default it gives it back to the system, which
-    hands it out again page by page, cleared: 20,000 page faults a step of bert-base (docs/log.md)."""
+    """Make glibc keep the memory of freed tensors for new ones. By default it returns it to the system, which hands it
+    out again page by page, cleared: 20,000 page faults per step of bert-base (docs/log.md)."""
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
-        libc.mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD, bytes, the largest that it takes: smaller blocks in the heap,
+        libc.mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD, in bytes, the largest allowed: smaller blocks are in the heap,
         libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: which never shrinks
 
 
 def seed_everything(seed: int) -> None:
-    """Python's, numpy's and torch's global random states, on every device."""
+    """Seed the global random states of Python, numpy and torch, on every device."""
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What learns: the model with its optimizer, and one step of it, put together from the settings."""
+"""The Learner: model, optimizer, collate function and update, built from the settings."""
 
 import functools
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from pairft.training.state import TrainState, new_interval
 
 @dataclass(frozen=True)
 class Learner:
-    """A model on its device, and how it learns and is evaluated."""
+    """A model on its device, with all that is needed to train and evaluate it."""
 
-    state: TrainState  # with the model and the optimizer
-    collate: Collate  # examples to a batch
-    update: Update  # one optimizer step, retried in smaller micro-batches when memory runs out
+    state: TrainState  # holds the model and the optimizer
+    collate: Collate  # makes a batch from examples
+    update: Update  # one optimizer step; repeated in smaller micro-batches if memory runs out
     device: torch.device
-    amp_dtype: torch.dtype | None  # autocast's; None: float32 throughout
+    amp_dtype: torch.dtype | None  # of autocast; None: float32 throughout
     layout: str = "with padding"  # of the batches, in words
 
 
 def build_learner(
     model: torch.nn.Module, collate: Collate, config: Config, device: torch.device, amp_dtype: torch.dtype | None
 ) -> Learner:
-    """A learner at step 0. The model is on the device already."""
+    """A learner at step 0. `model` must be on the device already."""
     state = TrainState(
         model=model,
         optimizer=build_optimizer(model, config.weight_decay),
@@ -41,7 +41,7 @@ def build_learner(
 
 
 def plain_update(state: TrainState, config: Config, device: torch.device, amp_dtype: torch.dtype | None) -> Update:
-    """`update` (step.py) of this state's model: (micro_batches, num_examples, lr) to (loss sum, gradient norm)."""
+    """`step.update` with all but its arguments (micro_batches, num_examples, lr) bound to this state."""
     return functools.partial(
         step.update,
         state.model,

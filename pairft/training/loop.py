@@ -15,7 +15,7 @@ from pairft.training.step import check_finite
 
 @dataclass(frozen=True)
 class Schedule:
-    """When things happen, in steps counted from 1."""
+    """When to log, evaluate and save, in steps counted from 1."""
 
     total_steps: int
     log_every: int
@@ -23,7 +23,7 @@ class Schedule:
     save_every: Interval
 
     def due(self, every: Interval, state: TrainState) -> bool:
-        """Whether something is due after this step; after the last one, everything is."""
+        """Whether something is due after the current step. After the last one, everything is."""
         if state.step == self.total_steps:
             return True
         if every == "epoch":
@@ -32,7 +32,7 @@ class Schedule:
 
 
 def schedule_of(config: Config, num_examples: int) -> Schedule:
-    """The schedule of a training on so many examples. --max-steps takes precedence over --epochs."""
+    """The schedule for `num_examples` training examples. --max-steps takes precedence over --epochs."""
     per_epoch = steps_per_epoch(num_examples, config.batch_size, config.accumulate)
     total_steps = config.max_steps or config.epochs * per_epoch
     return Schedule(total_steps, config.log_every, config.eval_every, config.save_every)
@@ -49,17 +49,17 @@ def fit(
     save: Callable[[TrainState], object],
     stop_asked: Callable[[], bool],
 ) -> None:
-    """Train until the last step, or until asked to stop. What is due after a step is done before a stop, so that a run
-    resumed from the saved state equals one that never stopped.
+    """Train until the last step, or until a signal asks to stop. What is due after a step is done before a stop, so
+    that a run resumed from the saved state equals one that never stopped.
 
-    state: changed by each step; all that a checkpoint saves.
+    state: the training state, which each step changes and a checkpoint saves.
     steps: the examples of each step, from the state's position on.
-    update: one optimizer step, (micro-batches, number of examples, learning rate) to the sum of their losses and the
-        gradient norm, both tensors [] on the device.
+    update: one optimizer step. Takes micro-batches, their number of examples and the learning rate; returns the sum of
+        the losses and the gradient norm, tensors [] on the device.
     lr_at: the learning rate of a step, counted from 0.
-    schedule: the number of steps, and what is due after which.
-    log, evaluate, save: called when due, in this order; log also with the step's learning rate and gradient norm.
-    stop_asked: whether a signal asks to stop after this step.
+    schedule: the number of steps, and when to log, evaluate and save.
+    log, evaluate, save: called when due, in this order; log also gets the step's learning rate and gradient norm.
+    stop_asked: whether to stop after this step.
 
     Raises Diverged if a loss or gradient is not finite.
     """

@@ -1,5 +1,5 @@
-"""A step that doesn't fit the device's memory is done again in smaller parts; accumulation being exact, the result is
-as right as without."""
+"""Repeat a step that doesn't fit into the device's memory in smaller micro-batches. Accumulation is exact, so the
+gradient is the same."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -17,10 +17,11 @@ Update = Callable[[Sequence[MicroBatch], int, float | Tensor], tuple[Tensor, Ten
 
 
 def retry_smaller(update: Update, state: TrainState, release: Callable[[], bool] | None = None) -> Update:
-    """`update`, but a step that runs out of memory is begun again from the same random state, with micro-batches half
-    as large; so are all steps after it (`state.micro_batch_divisor`). Raises UserError where single examples don't fit.
+    """Wrap `update`: a step that runs out of memory is repeated from the same random state with micro-batches half as
+    large, and later steps use that size, too (`state.micro_batch_divisor`). Raises UserError if a single example
+    doesn't fit.
 
-    `release` gives memory back first; where it returns True, the step is tried once more as it was.
+    `release`: called first to free memory. If it returns True, the step is repeated without splitting it further.
     """
 
     def retried(micro_batches: Sequence[MicroBatch], num_examples: int, lr: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -31,40 +32,40 @@ def retry_smaller(update: Update, state: TrainState, release: Callable[[], bool]
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-            # Only here is the error gone, whose traceback holds tensors of the step.
+            # Out here the error is gone, whose traceback holds tensors of the step.
             state.optimizer.zero_grad()
             for parameter, moments in list(state.optimizer.state.items()):
-                if "exp_avg_sq" not in moments:  # memory ended while they were made
+                if "exp_avg_sq" not in moments:  # memory ran out while they were allocated
                     del state.optimizer.state[parameter]
-            if state.scaler.is_enabled():  # it must not think that the gradients are unscaled already
+            if state.scaler.is_enabled():  # otherwise it takes the gradients for unscaled already
                 state.scaler._per_optimizer_states.clear()
             set_random_state(before, state.bad_steps.device)
             released = release is not None and release()
-            give_back(state.bad_steps.device)
+            empty_cache(state.bad_steps.device)
             if released:
                 continue
             if all(len(batch.labels) <= state.micro_batch_divisor for batch in micro_batches):
                 raise UserError(
-                    "the device's memory doesn't hold a single example of this step: take a smaller --max-length or "
+                    "a single example of this step doesn't fit into the device's memory: use a smaller --max-length or "
                     "model, or --precision bf16"
                 )
             if state.micro_batch_divisor == 1:
-                say("out of memory: this step and the following are done in smaller parts, which changes no result")
+                say("out of memory: this and later steps use smaller micro-batches; the gradient is the same")
             state.micro_batch_divisor *= 2
 
     return retried
 
 
-def give_back(device: torch.device) -> None:
-    """What torch keeps of a GPU's memory for later, so that smaller blocks can be made of it."""
+def empty_cache(device: torch.device) -> None:
+    """Free the GPU memory that torch has cached, so that blocks of other sizes can be allocated."""
     if device.type in ("cuda", "mps"):
         gc.collect()
         (torch.cuda if device.type == "cuda" else torch.mps).empty_cache()
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether this, or what was being handled when it was raised, is memory that ended. Besides torch's own error there
-    are those of the driver and of cuBLAS, which are RuntimeErrors like any other."""
+    """Whether the error, or one in its context, means that memory ran out. Errors of the driver and of cuBLAS are plain
+    RuntimeErrors and are recognised by their text."""
     while error is not None:
         text = str(error)
         if isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "ALLOC_FAILED" in text:
@@ -74,7 +75,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def random_state(device: torch.device) -> list[Any]:
-    """What dropout draws from; reading it waits for no device."""
+    """The random states that dropout draws from. Reading them doesn't wait for the device."""
     if device.type == "cpu":
         return [torch.get_rng_state()]
     return [torch.get_rng_state(), (torch.cuda if device.type == "cuda" else torch.mps).get_rng_state(device)]

@@ -1,7 +1,7 @@
-"""The metrics, as modules of `evaluate` that come with this package: nothing is downloaded, no script is run.
+"""The metrics, as `evaluate` modules that are part of this package: nothing is downloaded, no script is run.
 
-The values are scikit-learn's and SciPy's. Importing this imports `evaluate`, which takes half a second or more:
-import it where a metric is computed.
+scikit-learn and SciPy compute the values. Importing this file imports `evaluate`, which takes half a second or more, so
+import it only where a metric is computed.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def info(description: str, kind: str) -> evaluate.MetricInfo:
 
 
 class Accuracy(evaluate.Metric):
-    """The share of class ids that are right."""
+    """The fraction of correct predictions."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info("accuracy", "int64")
@@ -30,7 +30,7 @@ class Accuracy(evaluate.Metric):
 
 
 class F1(evaluate.Metric):
-    """F1 of one class, or the mean of the F1 of all classes that occur (macro) where none is named."""
+    """F1 of the positive class or, if there is none, macro F1: the mean over the classes that occur."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info("F1", "int64")
@@ -38,13 +38,13 @@ class F1(evaluate.Metric):
     def _compute(self, predictions: Any, references: Any, positive: int | None) -> dict[str, float]:
         if positive is None:
             return {"f1": float(f1_score(references, predictions, average="macro", zero_division=0.0))}
-        # As a class against all others: also where it doesn't occur, which scikit-learn calls an error.
-        right, found = (numpy.asarray(ids) == positive for ids in (references, predictions))
-        return {"f1": float(f1_score(right, found, zero_division=0.0))}
+        # One class against all others. scikit-learn's pos_label would be an error if the class doesn't occur.
+        true, predicted = (numpy.asarray(ids) == positive for ids in (references, predictions))
+        return {"f1": float(f1_score(true, predicted, zero_division=0.0))}
 
 
 class Pearson(evaluate.Metric):
-    """Linear correlation; 0 where one side is constant and it is undefined."""
+    """Pearson correlation; 0 if either side is constant, for which it is undefined."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info("Pearson correlation", "float64")
@@ -54,7 +54,7 @@ class Pearson(evaluate.Metric):
 
 
 class Spearman(evaluate.Metric):
-    """Rank correlation; 0 where one side is constant and it is undefined."""
+    """Spearman rank correlation; 0 if either side is constant, for which it is undefined."""
 
     def _info(self) -> evaluate.MetricInfo:
         return info("Spearman correlation", "float64")
@@ -75,8 +75,8 @@ MODULES: dict[str, type[evaluate.Metric]] = {"accuracy": Accuracy, "f1": F1, "pe
 def compute(
     names: Sequence[str], predictions: numpy.ndarray, references: numpy.ndarray, positive: int | None = None
 ) -> dict[str, float]:
-    """The named metrics of predictions against references: class ids, or values for a regression. `positive`: the class
-    that F1 is about; None for macro F1."""
+    """Compute the named metrics. Predictions and references are class ids, or the values of a regression. `positive`:
+    id of the positive class for F1; None for macro F1."""
     scores: dict[str, float] = {}
     for name in names:
         module = MODULES[name](keep_in_memory=True, hash="pairft", experiment_id="pairft")

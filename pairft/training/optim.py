@@ -1,4 +1,4 @@
-"""AdamW with its two parameter groups, and the learning rate."""
+"""AdamW with two parameter groups, and the learning rate schedule."""
 
 import functools
 import math
@@ -10,10 +10,11 @@ from pairft.config import Config
 
 
 def build_optimizer(model: torch.nn.Module, weight_decay: float, capturable: bool = False) -> torch.optim.AdamW:
-    """Fused AdamW (Loshchilov and Hutter 2019) with Trainer's betas and eps; its learning rate is set at each step.
+    """Fused AdamW (Loshchilov and Hutter 2019) with Trainer's betas and eps; `update` sets its learning rate at each
+    step.
 
-    No decay on parameters of one dimension: in an encoder these are the biases and the weights of the norms.
-    `capturable`: the step will be captured as a CUDA graph, which reads the learning rate from the device.
+    Parameters with one dimension get no weight decay: in an encoder these are the biases and the norms' weights.
+    `capturable`: for a step captured as a CUDA graph, which reads the learning rate from the device.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
@@ -24,13 +25,13 @@ def build_optimizer(model: torch.nn.Module, weight_decay: float, capturable: boo
 
 
 def warmup_steps(total_steps: int, warmup_ratio: float) -> int:
-    """Steps in which the learning rate rises, rounded up as in transformers."""
+    """The number of warmup steps, rounded up as in transformers."""
     return math.ceil(total_steps * warmup_ratio)
 
 
 def lr_at(step: int, total_steps: int, peak: float, warmup: int) -> float:
-    """The learning rate of a step, counted from 0: linear from 0 to `peak` in `warmup` steps, then linear to 0 at
-    `total_steps`. In transformers' order of operations, so that the same numbers come out."""
+    """The learning rate of a step, counted from 0: it rises linearly from 0 to `peak` in `warmup` steps, then falls
+    linearly to 0 at `total_steps`. Operations are in the same order as in transformers, to get the same bits."""
     if step < warmup:
         return peak * (step / max(1, warmup))
     return peak * max(0.0, (total_steps - step) / max(1, total_steps - warmup))

@@ -1,4 +1,4 @@
-"""All that the loop changes. A checkpoint holds this, the random states and the best model."""
+"""The training state: all that the loop changes. A checkpoint holds it, the random states and the best model."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,19 +11,19 @@ from pairft.data.batches import Position, StepData
 
 @dataclass
 class LogInterval:
-    """What the next line of the log is about: the steps since the last line. Tensors are scalars [] on the device, so
-    that counting does not wait for it."""
+    """Sums over the steps since the last log line, for the next one. Tensors are scalars [] on the device, so that
+    counting does not wait for it."""
 
-    loss_sum: Tensor  # of the examples whose loss is finite
-    skipped: Tensor  # steps that were not finite: the gradient scaler made the optimizer leave them out
+    loss_sum: Tensor  # over the steps whose loss is finite
+    skipped: Tensor  # steps that the gradient scaler skipped because they were not finite
     lost: Tensor  # examples of steps whose loss was not finite
     examples: int = 0
     seconds: float = 0.0
     tokens: int = 0  # without padding
-    slots: int = 0  # with padding
+    slots: int = 0  # tokens with padding
 
     def count(self, loss_sum: Tensor, bad_steps: Tensor, data: StepData) -> None:
-        """Add a step, with what `update` returned for it."""
+        """Add a step. `loss_sum`: from `update`."""
         finite = loss_sum.isfinite()
         self.loss_sum += torch.where(finite, loss_sum, 0.0)
         self.lost += ~finite * data.num_examples
@@ -40,24 +40,24 @@ def new_interval(device: torch.device) -> LogInterval:
 
 @dataclass
 class TrainState:
-    """The state of a training, without the random states. The loop changes it; a checkpoint saves and restores it."""
+    """The state of a training run, without the random states. The loop changes it; checkpoints save and restore it."""
 
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     interval: LogInterval
-    bad_steps: Tensor  # on the device: how many of the latest steps in a row were not finite (step.py)
+    bad_steps: Tensor  # [] on the device: the number of latest steps in a row that were not finite (step.py)
     step: int = 0  # updates done
     position: Position = field(default_factory=Position)
-    examples: int = 0  # seen in all
-    seconds: float = 0.0  # of training, without evaluating and saving
-    extra: dict[str, Tensor] = field(default_factory=dict)  # scalars [] on the device that optional parts add, by name
-    micro_batch_divisor: int = 1  # parts that a micro-batch is cut into, if it does not fit into memory (memory.py)
-    num_lines: int = 0  # of metrics.jsonl, when the state was saved
+    examples: int = 0  # seen so far
+    seconds: float = 0.0  # of training, without evaluation and saving
+    extra: dict[str, Tensor] = field(default_factory=dict)  # scalars [] on the device, added by optional parts, by name
+    micro_batch_divisor: int = 1  # parts that each micro-batch is split into, to fit into memory (memory.py)
+    num_lines: int = 0  # of metrics.jsonl when the state was saved
     best: dict[str, Any] | None = None  # the best evaluation by the main metric
     last: dict[str, Any] | None = None  # the latest one
-    lost_best: dict[str, Any] | None = None  # an evaluation that was the best, whose model was damaged on disk
+    lost_best: dict[str, Any] | None = None  # the best evaluation, if its model was damaged on disk
 
     def epoch(self, num_examples: int) -> float:
-        """Epochs done, with the fraction of the current one. `num_examples`: of the training split."""
+        """Epochs done, including the fraction of the current one. `num_examples`: size of the training split."""
         return self.position.epoch + self.position.consumed / num_examples

@@ -1,4 +1,4 @@
-"""One update of the weights, on one page."""
+"""The loss and one update of the weights."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,15 @@ from torch.nn import functional as F
 from pairft.data.batches import MicroBatch
 from pairft.errors import Diverged
 
-MAX_SKIPPED = 20  # steps in a row; a scaler that starts at 65,536 and is halved by each has then come to 1/16
+MAX_SKIPPED = 20  # steps in a row; each halves the scale, from 65,536 to 1/16
 
 
 def loss_of(logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
-    """Cross entropy, or the squared error where the labels are numbers, in float32 or better. Of each example
-    (`reduction` "none": [examples]), or their "sum" or "mean".
+    """Cross entropy, or the squared error if the labels are floats. Computed in float32, or float64 for such logits.
 
-    logits: [examples, classes], or [examples, 1] for a regression; labels [examples]: int64 class ids, float32 values.
+    logits: [examples, classes], or [examples, 1] for a regression.
+    labels: [examples], int64 class ids or float32 values.
+    reduction: "none" for the loss of each example [examples], "sum" or "mean" for a scalar [].
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     if labels.is_floating_point():
@@ -37,17 +38,15 @@ def update(
     amp_dtype: torch.dtype | None,
     max_grad_norm: float,
 ) -> tuple[Tensor, Tensor]:
-    """One optimizer step. Returns, on the device, the sum of the examples' losses and the gradients' norm before
-    clipping; nothing here reads a value back from it.
+    """One optimizer step. Returns the sum of the examples' losses and the gradient norm before clipping, as tensors []
+    on the device. Nothing here waits for the device.
 
-    `num_examples`: of the whole step, over all its micro-batches. The gradient is the mean over them, however they are
-    split: each micro-batch adds the sum of its losses over that number.
-
-    `lr`: a number, or a tensor [] on the device for a captured step, whose replays read it anew each time.
-
-    `bad_steps` [] counts how many of the latest steps in a row had a loss or gradient that is not finite. Such a step
-    leaves weights and moments as they are, and so do all after it; with a gradient scaler, which lowers its scale then,
-    only that step itself.
+    num_examples: the number of examples in the whole step. Each micro-batch adds the sum of its losses divided by it,
+        so that the gradient is the mean over all examples, however they are split into micro-batches.
+    lr: a float or, for a captured step, a tensor [] on the device, which each replay reads again.
+    bad_steps: [], the number of latest steps in a row whose loss or gradient is not finite. Such a step leaves weights
+        and moments unchanged, and so do all steps after it. With a gradient scaler, only that step is skipped, and the
+        scale is lowered.
     """
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -75,7 +74,10 @@ def update(
 
 
 def check_finite(bad_steps: int, step: int, scaled: bool) -> None:
-    """Raise Diverged where the latest `bad_steps` steps, up to `step`, were not finite: one of them is enough, or
-    MAX_SKIPPED with a gradient scaler."""
+    """Raise Diverged if training has diverged: after one bad step or, with a gradient scaler (`scaled`), after
+    MAX_SKIPPED.
+
+    `bad_steps`: how many of the latest steps in a row, up to `step`, were not finite.
+    """
     if bad_steps >= (MAX_SKIPPED if scaled else 1):
         raise Diverged(step - bad_steps + 1)

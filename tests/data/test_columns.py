@@ -87,7 +87,7 @@ def test_columns_whose_names_hold_commas_train_and_predict(go, tmp_path, capsys)
 )
 def test_the_label_is_no_sentence(given, name):
     message = message_of(checks.resolve, given)
-    assert message == f"--text-columns names {name!r}, which is the label's: say --label-column for another"
+    assert message == f"--text-columns names {name!r}, which is the label column: name another with --label-column"
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -179,7 +179,7 @@ def test_other_columns_without_a_name_are_columns_like_any(tmp_path, capsys):
         ("rows.csv", "a\tb\ty\nc\te\tno\n", "separated by tabs ('\\t'): write it with commas, or name it .tsv"),
         ("rows.csv", "a|b|y\nc|e|no\n", "separated by vertical bars"),
         ("rows.tsv", "a,b,y\nc,e,no\n", "separated by commas (','): write it with tabs"),
-        ("rows.csv", "a;c;y\nc;d;no\n", "it has: a;c;y. For other names: --text-columns"),
+        ("rows.csv", "a;c;y\nc;d;no\n", "it has: a;c;y. Name others with --text-columns"),
     ],
 )
 def test_another_delimiter_is_named(name, content, words, tmp_path):

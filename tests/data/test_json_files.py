@@ -133,7 +133,7 @@ def test_a_sentence_keeps_the_text_that_the_file_has(text, tmp_path):
         ('["a", "b"]', "list"),
         ("[]", "list"),
         ('{"en": "a"}', "an object, not text"),
-        ("NaN", "NaN; where there is no value, write null"),
+        ("NaN", "NaN; write null if there is no value"),
         ("-Infinity", "-Infinity"),
     ],
 )

@@ -121,7 +121,7 @@ def test_labels_from_leading_zeros_are_answered_as_they_are(go, score, tmp_path)
         (["0.5", "4.75", "-1", "2"], "a regression on 'y', from -1 to 4.75 (mean 1.5625) in 4 training examples"),
         (["Yes", "yes", "YES", "no"], "warning: classes that differ only in spelling: 'YES', 'Yes', 'yes'"),
         (["1", "01", "2", "2"], "warning: classes that differ only in spelling: '01', '1'"),
-        ([f"c{number:02}" for number in range(30)], "c19 3.3% and 10 more; F1 is the mean of the classes'"),
+        ([f"c{number:02}" for number in range(30)], "c19 3.3% and 10 more; F1 is the mean over the classes"),
     ],
 )
 def test_what_was_understood_is_said_before_training(answers, said, go, tmp_path, capsys):

@@ -215,5 +215,5 @@ def test_a_token_beyond_the_embedding_is_named(go, tmp_path, capsys):
     for flags in ((), ("--preset", "trainer")):
         assert go("--model", encoder, "--run-name", "a", *flags) == 2
         message = capsys.readouterr().err
-        assert f"--model {encoder}: its tokenizer makes the token id" in message and "100 rows" in message
+        assert f"--model {encoder}: the data has the token id" in message and "100 rows" in message
     assert not (tmp_path / "runs" / "a").exists()

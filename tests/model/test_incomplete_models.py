@@ -74,7 +74,7 @@ def test_predict_draws_no_head(go, pairs_folder, tmp_path, capsys):
     (last / "config.json").write_text(json.dumps(config))
     capsys.readouterr()
     assert predict.main(["--model", str(last), "--text", "One.", "Two."]) == 2
-    assert "classifier.bias has the shape [2], but by its config.json [3]" in capsys.readouterr().err
+    assert "classifier.bias has the shape [2], but its config.json asks for [3]" in capsys.readouterr().err
 
 
 def test_the_fingerprint_is_of_the_weights_that_are_not_new(tiny_model):

@@ -209,7 +209,7 @@ def test_out_of_memory_after_a_capture_that_failed(capsys):
         do([Batch(ids, ids, None, torch.zeros(number, dtype=torch.long), 5 * number)], number, 0.1)
     assert state.micro_batch_divisor == 2
     captures, parts = capsys.readouterr().err.splitlines()
-    assert "no longer captured" in captures and "smaller parts" in parts
+    assert "no longer captured" in captures and "smaller micro-batches" in parts
 
 
 def test_only_the_look_at_a_mask_is_no_wait():

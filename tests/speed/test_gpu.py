@@ -185,7 +185,7 @@ def test_a_step_that_does_not_fit_is_done_in_parts(capsys, captures):
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert made.state.micro_batch_divisor > 1
     said = capsys.readouterr().err.splitlines()
-    assert ["no longer captured" in said[0], "smaller parts" in said[-1], len(said)] == [captures, True, 1 + captures]
+    assert ["no longer captured" in said[0], "micro-batches" in said[-1], len(said)] == [captures, True, 1 + captures]
     assert torch.allclose(got[:, 0], expected[:, 0], atol=2e-2)
 
 
