@@ -41,7 +41,8 @@ class Config:
     data_config: str | None = setting(None, "configuration of a Hub dataset that has several")
     revision: str | None = setting(None, "branch, tag or commit of a Hub dataset")
     validation_share: float | None = setting(
-        None, "share of the training split to cut off if there is no validation split; default: 10 %, at least 200 rows"
+        None,
+        "share of the training split to hold out if there is no validation split; default: 10 %, at least 200 rows",
     )
     text_columns: tuple[str, ...] | None = setting(
         None, "one or two columns of sentences, comma-separated; put a name that contains a comma in double quotes"

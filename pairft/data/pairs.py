@@ -13,7 +13,7 @@ from pairft.config import Config
 from pairft.data.kinds import check_kinds, plain_kind
 from pairft.data.labels import class_names, label_names, label_texts, near_equal, read_labels
 from pairft.data.sources import read_splits
-from pairft.data.splits import cut_off
+from pairft.data.splits import hold_out
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.tasks import TASKS, metrics_of, positive_class
@@ -57,7 +57,7 @@ def load_pairs(config: Config) -> Pairs:
         ids |= found
     if "validation" not in splits:
         train, share = splits["train"], config.validation_share
-        splits = splits | cut_off(train, config.data, text_columns, label_column, ids, names is None, share)
+        splits = splits | hold_out(train, config.data, text_columns, label_column, ids, names is None, share)
     elif config.validation_share is not None:
         say(f"note: --validation-share {config.validation_share} has no effect: {config.data} has a validation split")
     return Pairs(splits, text_columns, label_column, names, ids, by_number)

@@ -1,6 +1,6 @@
 """Where the splits come from: what --data names, and a function for each kind of it.
 
-A source needs a train split; validation is cut off it if there is none (splits.py), and test is optional.
+A source needs a train split. If it has no validation split, one is held out from train (splits.py); test is optional.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A validation split for data that has none: cut off the training split, stratified by label.
+"""A validation split for data that has none: held out from the training split, stratified by label.
 
 Pairs are ordered by a hash of their two sentences, and each class gives its first ones. So the split is the same for a
 resumed run, for another seed and for the same rows in another order, and a pair that occurs twice, or swapped, is never
@@ -22,7 +22,7 @@ SHARE, AT_LEAST = 0.1, 200  # of the rows, and how many if as many are left to t
 BINS = 10  # of a regression's values: as many quantiles are strata
 
 
-def cut_off(
+def hold_out(
     rows: "Dataset",
     data: str,
     text_columns: Sequence[str],
@@ -44,12 +44,12 @@ def cut_off(
     count = int(chosen.sum())
     if count == 0:
         raise UserError(
-            f"{data} has no validation split, and none can be cut off its {len(rows)} training rows: too few different "
-            "pairs; add a validation split or rows, or raise --validation-share"
+            f"{data} has no validation split, and none can be held out from its {len(rows)} training rows: too few "
+            "different pairs; add a validation split or rows, or raise --validation-share"
         )
     say(
-        f"{data} has no validation split: {count} of its {len(rows)} training rows ({count / len(rows):.1%}) are cut "
-        "off for it, stratified by label; no pair is in both"
+        f"{data} has no validation split: {count} of its {len(rows)} training rows ({count / len(rows):.1%}) are held "
+        "out for it, stratified by label; no pair is in both"
     )
     return {
         "train": taken(rows, numpy.flatnonzero(~chosen)),
@@ -58,7 +58,7 @@ def cut_off(
 
 
 def validation_size(num_rows: int, share: float | None) -> int:
-    """How many rows to cut off `num_rows`, from 1 to all but one."""
+    """How many of `num_rows` to hold out, from 1 to all but one."""
     size = round(num_rows * (SHARE if share is None else share))
     if share is None and num_rows >= 2 * AT_LEAST:
         size = max(size, AT_LEAST)
@@ -103,7 +103,7 @@ def bins(values: "numpy.ndarray") -> "numpy.ndarray":
 
 
 def choose(keys: "numpy.ndarray", strata: "numpy.ndarray", size: int) -> "numpy.ndarray":
-    """Which rows to cut off; bool [rows]. About `size` of them, with each stratum's share; rows with the same key stay
+    """Which rows to hold out; bool [rows]. About `size` of them, with each stratum's share; rows with the same key stay
     together, and every stratum keeps one row at least."""
     import numpy
 

@@ -1,4 +1,4 @@
-"""A validation split that is cut off: its size, its classes, no pair on both sides, and the same one every time."""
+"""A validation split that is held out: its size, its classes, no pair on both sides, and the same one every time."""
 
 import csv
 import json
@@ -57,7 +57,7 @@ def some_rows(number: int, classes: tuple[str, ...] = ("no", "yes")) -> list[Row
         (10, 0.999, 9),
     ],
 )
-def test_how_many_rows_are_cut_off(rows, share, size):
+def test_how_many_rows_are_held_out(rows, share, size):
     assert splits.validation_size(rows, share) == size
 
 
