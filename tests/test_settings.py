@@ -14,6 +14,8 @@ from pairft.runs import checkpoint
 
 OF_RUNS = ("seed", "seeds", "runs_dir", "run_name", "resume")
 ELSEWHERE = {
+    **dict.fromkeys(("data_config", "revision"), ("data/test_hub_datasets.py", "test_configurations_and_revisions")),
+    "validation_share": ("data/test_splits.py", "test_validation_share_arrives"),
     **{name: ("test_run_settings.py", f"test_{name}_arrives") for name in OF_RUNS},
     "fallback": ("data/test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
     "limit": ("data/test_limit.py", "test_limit_arrives"),
