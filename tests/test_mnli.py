@@ -99,6 +99,15 @@ def test_a_folder_of_mnli_may_have_the_plain_names(go, tmp_path, capsys):
     assert "has no validation split" in capsys.readouterr().err
 
 
+def test_a_file_for_each_split(go, tmp_path):
+    folder = write_glue(tmp_path / "data", "mnli", "jsonl")
+    splits = ("train", "validation_matched", "validation_mismatched")
+    data = ",".join(f"{split}={folder / split}.jsonl" for split in splits)
+    assert go("--data", data, "--task", "mnli", *SHORT) == 0
+    manifest = json.loads((tmp_path / "runs" / "a" / "manifest.json").read_text())
+    assert list(manifest["data_fingerprint"]) == ["train", "validation", "validation_mismatched"]
+
+
 def test_the_splits_of_the_hub(tmp_path, monkeypatch):
     """As nyu-mll/glue has them: each is read from its own, and of the two test splits the matched one."""
     folder, asked = write_glue(tmp_path / "data", "mnli"), []
