@@ -71,13 +71,13 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         from pairft.data.pairs import load_pairs, summary
         from pairft.model import classifier, padding
         from pairft.runs.run import Sources, open_run
-        from pairft.training.device import choose_device, keep_memory, seed_everything
+        from pairft.training.device import choose_device, seed_everything, tune_malloc
         from pairft.training.learner import build_learner
         from pairft.training.loop import fit
         from pairft.training.optim import lr_schedule
 
         # ---- from sentences to tokens ------------------------------------------------------------------------------
-        keep_memory()
+        tune_malloc()
         device, amp_dtype = choose_device(config)
         pairs = load_pairs(config)
         tokenizer, model_config = classifier.load_tokenizer(config.model)
@@ -87,8 +87,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         # ---- the model, and the collate function for its batches ---------------------------------------------------
         as_trainer = config.preset == "trainer"  # the same random draws and evaluation batches as Trainer
         seed_everything(config.seed)
-        head = "new" if config.new_head else "by position" if as_trainer else "by name"
-        model, weights_note, new_weights = classifier.load_model(config.model, pairs.label_names, head)
+        head_mode = "new" if config.new_head else "by position" if as_trainer else "by name"
+        model, weights_note, new_weights = classifier.load_model(config.model, pairs.label_names, head_mode)
         tokens.check_ids(splits, len(model.get_input_embeddings().weight), config.model)
         fingerprints = {"weights": classifier.fingerprint(model, new_weights), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)

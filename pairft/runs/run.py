@@ -164,13 +164,13 @@ def open_run(
     schedule = schedule_of(config, num_examples)
     with contextlib.ExitStack() as stack:
         resumed = run_dir is not None
-        run_dir, lines = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
+        run_dir, start, changed = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
         log = RunLog(run_dir, schedule.total_steps, num_examples, to_yaml(config), state.step, state.num_lines, resumed)
         stack.callback(log.close)
         how = f"{schedule.total_steps} steps on {learner.device}, {learner.layout}, lr {config.lr:.2g}"
-        say(f"{run_dir}: {num_examples} pairs, {how}, {lines[0]}")
+        say(f"{run_dir}: {num_examples} pairs, {how}, {start}")
         unused = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
-        for line in (*sources.notes, *lines[1:], *unused, *device.caveats(config, learner.device)):
+        for line in (*sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
             say(line)
         try:
             with (
@@ -197,16 +197,16 @@ def open_directory(
     schedule: Schedule,
     sources: Sources,
     group: Group | None,
-) -> tuple[Path, list[str]]:
+) -> tuple[Path, str, list[str]]:
     """Create the run directory, locked until the stack is closed, or restore the newest checkpoint of an existing one
-    into `state`. Returns the directory and lines for the user: first where training starts, then a warning, if any."""
+    into `state`. Returns the directory, where training starts, in words, and a warning if versions have changed."""
     columns = (*sources.pairs.text_columns, sources.pairs.label_column)
     data_fingerprint = {name: pairs.fingerprint(split, columns) for name, split in sources.pairs.splits.items()}
-    lines = ["from step 0"]
     started = run_dir or (group and group.earlier)
+    changed = ""
     if started:
         changed = check_same(started, data_fingerprint, sources.model_fingerprint, torch.get_num_threads())
-        lines += [changed] if changed else []
+    warning = [changed] if changed else []
     runs_left = group.left if group else 1
     if run_dir is None:
         runs = group.directory if group else disk.expanded(config.runs_dir)
@@ -214,14 +214,14 @@ def open_directory(
         made = manifest(argv, data_fingerprint, sources.model_fingerprint, torch.get_num_threads())
         run_dir = directory.create(config, made, runs)
         stack.callback(disk.lock(run_dir).release)
-        return run_dir, lines
+        return run_dir, "from step 0", warning
     found = restore.restore(run_dir, state)
-    lines[0] = f"from step {state.step}" + ("" if found else ", there is no complete checkpoint")
+    start = f"from step {state.step}" + ("" if found else ", there is no complete checkpoint")
     if state.step > schedule.total_steps:
         raise UserError(f"{run_dir} is at step {state.step} already: --max-steps or --epochs should not end before it")
     disk.check_space(run_dir, checkpoint.bytes_needed(state, runs_left), held=disk.size_of(run_dir))
     disk.write_text(run_dir / "config.yaml", to_yaml(config))  # a resume may have changed some settings
-    return run_dir, lines
+    return run_dir, start, warning
 
 
 def divergence(error: Diverged, config: Config, num_examples: int, checkpoints: Sequence[Path]) -> str:

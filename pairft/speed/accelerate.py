@@ -45,16 +45,16 @@ def accelerate(learner: Learner, config: Config, dataset: "Dataset", tokenizer: 
 
     state, update = learner.state, learner.update
     if used_rows is not None or captured:
-        state = replace(state, optimizer=build_optimizer(model, config.weight_decay, capturable=captured))
+        state.optimizer = build_optimizer(model, config.weight_decay, capturable=captured)
         if used_rows is not None:
             embedding.decay_unused_rows(used_rows, state.optimizer)
-            state.extra = {**state.extra, "embedding_decay": used_rows.decay_factor}
+            state.extra["embedding_decay"] = used_rows.decay_factor
         update = plain_update(state, config, device, amp_dtype)
         release = None
         if captured:
             update, release = replay_steps(update, device)
         update = retry_smaller(update, state, release)
-    return replace(learner, state=state, collate=collate, update=update, layout=layout)
+    return replace(learner, collate=collate, update=update, layout=layout)
 
 
 def padding_free(

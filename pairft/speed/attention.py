@@ -44,7 +44,7 @@ class PairAttention(torch.autograd.Function):
         for q, k, v, o, mask in zip(*by_pair(lengths, query, key, value, out), masks, strict=True):
             scores = scaled_bmm(q, k.transpose(1, 2), scaling)
             if window is not None and q.shape[1] > window:
-                scores += beyond(window, q.shape[1], scores)
+                scores += window_mask(window, q.shape[1], scores)
             weight = torch.softmax(scores, -1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
             weights.append(weight)
             o.copy_(torch.bmm(weight if mask is None else weight * mask, v))
@@ -106,7 +106,7 @@ def scaled_bmm(a: Tensor, b: Tensor, scale: float) -> Tensor:
     return torch.baddbmm(a.new_empty(()), a, b, beta=0, alpha=scale)
 
 
-def beyond(window: int, length: int, like: Tensor) -> Tensor:
+def window_mask(window: int, length: int, like: Tensor) -> Tensor:
     """The mask of sliding window attention, [length, length]: -inf for tokens `window` or more apart, else 0."""
     position = torch.arange(length)
     far = (position[:, None] - position).abs() >= window

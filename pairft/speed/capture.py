@@ -21,7 +21,8 @@ from pairft.errors import UserError
 from pairft.output import say
 from pairft.speed.packing import Packed
 from pairft.speed.shapes import same_bucket
-from pairft.training.memory import Update, is_out_of_memory
+from pairft.training.memory import is_out_of_memory
+from pairft.training.step import Update
 
 MAX_GRAPHS = 64  # each takes a second to capture, and some megabytes; steps of further shapes run eagerly
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ATTENTION = "pairft_unpadded"  # our function's name in transformers' interface
 
 
-def attend(
+def packed_attention(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -85,7 +85,7 @@ class PackedForward:
         if self.jagged:  # silence torch's warnings at the first nested tensor
             logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
             warnings.filterwarnings("ignore", message="The PyTorch API of nested tensors is in prototype stage")
-        AttentionInterface.register(ATTENTION, attend)
+        AttentionInterface.register(ATTENTION, packed_attention)
         model.set_attn_implementation(ATTENTION)
         base = model.base_model
         cls_from = submodule(base, self.last_layer.cls_from)
@@ -139,7 +139,7 @@ class PackedForward:
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, dropout: float, scaling: float, window: int | None
     ) -> Tensor:
-        """Attention within each pair; shapes as in the function `attend`. In the last layer, if it has `projections`,
+        """Attention within each pair; shapes as in `packed_attention`. In the last layer, if it has `projections`,
         only the CLS tokens are computed and the others are 0, since the code that follows expects all tokens."""
         current = self.current
         current.attended += 1

@@ -62,7 +62,7 @@ def caveats(config: Config, device: torch.device) -> list[str]:
     return []
 
 
-def keep_memory() -> None:
+def tune_malloc() -> None:
     """Make glibc keep the memory of freed tensors for new ones. By default it returns it to the system, which hands it
     out again page by page, cleared: 20,000 page faults per step of bert-base (docs/log.md)."""
     if sys.platform != "linux":

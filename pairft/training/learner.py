@@ -8,9 +8,10 @@ import torch
 from pairft.config import Config
 from pairft.data.batches import Collate
 from pairft.training import step
-from pairft.training.memory import Update, retry_smaller
+from pairft.training.memory import retry_smaller
 from pairft.training.optim import build_optimizer
 from pairft.training.state import TrainState, new_interval
+from pairft.training.step import Update
 
 
 @dataclass(frozen=True)

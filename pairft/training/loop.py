@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
 from pairft.config import Config, Interval
 from pairft.data.batches import StepData, steps_per_epoch
 from pairft.training.state import TrainState
-from pairft.training.step import check_finite
+from pairft.training.step import Update, check_finite
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def schedule_of(config: Config, num_examples: int) -> Schedule:
 def fit(
     state: TrainState,
     steps: Iterable[StepData],
-    update: Callable[[list[Any], int, float], tuple[Tensor, Tensor]],
+    update: Update,
     lr_at: Callable[[int], float],
     schedule: Schedule,
     log: Callable[[TrainState, float, Tensor], None],

@@ -12,8 +12,7 @@ from pairft.data.batches import MicroBatch, cut
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.training.state import TrainState
-
-Update = Callable[[Sequence[MicroBatch], int, float | Tensor], tuple[Tensor, Tensor]]
+from pairft.training.step import Update
 
 
 def retry_smaller(update: Update, state: TrainState, release: Callable[[], bool] | None = None) -> Update:

@@ -1,6 +1,6 @@
 """The loss and one update of the weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 from pairft.data.batches import MicroBatch
 from pairft.errors import Diverged
+
+# `update` for one model: (micro-batches, number of examples, learning rate) to (sum of the losses, gradient norm).
+Update = Callable[[Sequence[MicroBatch], int, float | Tensor], tuple[Tensor, Tensor]]
 
 MAX_SKIPPED = 20  # steps in a row; each halves the scale, from 65,536 to 1/16
 

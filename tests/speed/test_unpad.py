@@ -152,7 +152,7 @@ def short_pairs(folder):
 def test_a_window_is_checked_with_examples_that_all_fit_into_it(go, tmp_path, capsys, monkeypatch, broken):
     encoder, data = write_tiny_model(tmp_path / "model", "modernbert"), short_pairs(tmp_path / "data")
     if broken:
-        monkeypatch.setattr(attention, "beyond", lambda window, length, like: torch.zeros(length, length))
+        monkeypatch.setattr(attention, "window_mask", lambda window, length, like: torch.zeros(length, length))
     assert go("--model", encoder, "--data", data, "--max-steps", 1) == 0
     assert ("what its head reads differs" in capsys.readouterr().err) == broken
 

@@ -44,7 +44,7 @@ def test_freed_memory_is_kept():
         mapped, given_back = done.stdout.split()
         return int(mapped), int(given_back)
 
-    assert counts("device.keep_memory()") == (0, 0)
+    assert counts("device.tune_malloc()") == (0, 0)
     mapped, given_back = counts("")
     assert mapped == 3 and given_back > 2 * (20 << 20)
 
