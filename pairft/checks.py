@@ -59,6 +59,8 @@ def outside_ranges(config: Config) -> Iterator[str]:
             yield f"{flag_of(name)} is {value}, but should be above 0 and finite"
     if not 0 <= config.warmup_ratio <= 1:
         yield f"--warmup-ratio is {config.warmup_ratio}, but should be from 0 to 1"
+    if config.validation_share is not None and not 0 < config.validation_share < 1:
+        yield f"--validation-share is {config.validation_share}, but should be between 0 and 1"
     if not 0 <= config.weight_decay < math.inf:
         yield f"--weight-decay is {config.weight_decay}, but should be at least 0 and finite"
 
@@ -91,8 +93,8 @@ def wrong_names(config: Config) -> Iterator[str]:
     """What is wrong with --run-name, --model, --data and --runs-dir."""
     if config.run_name is not None:
         yield from run_name_problems(config.run_name)
-    for name in ("model", "data", "runs_dir"):
-        if not getattr(config, name).strip():
+    for name in ("model", "data", "data_config", "revision", "runs_dir"):
+        if getattr(config, name) is not None and not getattr(config, name).strip():
             yield f"{flag_of(name)} is empty"
 
 

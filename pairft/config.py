@@ -35,8 +35,14 @@ class Config:
     task: str = setting("mrpc", "row of the task table; 'custom' takes its columns from flags", choices=tuple(TASKS))
     data: str = setting(
         "nyu-mll/glue",
-        "Hub id, local folder with train.*, validation.*, test.* (parquet, csv, tsv, json, jsonl), or 'builtin': "
-        "generated pairs",
+        "Hub id; file (parquet, csv, tsv, json, jsonl; text also as .gz); train=FILE,validation=FILE,test=FILE; folder "
+        "with train.*, validation.*, test.*; folder of save_to_disk; or 'builtin': generated pairs",
+    )
+    data_config: str | None = setting(None, "configuration of a Hub dataset that has several")
+    revision: str | None = setting(None, "branch, tag or commit of a Hub dataset")
+    validation_share: float | None = setting(
+        None,
+        "share of the training split to hold out if there is no validation split; default: 10 %, at least 200 rows",
     )
     text_columns: tuple[str, ...] | None = setting(
         None, "one or two columns of sentences, comma-separated; put a name that contains a comma in double quotes"

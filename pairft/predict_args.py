@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from pairft import disk
 from pairft.config import closest
-from pairft.data import hub
+from pairft.data import formats, hub
 from pairft.errors import UserError
 
 DESCRIPTION = "Predict the label of each pair in a file, or of one pair, with a trained model."
@@ -24,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
     flags = _Parser(prog="python -m pairft.predict", description=DESCRIPTION, allow_abbrev=False)
     flags.add_argument("--model", required=True, help="a run's best/ or last/, or any folder of a sequence classifier")
     flags.add_argument(
-        "--data", metavar="FILE", help="pairs to predict: parquet, csv, tsv, json (rows or a list) or jsonl"
+        "--data",
+        metavar="FILE",
+        help="pairs to predict: parquet, csv, tsv, json (rows or a list), jsonl; text also as .gz",
     )
     flags.add_argument("--output", metavar="FILE", help=f"file for the predictions: {', '.join(OUTPUTS)}")
     flags.add_argument(
@@ -80,8 +82,6 @@ def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def check(args: argparse.Namespace) -> None:
     """Raise UserError if arguments exclude each other, a file is missing, or the output can't be written or would
     overwrite an input."""
-    from pairft.data import files
-
     if (args.text is None) == (args.data is None):
         raise UserError("give either --data FILE or --text SENTENCE SENTENCE")
     if args.text is not None:
@@ -92,8 +92,8 @@ def check(args: argparse.Namespace) -> None:
         data = disk.expanded(args.data)
         if not data.is_file():
             raise UserError(f"--data {data} {'is a folder' if data.is_dir() else 'does not exist'}: name a file")
-        if data.suffix.lstrip(".") not in files.SUFFIXES:
-            raise UserError(f"--data {data}: its name should end in one of .{', .'.join(files.SUFFIXES)}")
+        if not formats.is_readable(data):
+            raise UserError(f"--data {data}: its name should end in one of {formats.SHOWN}")
     if args.output is not None:
         check_output(disk.expanded(args.output), args)
     missing = hub.unavailable({"--model": args.model})

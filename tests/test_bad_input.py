@@ -185,13 +185,14 @@ def test_a_part_twice_or_not_at_all(refused, data):
     (data / "train.csv").write_text("sentence1,sentence2,label\na,b,1\n")
     assert "more than once (train.csv, train.jsonl)" in refused("--data", data)
     (data / "train.csv").unlink()
-    (data / "validation.jsonl").unlink()
-    assert "no validation split" in refused("--data", data)
+    (data / "train.jsonl").unlink()
+    assert "no train split" in refused("--data", data)
 
 
-def test_data_that_is_no_folder(refused, data):
+def test_data_that_is_neither_a_folder_nor_a_file_of_pairs(refused, data):
     assert "doesn't exist" in refused("--data", data / "nowhere")
-    assert "is a file" in refused("--data", data / "train.jsonl")
+    (data / "notes.txt").touch()
+    assert "should end in one of .parquet, .csv" in refused("--data", data / "notes.txt")
 
 
 def test_a_parquet_file_cut_short(refused, data):

@@ -14,12 +14,10 @@ from pairft.runs import checkpoint
 
 OF_RUNS = ("seed", "seeds", "runs_dir", "run_name", "resume")
 ELSEWHERE = {
+    **dict.fromkeys(("data_config", "revision"), ("data/test_hub_datasets.py", "test_configurations_and_revisions")),
+    "validation_share": ("data/test_splits.py", "test_validation_share_arrives"),
     **{name: ("test_run_settings.py", f"test_{name}_arrives") for name in OF_RUNS},
     "fallback": ("data/test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
-    **{
-        name: ("test_run_settings.py", f"test_{name}_arrives")
-        for name in ("seed", "seeds", "runs_dir", "run_name", "resume")
-    },
     "new_head": ("model/test_head.py", "test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for"),
 }
 

@@ -5,7 +5,7 @@ name no row. So Python's csv and json modules read the rows, and `datasets` keep
 Parquet is typed and is read by `datasets`.
 """
 
-import csv
+import contextlib
 import hashlib
 import json
 import re
@@ -14,24 +14,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairft.data.cache import cache_errors, check_cache, of_cache, unwritable
-from pairft.data.json_files import as_text, json_rows
+from pairft.data.formats import SUFFIXES, suffix_of
 from pairft.data.kinds import check_kinds, plain_kind
-from pairft.data.table_files import other_delimiter, say_unnamed, table_reader, table_rows, unnamed_columns
+from pairft.data.table_files import other_delimiter, say_unnamed, unnamed_columns
+from pairft.data.text_files import header, rows_of_all
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-SUFFIXES = ("parquet", "csv", "tsv", "json", "jsonl")
 READER_VERSION = 2  # part of the cache key: raise it when the same file is to give other rows
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
-    """The files of a split, sorted: train.csv, or shards such as train-00000-of-00002.csv, with or without a hash.
-    May be empty. Raises UserError if the split exists twice or some of its shards are missing."""
-    pattern = re.compile(rf"{split}(-\d+(-of-\d+(-[0-9a-f]+)?)?)?\.({'|'.join(SUFFIXES)})")
+    """The files of a split by one of its names, sorted: train.csv, or shards such as train-00000-of-00002.csv, with or
+    without a hash. May be empty. Raises UserError if the split exists twice or some of its shards are missing."""
+    pattern = re.compile(rf"{split}(-\d+(-of-\d+(-[0-9a-f]+)?)?)?\.({'|'.join(map(re.escape, SUFFIXES))})")
     files = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
-    kinds = {(path.suffix, "-" in path.name) for path in files}
+    kinds = {(path.name.partition(".")[2], "-" in path.name) for path in files}
     if len(kinds) > 1:
         names = ", ".join(path.name for path in files)
         raise UserError(f"{folder} holds the {split} split more than once ({names}): keep one")
@@ -56,9 +56,9 @@ def read_files(
     check_cache()
     if label_column in text_columns:
         raise UserError(f"the column {label_column!r} is named as the label (--label-column) and in --text-columns")
-    if files[0].suffix == ".parquet":
+    if suffix_of(files[0]) == ".parquet":
         return read_parquet(files, text_columns, label_column, label_needed)
-    is_json = files[0].suffix in (".json", ".jsonl")
+    is_json = suffix_of(files[0]) in (".json", ".jsonl")
     names = [*text_columns, *([label_column] if label_column is not None else [])]
     if not is_json:  # a table has a header; in JSON any row may lack any key
         columns = header(files[0])
@@ -86,27 +86,41 @@ def read_parquet(
     files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool
 ) -> "Dataset":
     """`read_files` for parquet. Other columns are not read: they may have types that `datasets` doesn't know."""
-    import datasets
-    import pyarrow
     from pyarrow import parquet
 
-    level = datasets.logging.get_verbosity()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it would log the error that is raised below
-    try:
+    with reading_errors(files):
         if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
             raise UserError(f"{files[0]} is empty: it has no rows")
         names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, label_column, label_needed)
         features = parquet_features(files, names, text_columns, label_column)
-        with cache_errors():
-            loaded = datasets.load_dataset(
-                "parquet",
-                content_key(files),  # otherwise the cache key is path, size and time
-                data_files={"rows": [str(path) for path in files]},
-                split="rows",
-                columns=names,
-                features=features,
-            )
+        loaded = read_typed("parquet", files, columns=names, features=features)
         return loaded.select_columns(names)
+
+
+def read_typed(kind: str, files: list[Path], **options: Any) -> "Dataset":
+    """The rows of files that have types of their own, read by a loader of `datasets`: kind is "parquet" or "arrow"."""
+    import datasets
+
+    with reading_errors(files), cache_errors():
+        return datasets.load_dataset(
+            kind,
+            content_key(files),  # otherwise the cache key is path, size and time
+            data_files={"rows": [str(path) for path in files]},
+            split="rows",
+            **options,
+        )
+
+
+@contextlib.contextmanager
+def reading_errors(files: list[Path]) -> Iterator[None]:
+    """Within the context, what a loader raises becomes a UserError, and nothing else is logged about it."""
+    import datasets
+    import pyarrow
+
+    level = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it would log the error that is raised below
+    try:
+        yield
     except UserError:
         raise
     except (pyarrow.ArrowException, OSError, ValueError, datasets.exceptions.DatasetGenerationError) as error:
@@ -149,7 +163,7 @@ def content_key(files: Sequence[Path]) -> str:
     for path in files:
         try:
             with path.open("rb") as file:
-                digest.update(path.suffix.encode() + hashlib.file_digest(file, "sha256").digest())
+                digest.update(suffix_of(path).encode() + hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
             raise UserError(f"can't read {path}: {error.strerror}") from None
     return digest.hexdigest()[:32]
@@ -183,65 +197,3 @@ def unreadable(files: list[Path], error: BaseException) -> UserError:
         return unwritable(Path(error.filename), error)
     which = str(files[0]) if len(files) == 1 else f"{files[0]} or another of its {len(files)} files"
     return UserError(f"can't read {which}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
-
-
-def rows_of_all(
-    files: Sequence[Path], names: Sequence[str], label_column: str | None
-) -> Iterator[dict[str, str | None]]:
-    """The named columns of every row of every file. Raises UserError if there are no rows."""
-    row = None
-    for path in files:
-        for row in rows(path, names, label_column):
-            yield row
-    if row is None:
-        raise UserError(f"{files[0]} is empty: it has no rows")
-
-
-def rows(path: Path, names: Sequence[str], label_column: str | None) -> Iterator[dict[str, Any]]:
-    """The named columns of each row of one file, as text. Raises UserError with file and row."""
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix in (".json", ".jsonl"):
-                for item in json_rows(file, [name for name in names if name != label_column]):
-                    yield {name: as_text(item.get(name), name, name == label_column) for name in names}
-                    number += 1
-            else:
-                for fields in table_rows(file, path.suffix):
-                    yield {name: fields.get(name) for name in names}
-                    number += 1
-    except UnicodeDecodeError:
-        raise not_utf8(path) from None
-    except json.JSONDecodeError as error:  # the file is a list
-        raise UserError(f"{path} is not JSON: {error}") from None
-    except (csv.Error, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}, row {number + 1}: {error}") from None
-    except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror}") from None
-
-
-def not_utf8(path: Path) -> UserError:
-    """A UserError that names the line. Python's own error doesn't, since it decodes files in blocks."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                byte = f"byte 0x{line[error.start]:02x}"
-                return UserError(f"{path}, line {number} is not UTF-8 text ({byte}): save the file as UTF-8")
-    return UserError(f"{path} is not UTF-8 text: save it as UTF-8")
-
-
-def header(path: Path) -> list[str]:
-    """The columns of a file: the header of a table, or every key in its JSON objects."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix in (".json", ".jsonl"):
-                return list(dict.fromkeys(name for item in json_rows(file) for name in item))
-            return next(table_reader(file, path.suffix), [])
-    except UnicodeDecodeError:
-        raise not_utf8(path) from None
-    except (csv.Error, OSError) as error:
-        raise UserError(f"can't read {path}: {error}") from None

@@ -16,19 +16,25 @@ from pathlib import Path
 from typing import Any
 
 from pairft.config import Config
+from pairft.data import formats
 from pairft.errors import UserError
 from pairft.output import say
 
 PROBE_SECONDS = 5.0  # for name lookup, connection and answer together
 # If the user has set any of these, a missing source is an error: the fallback never replaces what was asked for.
-ASKED_FOR = ("model", "data", "task", "text_columns", "label_column")
+ASKED_FOR = ("model", "data", "data_config", "revision", "task", "text_columns", "label_column")
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether --model or --data names a repository on the Hub: not 'builtin', and no path that exists."""
-    return (
-        name != "builtin" and not Path(name).exists() and not name.startswith((".", "/", "~")) and name.count("/") < 2
-    )
+    """Whether --model or --data names a repository on the Hub: not 'builtin', no path that exists, no name of a file,
+    and no paths by split (train=…)."""
+    if name == "builtin" or formats.named_paths(name) is not None or formats.is_readable(Path(name)):
+        return False
+    try:
+        is_path = Path(name).exists()
+    except OSError:  # the name is too long
+        is_path = True
+    return not is_path and not name.startswith((".", "/", "~")) and name.count("/") < 2
 
 
 def offline() -> bool:
@@ -133,7 +139,7 @@ def resolve_sources(config: Config, given: dict[str, Any], glue_config: str | No
         "builtin",
     ):  # from the config.yaml of a run that fell back
         config = dataclasses.replace(config, fallback=False)
-    missing = unavailable({"--model": config.model, "--data": config.data}, glue_config)
+    missing = unavailable({"--model": config.model, "--data": config.data}, config.data_config or glue_config)
     if not missing:
         return config
     if any(name in given for name in ASKED_FOR):

@@ -9,21 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pairft import disk
 from pairft.config import Config
-from pairft.data import builtin, files, hub
-from pairft.data.cache import cache_errors, check_cache
 from pairft.data.kinds import check_kinds, plain_kind
 from pairft.data.labels import class_names, label_names, label_texts, near_equal, read_labels
-from pairft.data.retries import client_errors, with_retries
+from pairft.data.sources import read_splits
+from pairft.data.splits import hold_out
 from pairft.errors import UserError
+from pairft.output import say
 from pairft.tasks import TASKS, metrics_of, positive_class
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -53,12 +49,17 @@ def load_pairs(config: Config) -> Pairs:
     by_number = task.label_names is not None or class_names(splits["train"], label_column) is not None
     names = label_names(splits["train"], where["train"], label_column, task.label_names)
     ids: dict[str, float] = {}
-    for split in ("train", "validation"):
+    for split in (name for name in ("train", "validation") if name in splits):
         found = read_labels(splits[split], where[split], label_column, names, by_number, label_needed=True)
         if split == "train" and len(set(found.values())) < 2:
             only = next(iter(found))
             raise UserError(f"every row of {where[split]} has the label {only!r}: nothing to learn")
         ids |= found
+    if "validation" not in splits:
+        train, share = splits["train"], config.validation_share
+        splits = splits | hold_out(train, config.data, text_columns, label_column, ids, names is None, share)
+    elif config.validation_share is not None:
+        say(f"note: --validation-share {config.validation_share} has no effect: {config.data} has a validation split")
     return Pairs(splits, text_columns, label_column, names, ids, by_number)
 
 
@@ -88,69 +89,6 @@ def summary(pairs: Pairs, task: str) -> str:
         text += f"; F1 is of {names[positive]}" if positive is not None else "; F1 is the mean over the classes (macro)"
     alike = "; ".join(", ".join(map(repr, group)) for group in near_equal(names))
     return text + (f"\nwarning: classes that differ only in spelling: {alike}" if alike else "")
-
-
-@cache_errors()
-def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """train, validation and, if there is one, test, unchecked. Test comes without its labels, which may be anything
-    since training doesn't score it."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    check_cache()
-    if config.data != "builtin" and not hub.is_hub_id(config.data):
-        return read_folder(config.data, text_columns, label_column)
-    splits = {split: builtin.pairs(split) for split in SPLITS} if config.data == "builtin" else load_from_hub(config)
-    return wanted_only(splits, text_columns, label_column)
-
-
-def read_folder(name: str, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """The splits in a local folder. Raises UserError if train or validation is missing."""
-    folder, suffixes = disk.expanded(name), ", ".join(files.SUFFIXES)
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "doesn't exist"
-        raise UserError(f"--data {name} {what}: name a folder with train.* and validation.* ({suffixes})")
-    found = {split: files.split_files(folder, split) for split in SPLITS}
-    for split in ("train", "validation"):
-        if not found[split]:
-            held = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-            raise UserError(f"--data {name} has no {split} split: it needs {split}.* ({suffixes}); it holds: {held}")
-    return {
-        split: files.read_files(paths, text_columns, label_column if split != "test" else None)
-        for split, paths in found.items()
-        if paths
-    }
-
-
-def load_from_hub(config: Config) -> dict[str, "Dataset"]:
-    """The splits of a Hub dataset, with all columns. Raises UserError if train or validation is missing."""
-    import datasets
-
-    name = hub.canonical_data(config.data)
-    glue_config = TASKS[config.task].glue_config if name == "nyu-mll/glue" else None
-    if name == "nyu-mll/glue" and glue_config is None:
-        raise UserError(f"--task {config.task} needs --data: a Hub id, or a local folder with train.* and validation.*")
-    try:
-        loaded = with_retries(lambda: datasets.load_dataset(name, glue_config))
-    except (
-        datasets.exceptions.DatasetsError, datasets.exceptions.DatasetBuildError,
-        ValueError, OSError, RuntimeError, *client_errors(),
-    ) as error:  # fmt: skip
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"can't load --data {config.data} from {hub.shown_endpoint()}: {cause}") from error
-    for split in ("train", "validation"):
-        if split not in loaded:
-            raise UserError(f"--data {config.data} has no {split} split; it has: {', '.join(loaded)}")
-    return {split: loaded[split] for split in SPLITS if split in loaded}
-
-
-def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
-    """The splits with the wanted columns only, test without the label. A split that lacks one of them is unchanged."""
-    selected = {}
-    for split, rows in splits.items():
-        names = [*text_columns, *([label_column] if split != "test" else [])]
-        selected[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
-    return selected
 
 
 def check_rows(

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from pairft.data.formats import suffix_of
 from pairft.output import say
 
 MAX_FIELD = 16 << 20  # characters in one csv field
@@ -51,7 +52,7 @@ def say_unnamed(folder: Path, number: int) -> None:
 def other_delimiter(path: Path, header: Sequence[str], needed: Sequence[str]) -> str | None:
     """A message if the header has the needed columns but uses another delimiter than the file's suffix says, or
     None."""
-    own = DELIMITERS["\t" if path.suffix == ".tsv" else ","]
+    own = DELIMITERS["\t" if suffix_of(path) == ".tsv" else ","]
     for mark, name in DELIMITERS.items():
         if name != own and set(needed) <= {part.strip().strip('"') for field in header for part in field.split(mark)}:
             also = ", or name it .tsv" if mark == "\t" else ""

@@ -1,0 +1,185 @@
+"""Where the splits come from: what --data names, and a function for each kind of it.
+
+A source needs a train split. If it has no validation split, one is held out from train (splits.py); test is optional.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairft import disk
+from pairft.config import Config, closest
+from pairft.data import builtin, files, formats, hub
+from pairft.data.cache import cache_errors, check_cache
+from pairft.data.retries import client_errors, with_retries
+from pairft.errors import UserError
+from pairft.output import say
+from pairft.tasks import TASKS
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@cache_errors()
+def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
+    """train and, if there are any, validation and test, unchecked. Test comes without its labels, which may be anything
+    since training doesn't score it. Raises UserError if something can't be found or read."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    check_cache()
+    name, path = config.data, disk.expanded(config.data)
+    if hub.is_hub_id(name):
+        return wanted_only(load_from_hub(config), text_columns, label_column)
+    for flag, value in (("--data-config", config.data_config), ("--revision", config.revision)):
+        if value is not None:
+            say(f"note: {flag} {value} has no effect: --data {name} is not a dataset on the Hub")
+    if name == "builtin":
+        splits = {split: builtin.pairs(split) for split in formats.SPLITS}
+        return wanted_only(splits, text_columns, label_column)
+    if is_saved(path):
+        return wanted_only(read_saved(path), text_columns, label_column)
+    if path.is_dir():
+        found = files_of_folder(path)
+    elif not path.exists() and formats.named_paths(name) is not None:
+        found = files_by_split(name)
+    else:
+        found = {"train": [checked_file(name, "--data")]}
+    return {
+        split: files.read_files(paths, text_columns, label_column if split != "test" else None)
+        for split, paths in found.items()
+    }
+
+
+def checked_file(name: str, flag: str) -> Path:
+    """The path of a file that can be read. Raises UserError if there is none. `flag`: what names it, for messages."""
+    path = disk.expanded(name)
+    if path.is_dir():
+        raise UserError(f"{flag} {name} is a folder: name a file ({formats.SHOWN})")
+    if not path.exists():
+        also = ", or a folder with train.*" if flag == "--data" else ""
+        raise UserError(f"{flag} {name} doesn't exist: name a file ({formats.SHOWN}){also}")
+    if not formats.is_readable(path):
+        raise UserError(f"{flag} {name}: its name should end in one of {formats.SHOWN}")
+    return path
+
+
+def files_by_split(name: str) -> dict[str, list[Path]]:
+    """The files of train=A,validation=B,test=C, by split. Raises UserError for an unknown split, for one that is named
+    twice, and without train."""
+    given = formats.named_paths(name) or []
+    for split, _ in given:
+        if formats.split_of(split) is None:
+            hint = closest(split, [own for names in formats.NAMES.values() for own in names])
+            raise UserError(f"--data {name} names a split {split!r}: its splits are train, validation and test{hint}")
+    held = formats.by_split([split for split, _ in given], f"--data {name}")
+    if "train" not in held:
+        raise UserError(f"--data {name} has no train split: add train=FILE")
+    paths = dict(given)
+    return {split: [checked_file(paths[own].strip(), f"--data {own}:")] for split, own in held.items()}
+
+
+def files_of_folder(folder: Path) -> dict[str, list[Path]]:
+    """The files of a folder, by split. Raises UserError without train, and for a split that is there twice."""
+    found = {name: files.split_files(folder, name) for names in formats.NAMES.values() for name in names}
+    held = formats.by_split([name for name, paths in found.items() if paths], str(folder))
+    if "train" not in held:
+        names = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+        raise UserError(f"--data {folder} has no train split: it needs train.* ({formats.SHOWN}); it holds: {names}")
+    return {split: found[name] for split, name in held.items()}
+
+
+def is_saved(path: Path) -> bool:
+    """Whether save_to_disk of `datasets` has written this folder."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def read_saved(folder: Path) -> dict[str, "Dataset"]:
+    """The splits of a folder that save_to_disk has written: a DatasetDict's, or a Dataset as train. Raises UserError
+    without train. They are copied to the cache: `datasets` would write its other files into the folder."""
+    if not (folder / "dataset_dict.json").is_file():
+        return {"train": read_saved_split(folder)}
+    names = saved(folder / "dataset_dict.json", "splits")
+    held = formats.by_split(names, str(folder))
+    if "train" not in held:
+        raise UserError(f"--data {folder} has no train split; it has: {', '.join(names)}")
+    return {split: read_saved_split(folder / name) for split, name in held.items()}
+
+
+def read_saved_split(folder: Path) -> "Dataset":
+    paths = [folder / item["filename"] for item in saved(folder / "state.json", "_data_files")]
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path} is missing, which {folder / 'state.json'} names: save the dataset again")
+    return files.read_typed("arrow", paths)
+
+
+def saved(path: Path, key: str) -> list[Any]:
+    """A list in one of the JSON files of save_to_disk."""
+    try:
+        return list(json.loads(path.read_text(encoding="utf-8"))[key])
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is not what save_to_disk of datasets writes: save the dataset again") from None
+
+
+def load_from_hub(config: Config) -> dict[str, "Dataset"]:
+    """The splits of a Hub dataset, with all columns. Raises UserError if it can't be loaded, and without train."""
+    import datasets
+
+    name = hub.canonical_data(config.data)
+    data_config = config.data_config or (TASKS[config.task].glue_config if name == "nyu-mll/glue" else None)
+    if name == "nyu-mll/glue" and data_config is None:
+        raise UserError(
+            f"--task {config.task} needs --data: a Hub id, a file, or a folder with train.*; or --data-config for a "
+            "task of GLUE"
+        )
+    try:
+        loaded = with_retries(lambda: datasets.load_dataset(name, data_config, revision=config.revision))
+    except (
+        datasets.exceptions.DatasetsError, datasets.exceptions.DatasetBuildError,
+        ValueError, OSError, RuntimeError, *client_errors(),
+    ) as error:  # fmt: skip
+        raise hub_error(config, error) from error
+    held = formats.by_split(loaded, f"--data {config.data}")
+    if "train" not in held:
+        raise UserError(f"--data {config.data} has no train split; it has: {', '.join(loaded)}")
+    return {split: loaded[own] for split, own in held.items()}
+
+
+def hub_error(config: Config, error: BaseException) -> UserError:
+    """What to do about an error of `datasets.load_dataset`."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    page = f"{hub.shown_endpoint()}/datasets/{hub.canonical_data(config.data)}"
+    lines = str(error).splitlines() or [type(error).__name__]
+    # `datasets` raises some of these errors from None: then only its text tells.
+    if caused_by(error, GatedRepoError) or "is a gated dataset" in lines[0]:
+        return UserError(f"--data {config.data} is gated: ask for access at {page}, then log in with `hf auth login`")
+    if caused_by(error, RepositoryNotFoundError) or "doesn't exist on the Hub or cannot be accessed" in lines[0]:
+        return UserError(
+            f"--data {config.data}: no dataset that you can read at {page}. Check the name; if it is private, log in "
+            "with `hf auth login`"
+        )
+    if "Config name is missing" in lines[0] or lines[0].startswith("BuilderConfig "):
+        names = " ".join(lines[:2]).partition("[")[2].partition("]")[0].replace("'", "")
+        chosen = f"no configuration {config.data_config!r}" if config.data_config else "several configurations"
+        return UserError(f"--data {config.data} has {chosen}: choose one with --data-config: {names}")
+    return UserError(f"can't load --data {config.data} from {hub.shown_endpoint()}: {lines[0]}")
+
+
+def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Whether an error, or one that it was raised from, is of a kind."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
+    """The splits with the wanted columns only, test without the label. A split that lacks one of them is unchanged."""
+    selected = {}
+    for split, rows in splits.items():
+        names = [*text_columns, *([label_column] if split != "test" else [])]
+        selected[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
+    return selected

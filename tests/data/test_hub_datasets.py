@@ -1,0 +1,113 @@
+"""Datasets on the Hub: their configurations, revisions and splits, and those that one may not read."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, environment, some_pairs, write_rows
+
+SHARED = Path(ROOT).parent / "shared"
+needs_stand_in = pytest.mark.skipif(not (SHARED / "tools").is_dir(), reason=f"there is no stand-in Hub in {SHARED}")
+TRAIN = "{split: train, path: long/train.jsonl}"
+DEV = [f"{{split: {name}, path: long/dev.jsonl}}" for name in ("dev", "val")]
+CONFIGS = f"""---
+configs:
+- config_name: short
+  data_files: [{{split: train, path: short/train.jsonl}}]
+- config_name: long
+  data_files: [{TRAIN}, {DEV[0]}]
+- config_name: doubled
+  data_files: [{TRAIN}, {", ".join(DEV)}]
+---
+"""
+# Several runs in one process, which imports the client libraries once.
+RUNS = """
+import json, sys, train
+for name, flags in json.loads(sys.argv[1]).items():
+    code = train.main([*flags, "--run-name", name])
+    sys.stderr.write(f"\\0{code}\\0")
+"""
+
+
+def outcomes(
+    runs: dict[str, list[str]], folder: Path, model: Path, env: dict[str, str], before: Sequence[str] = ()
+) -> dict[str, tuple[int, str]]:
+    """The exit code and the messages of train.py with each of these flags."""
+    common = ["--model", str(model), "--task", "mrpc", "--device", "cpu", "--max-steps", "1"]
+    given = json.dumps({name: [*common, *flags] for name, flags in runs.items()})
+    command = [*before, sys.executable, "-c", RUNS, given]
+    env = {**env, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    parts = result.stderr.split("\0")
+    return {name: (int(code), said) for name, said, code in zip(runs, parts[::2], parts[1::2], strict=False)}
+
+
+@needs_stand_in
+def test_configurations_and_revisions(tiny_model, tmp_path):
+    held = tmp_path / "root" / "datasets" / "some" / "pairs"
+    write_rows(held / "short" / "train.jsonl", some_pairs("train", 30))
+    write_rows(held / "long" / "train.jsonl", some_pairs("train", 40))
+    write_rows(held / "long" / "dev.jsonl", some_pairs("validation", 10))
+    (held / "README.md").write_text(CONFIGS)
+    options = ("--root", tmp_path / "root", "--hf-home", tmp_path / "hf", "--log", tmp_path / "log")
+    before = (sys.executable, *map(str, (SHARED / "tools" / "local_hub.py", *options)), "--")
+    flags = {
+        "short": ["--data-config", "short", "--revision", "main"],
+        "long": ["--data-config", "long"],
+        "none": [],
+        "unknown": ["--data-config", "shrot"],
+        "doubled": ["--data-config", "doubled"],
+        "revision": ["--data-config", "long", "--revision", "v9"],
+    }
+    runs = {name: ["--data", "some/pairs", *some] for name, some in flags.items()}
+    found = outcomes(runs, tmp_path, tiny_model, dict(os.environ), before)
+    assert [code for code, _ in found.values()] == [0, 0, 2, 2, 2, 2], found
+    said = {name: text for name, (_, text) in found.items()}
+    assert "some/pairs has no validation split: 3 of its 30" in said["short"] and "27 pairs, 1 steps" in said["short"]
+    assert "no validation split" not in said["long"] and "40 pairs, 1 steps" in said["long"]
+    assert "has several configurations: choose one with --data-config: short, long, doubled" in said["none"]
+    assert "no configuration 'shrot': choose one with --data-config: short, long, doubled" in said["unknown"]
+    assert "two validation splits, dev and val" in said["doubled"]
+    assert "some/pairs" in said["revision"] and "'v9'" in said["revision"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()) == ["long", "short"]
+
+
+@pytest.fixture(scope="module")
+def closed_hub() -> Iterator[str]:
+    """A Hub that answers as the real one does for a dataset that one may not read: its name says why."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            gated = "gated" in self.path
+            self.send_response(200 if self.path == "/" else 403 if gated else 401)
+            self.send_header("X-Error-Code", "GatedRepo" if gated else "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET
+
+        def log_message(self, *about: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_dataset_that_one_may_not_read(closed_hub, tiny_model, tmp_path):
+    names = {"gated": "some/gated", "private": "some/private"}
+    runs = {name: ["--data", data] for name, data in names.items()}
+    found = outcomes(runs, tmp_path, tiny_model, environment(tmp_path / "hf", closed_hub))
+    for name, (code, message) in found.items():
+        assert code == 2 and message.startswith("error: ") and message.count("\n") == 1, message
+        assert f"{closed_hub}/datasets/{names[name]}" in message and "`hf auth login`" in message
+    assert "is gated: ask for access at" in found["gated"][1] and "private" in found["private"][1]
