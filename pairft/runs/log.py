@@ -58,7 +58,7 @@ class RunLog:
         """The files to flush to disk before a checkpoint that counts their lines."""
         return [*self.folder.glob("metrics.jsonl"), *self.folder.glob("events.out.tfevents.*")]
 
-    def training(self, state: TrainState, lr: float, grad_norm: Tensor) -> None:
+    def log_training(self, state: TrainState, lr: float, grad_norm: Tensor) -> None:
         """Log the steps since the last training line, and start a new log interval. `lr` and `grad_norm` (a float
         tensor []) are those of the latest step."""
         from pairft.runs.tensorboard import training_scalars
@@ -94,7 +94,7 @@ class RunLog:
             self.bar.set_postfix_str(f"{loss}, {speed}", refresh=False)
             self.bar.update(line["step"] - self.bar.n)
 
-    def validation(self, evaluation: dict[str, Any], seconds: float) -> None:
+    def log_validation(self, evaluation: dict[str, Any], seconds: float) -> None:
         """Log an evaluation, {"step", "epoch", "validation": {"loss": …, metrics}}, with such scores for each further
         split, that took `seconds`."""
         from pairft.runs.tensorboard import validation_scalars

@@ -77,7 +77,7 @@ class Run:
         for split, output in outputs.items():
             as_trainer = self.config.preset == "trainer"
             found[split] = evaluation.compute_metrics(output, metrics, positive_class(names), as_trainer)
-        self.log.validation(found, time.perf_counter() - began)
+        self.log.log_validation(found, time.perf_counter() - began)
         predictions = evaluation.predictions_of(outputs["validation"].logits)
         found["collapsed"] = len(predictions) > 1 and len(set(predictions.tolist())) == 1
         if found["collapsed"]:

@@ -233,6 +233,6 @@ def test_the_logged_mean_is_over_the_examples_whose_loss_is_finite(tmp_path):
         state.interval.count(torch.tensor(loss), torch.tensor(bad), StepData([], 8, Position()))
     state.interval.seconds, state.interval.slots = 1.0, 1
     record = RunLog(tmp_path, 2, 16, "")
-    record.training(state, 0.1, torch.tensor(1.0))
+    record.log_training(state, 0.1, torch.tensor(1.0))
     record.close()
     assert read_lines(tmp_path, "train")[0]["loss"] == 0.5

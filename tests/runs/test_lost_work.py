@@ -115,13 +115,13 @@ def test_metrics_that_are_gone_at_the_end(go, tmp_path, capsys, stopped, content
 def test_metrics_that_are_removed_during_the_training(go, tmp_path, capsys, monkeypatch):
     from pairft.runs.log import RunLog
 
-    validation = RunLog.validation
+    validation = RunLog.log_validation
 
     def removing(record, *arguments):
         (record.folder / "metrics.jsonl").unlink()
         validation(record, *arguments)
 
-    monkeypatch.setattr(RunLog, "validation", removing)
+    monkeypatch.setattr(RunLog, "log_validation", removing)
     assert go(*FLAGS, "--run-name", "a") == 0
     assert "is gone" in capsys.readouterr().err
     assert [line["step"] for line in read_lines(tmp_path / "runs" / "a", "validation")] == [16]
