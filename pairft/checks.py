@@ -57,7 +57,7 @@ def without_training(config: Config) -> Iterator[str]:
     if task is not None and task.model_of is not None:
         yield (
             f"--task {config.task} has no training data: train with --task {task.model_of}, then predict its file with "
-            "python -m pairft.predict --model runs/RUN/best --data FILE --output FILE"
+            f"python -m pairft.predict --task {config.task} --model runs/RUN/best --data FILE --output FILE"
         )
 
 

@@ -16,6 +16,7 @@ from pairft.config import Config, parse_value
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.predict_args import partial_path, read_arguments
+from pairft.tasks import TASKS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -46,12 +47,12 @@ def predict(args: argparse.Namespace) -> None:
     from pairft.answers import answers_of, scores_of
     from pairft.data import batches, lengths, tokens
     from pairft.data.files import read_files
-    from pairft.data.pairs import Pairs, check_rows
+    from pairft.data.pairs import Pairs, check_columns, checked_sentences
     from pairft.model import classifier, head, padding
     from pairft.training import device, evaluation
 
     datasets.disable_progress_bars()
-    about = about_of(args.model)
+    about = for_task(args, about_of(args.model))
     tokenizer, model_config = classifier.load_tokenizer(args.model)
     kind, output_names = head.kind_of(model_config), head.names_of(model_config)
     names = None if len(output_names) == 1 and kind != head.MULTI_LABEL else output_names
@@ -62,7 +63,9 @@ def predict(args: argparse.Namespace) -> None:
     else:
         rows = datasets.Dataset.from_dict({name: [text] for name, text in zip(columns, args.text, strict=True)})
     where = args.data or "--text"
-    check_rows(rows, where, columns, label_column, label_needed=False)
+    check_columns(rows, where, columns, label_column, label_needed=False)
+    blank_allowed = TASKS[about.get("task", "custom")].blank_allowed
+    rows = checked_sentences({"data": rows}, {"data": where}, columns, blank_allowed)["data"]
     ids = known_labels(args, rows, label_column, names, model_config, about) if args.data is not None else {}
 
     pairs = Pairs({"test": rows}, columns, label_column, names, ids)
@@ -127,6 +130,21 @@ def about_of(model: str) -> dict[str, Any]:
     except ValueError:
         raise UserError(f"{file} is not JSON: save the model again, or remove it and use --text-columns") from None
     return about
+
+
+def for_task(args: argparse.Namespace, about: dict[str, Any]) -> dict[str, Any]:
+    """`about` with --task in place of the task that the model was trained on. Raises UserError unless models of that
+    task predict it."""
+    own = about.get("task", "custom")
+    if args.task in (None, own):
+        return about
+    choices = [own, *(name for name, task in TASKS.items() if task.model_of == own)]
+    if args.task not in choices:
+        raise UserError(
+            f"--task is {args.task!r}, but {args.model} was trained on {own}: leave the flag out, or choose one of: "
+            f"{', '.join(choices)}"
+        )
+    return {**about, "task": args.task}
 
 
 def columns_of(args: argparse.Namespace, about: dict[str, Any]) -> tuple[str, ...]:

@@ -36,6 +36,9 @@ def parser() -> argparse.ArgumentParser:
         help="one pair instead of a file: the next one or two arguments, even if they begin with a dash; give a "
         "sentence that equals one of these flags as --text=SENTENCE",
     )
+    flags.add_argument(
+        "--task", help="task whose metrics are printed: ax, for a model trained on mnli (default: the model's own)"
+    )
     flags.add_argument("--text-columns", help="columns of the sentences, comma-separated (default: as in training)")
     flags.add_argument("--label-column", help="column of the labels, if any (default: as in training)")
     flags.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
@@ -88,6 +91,8 @@ def check(args: argparse.Namespace) -> None:
         for flag, value in (("--text-columns", args.text_columns), ("--label-column", args.label_column)):
             if value is not None:
                 raise UserError(f"{flag} names a column of --data: leave it out with --text")
+        if args.task is not None:
+            raise UserError("--task chooses the metrics of --data: leave it out with --text")
     else:
         data = disk.expanded(args.data)
         if not data.is_file():

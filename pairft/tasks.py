@@ -21,8 +21,9 @@ class Task:
     main_metric: str | None = None  # higher is better; picks the best evaluation
     glue_config: str | None = None  # the name of its configuration in the Hub's nyu-mll/glue
     regression: bool = False  # labels are values, even if all of them are whole numbers
-    # The name of each split at its source. All but train and test are scored; the first of these picks the best.
+    # The name of each split at its source. All but train and test are scored; `validation` picks the best evaluation.
     splits: Mapping[str, str] = field(default_factory=lambda: SPLITS)
+    blank_allowed: bool = False  # one of the two sentences may be empty, as in a few rows of GLUE's QQP
     model_of: str | None = None  # it has no training data: the task whose models predict it
 
 
@@ -61,6 +62,7 @@ TASKS = {
         metrics=("accuracy", "f1"),
         main_metric="f1",
         glue_config="qqp",
+        blank_allowed=True,
     ),
     "stsb": Task(
         text_columns=PAIR, metrics=("pearson", "spearman"), main_metric="pearson", glue_config="stsb", regression=True
@@ -114,6 +116,7 @@ TASKS = {
 
 CLASSIFICATION_METRICS = ("accuracy", "f1")
 REGRESSION_METRICS = ("pearson", "spearman")
+CORRELATIONS = ("matthews", *REGRESSION_METRICS)  # undefined, and 0, if all labels are equal
 
 
 def metrics_of(task: Task, label_names: tuple[str, ...] | None) -> tuple[tuple[str, ...], str]:

@@ -69,6 +69,8 @@ def write_glue(folder: Path, task: str, suffix: str = "parquet") -> Path:
     folder.mkdir(parents=True)
     for split, number in sizes.items():
         rows = glue_rows(split, number, columns, names)
+        if task == "qqp":
+            rows[1]["question2"] = ""  # as in the 310121st training row
         if suffix == "jsonl":
             write_rows(folder / f"{split}.jsonl", rows)
         else:
@@ -77,10 +79,12 @@ def write_glue(folder: Path, task: str, suffix: str = "parquet") -> Path:
     return folder
 
 
-def predicted(capsys, run: Path, file: Path, output: Path, last: str = "last") -> tuple[list[dict[str, Any]], str]:
+def predicted(
+    capsys, run: Path, file: Path, output: Path, last: str = "last", *more: str
+) -> tuple[list[dict[str, Any]], str]:
     """What predict answers for each row of a file, and what it prints."""
     capsys.readouterr()
-    flags = ("--model", run / last, "--data", file, "--output", output, "--device", "cpu")
+    flags = ("--model", run / last, "--data", file, "--output", output, "--device", "cpu", *more)
     assert predict.main([str(flag) for flag in flags]) == 0
     return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()], capsys.readouterr().out
 
@@ -169,3 +173,48 @@ def test_a_regression_refuses_names(go, tmp_path, capsys):
     assert go("--data", tmp_path / "data", "--task", "stsb", *SHORT) == 2
     error = capsys.readouterr().err
     assert "row 10" in error and "'high'" in error and "finite number" in error
+
+
+def test_a_row_of_qqp_may_have_one_empty_sentence(go, tmp_path, capsys):
+    folder = write_glue(tmp_path / "data", "qqp", "jsonl")
+    assert go("--data", folder, "--task", "qqp", *SHORT) == 0
+    message = capsys.readouterr().err
+    counts = f"1 of the train split of {folder}, 1 of the validation split of {folder}"
+    assert message.count(f"note: rows with an empty sentence, which this task may have: {counts}") == 1
+    assert message.count(f"warning: rows with an empty sentence: 1 of the test split of {folder}") == 1
+    columns = ("--text-columns", "question1,question2")
+    assert go("--data", folder, "--task", "mrpc", *columns, *SHORT[:-1], "b") == 2
+    assert "row 2: 'question2' is empty; fill it in or remove the row" in capsys.readouterr().err
+    rows = glue_rows("train", 24, *GLUE["qqp"])
+    write_rows(folder / "train.jsonl", [*rows, {"question1": " ", "question2": None, "label": 1}])
+    assert go("--data", folder, "--task", "qqp", *SHORT[:-1], "b") == 2
+    assert "row 25: 'question1' and 'question2' are empty; fill them in" in capsys.readouterr().err
+
+
+def test_a_missing_question_is_an_empty_one(go, wild_model, tmp_path):
+    """null and "", in files from which a validation split is cut off: the same run."""
+    for name, text in (("null", None), ("text", "")):
+        rows = [
+            {**row, "question2": text} if row["idx"] % 5 == 0 else row for row in glue_rows("train", 40, *GLUE["qqp"])
+        ]
+        write_rows(tmp_path / f"{name}.jsonl", rows)
+        flags = ("--model", wild_model, "--data", tmp_path / f"{name}.jsonl", "--task", "qqp", "--max-steps", 2)
+        assert go(*flags, "--run-name", name) == 0
+    runs = [tmp_path / "runs" / name for name in ("null", "text")]
+    assert same_weights(*runs)
+    assert comparable(runs[0], "validation") == comparable(runs[1], "validation")
+
+
+@pytest.mark.parametrize(("task", "metrics"), [("stsb", "pearson, spearman"), ("cola", "matthews"), ("rte", None)])
+def test_a_validation_split_of_equal_labels_is_named(task, metrics, go, tmp_path, capsys):
+    columns, names = GLUE[task]
+    write_rows(tmp_path / "data" / "train.jsonl", glue_rows("train", 12, columns, names))
+    write_rows(
+        tmp_path / "data" / "validation.jsonl",
+        [{**row, "label": 1} for row in glue_rows("validation", 5, columns, names)],
+    )
+    assert go("--data", tmp_path / "data", "--task", task, *SHORT) == 0
+    message = capsys.readouterr().err
+    label = names[1] if names and metrics is None else "1"
+    wanted = f"warning: every label of the validation split is {label}: a correlation ({metrics}) is undefined there"
+    assert (wanted in message) == (metrics is not None) and ("every label" in message) == (metrics is not None)

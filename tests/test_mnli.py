@@ -8,8 +8,9 @@ from pathlib import Path
 import datasets
 import pytest
 from conftest import comparable, read_lines, same_weights, undone, write_rows
-from test_glue import GLUE, SHORT, glue_rows, predicted, write_glue
+from test_glue import GLUE, SCORES, SHORT, glue_rows, predicted, values, write_glue
 
+from pairft import predict
 from pairft.config import Config
 from pairft.data.pairs import load_pairs
 from pairft.errors import UserError
@@ -165,8 +166,65 @@ def test_ax_is_predicted_by_a_model_of_mnli_and_not_trained(mnli, go, tmp_path, 
     capsys.readouterr()
     assert go("--task", "ax") == 2
     error = capsys.readouterr().err
-    assert "--task ax has no training data" in error and "--task mnli" in error and "pairft.predict" in error
+    assert "--task ax has no training data" in error and "--task mnli" in error
+    assert "python -m pairft.predict --task ax --model" in error
     columns, names = GLUE["mnli"]
-    write_rows(tmp_path / "ax.jsonl", glue_rows("test", 7, columns, names))
-    answers, printed = predicted(capsys, mnli, tmp_path / "ax.jsonl", tmp_path / "out.jsonl", "best")
+    features = datasets.Dataset.from_parquet(str(next((tmp_path / "data").glob("test_matched*")))).features
+    rows = datasets.Dataset.from_list(glue_rows("test", 7, columns, names), features=features)
+    rows.to_csv(tmp_path / "ax.csv")  # as docs/recipes.md says; the Hub's labels are all -1
+    answers, printed = predicted(capsys, mnli, tmp_path / "ax.csv", tmp_path / "out.jsonl", "best", "--task", "ax")
     assert len(answers) == 7 and printed == "" and {answer["label"] for answer in answers} <= set(names or ())
+
+
+def test_the_task_given_to_predict_chooses_the_metrics(mnli, tmp_path, capsys):
+    columns, names = GLUE["mnli"]
+    rows = glue_rows("validation", 12, columns, names)
+    write_rows(tmp_path / "ax.jsonl", rows)
+    flags = (capsys, mnli, tmp_path / "ax.jsonl", tmp_path / "out.jsonl", "last")
+    answers, own = predicted(*flags)
+    assert "accuracy" in own and predicted(*flags, "--task", "mnli") == (answers, own)
+    same, printed = predicted(*flags, "--task", "ax")
+    matthews = SCORES["matthews"](values(answers, names), [row["label"] for row in rows])
+    assert same == answers and f"matthews {matthews:.4f}" in printed and "accuracy" not in printed
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ("--data", "ax.jsonl", "--task", "rte"),
+            "--task is 'rte', but {} was trained on mnli: leave the flag out, or ",
+        ),
+        (("--data", "ax.jsonl", "--task", "rte"), "choose one of: mnli, ax"),
+        (("--text", "a", "b", "--task", "ax"), "--task chooses the metrics of --data: leave it out with --text"),
+    ],
+)
+def test_tasks_that_predict_refuses(flags, said, mnli, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "ax.jsonl", glue_rows("validation", 3, *GLUE["mnli"]))
+    assert predict.main(["--model", str(mnli / "best"), *flags]) == 2
+    assert said.format(mnli / "best") in capsys.readouterr().err
+
+
+def test_the_scores_of_both_splits_are_in_the_summary_and_at_the_end(go, wild_model, tmp_path, capsys):
+    folder = write_glue(tmp_path / "data", "mnli")
+    flags = ("--lr", "1e-2", "--epochs", 2, "--run-name", "a", "--seeds", "1,2")
+    assert go("--model", wild_model, "--data", folder, "--task", "mnli", *flags) == 0
+    group, printed = tmp_path / "runs" / "a", capsys.readouterr().out.splitlines()
+    summary = json.loads((group / "summary.json").read_text())
+    runs = [json.loads((group / f"seed-{seed}" / "results.json").read_text()) for seed in (1, 2)]
+    for which in ("last", "best"):
+        assert list(summary[which]) == ["loss", "accuracy", "loss_mismatched", "accuracy_mismatched"]
+        for name, found in summary[which].items():
+            split = "validation" + ("_mismatched" if "mismatched" in name else "")
+            scores = [run[which][split][name.removesuffix("_mismatched")] for run in runs]
+            assert (found["min"], found["max"]) == (min(scores), max(scores))
+            assert found["mean"] == pytest.approx(sum(scores) / 2)
+            [line] = [line for line in printed if line.split()[:2] == [which, name]]
+            assert f"{found['mean']:.4f}" in line
+    for run in runs:
+        best, last = (run[which]["validation_mismatched"] for which in ("best", "last"))
+        assert (
+            f"validation_mismatched: best loss {best['loss']:.4f}  accuracy {best['accuracy']:.4f}, "
+            f"last loss {last['loss']:.4f}  accuracy {last['accuracy']:.4f}" in printed
+        )

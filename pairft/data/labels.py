@@ -8,7 +8,7 @@ stay in Arrow; only the distinct ones become Python objects.
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
@@ -79,33 +79,65 @@ def label_texts(values: "pyarrow.ChunkedArray", classes: Sequence[str] | None) -
 def label_names(rows: "Dataset", where: str, column: str, known: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """The class names by id: those of the task (`known`), those of the source, or the distinct labels of the training
     split, sorted by number, then by text. None if any label is fractional: then the task is regression."""
-    import pyarrow.compute as pc
-
     own = class_names(rows, column)
     given = known if known is not None else own
     if given is not None:
         return tuple(given)
-    texts = label_texts(rows.data.column(column), None)
-    counts = {item["values"].as_py(): item["counts"].as_py() for item in pc.value_counts(texts)}
-    counts.pop(None, None)
+    counts = label_counts(rows, column)
     if not counts:
         raise UserError(f"the label column {column!r} of {where} is empty")
-    numbers = {text: number for text in counts if (number := as_number(text)) is not None}
+    numbers = numbers_of(counts)
     check_values(counts, numbers, where, column)
+    others = counts.keys() - numbers.keys()
+    if others and numbers:
+        raise UserError(
+            f"the label column {column!r} of {where} mixes numbers and names: {min(others)!r} is not a finite number"
+        )
     if any(not is_whole(number) for number in numbers.values()):
         return None
     return tuple(sorted(counts, key=lambda text: (numbers.get(text, Decimal(0)), text)))
 
 
-def check_values(counts: dict[str, int], numbers: dict[str, Decimal], where: str, column: str) -> None:
-    """Raise UserError if the distinct labels of a training split are neither classes nor the values of a regression."""
+def label_counts(rows: "Dataset", column: str) -> dict[str, int]:
+    """How often each distinct label occurs; missing ones are left out."""
+    import pyarrow.compute as pc
+
+    texts = label_texts(rows.data.column(column), class_names(rows, column))
+    counts = {item["values"].as_py(): item["counts"].as_py() for item in pc.value_counts(texts)}
+    counts.pop(None, None)
+    return counts
+
+
+def numbers_of(texts: Iterable[str]) -> dict[str, Decimal]:
+    """The values of the labels that are numbers."""
+    return {text: number for text in texts if (number := as_number(text)) is not None}
+
+
+def check_scores(splits: Mapping[str, "Dataset"], where: Mapping[str, str], column: str) -> None:
+    """Raise UserError if a split of a regression task holds what looks like a missing label, or a decimal comma."""
+    counts = {split: label_counts(rows, column) for split, rows in splits.items()}
+    numbers = numbers_of(text for texts in counts.values() for text in texts)
+    for split in splits:
+        check_values(counts[split], numbers, where[split], column, regression=True)
+
+
+def check_values(
+    counts: Mapping[str, int], numbers: Mapping[str, Decimal], where: str, column: str, regression: bool = False
+) -> None:
+    """Raise UserError if one of a split's distinct labels looks like a missing one, or if they have a decimal comma.
+
+    `numbers`: the values of those that are numbers; with `regression`, of all splits.
+    """
     others = [text for text in counts if text not in numbers]
     for text, count in counts.items():
         dash = text in NO_GOLD_LABEL and "+" not in counts
-        if dash or (numbers.get(text) == -1 and not may_be_class(numbers, others)):
+        if dash or (numbers.get(text) == -1 and not may_be_class(numbers, others, regression)):
+            remedy = " or, if it is a class, give it another name"
+            if regression:
+                remedy = "" if dash else " or, if it is a value, add 1 to every label: it changes no correlation"
             raise UserError(
                 f"the column {column!r} of {where} has the label {text!r} (count: {count}), which often means that "
-                "there is no gold label: remove these rows or, if it is a class, give it another name"
+                f"there is no gold label: remove these rows{remedy}"
             )
     commas = [text for text in others if DECIMAL_COMMA.fullmatch(text)]
     if commas and len(commas) == len(others):
@@ -113,19 +145,17 @@ def check_values(counts: dict[str, int], numbers: dict[str, Decimal], where: str
             f"the label column {column!r} of {where} holds {commas[0]!r}, with a comma: write numbers with a point, "
             f"{commas[0].replace(',', '.')}"
         )
-    if others and numbers:
-        raise UserError(
-            f"the label column {column!r} of {where} mixes numbers and names: {min(others)!r} is not a finite number"
-        )
 
 
-def may_be_class(numbers: dict[str, Decimal], others: Sequence[str]) -> bool:
-    """Whether -1 is a class or a value: among -1, 0 and 1, beside other negative numbers, or in a regression; but not
-    beside names, or beside 0, 1 and 2."""
+def may_be_class(numbers: Mapping[str, Decimal], others: Sequence[str], regression: bool) -> bool:
+    """Whether -1 is a class or a value: among -1, 0 and 1, or beside other negative numbers; but not beside names, or
+    beside 0, 1 and 2. Beside fractions it is a value, unless the task is a regression (`regression`)."""
     rest = [number for number in numbers.values() if number != -1]
-    if others:
-        return False
-    return len(rest) < 2 or max(rest) <= 1 or min(rest) < 0 or not all(map(is_whole, rest))
+    if others or not rest or min(rest) < 0:
+        return not others
+    if regression:
+        return max(rest) <= 1 and all(map(is_whole, rest))
+    return len(rest) < 2 or max(rest) <= 1 or not all(map(is_whole, rest))
 
 
 def read_labels(

@@ -7,7 +7,7 @@ from typing import Any
 from pairft.config import Config
 from pairft.runs.log import table
 from pairft.runs.writer import Writer
-from pairft.tasks import f1_of
+from pairft.tasks import TASKS, f1_of, scored_splits
 from pairft.training.state import TrainState
 
 
@@ -33,8 +33,16 @@ def results_of(config: Config, state: TrainState, writer: Writer, positive: str 
 
 
 def show(results: dict[str, Any], evaluations: Sequence[dict[str, Any]], run_dir: Path) -> None:
-    """Print the evaluations as a table in which the best one is marked, and the path of the best model."""
+    """Print the evaluations as a table in which the best one is marked, the scores of the best and the last model on
+    each further split, and the path of the best model."""
     print(table(evaluations, results["best"]["step"]))
+    for split in scored_splits(TASKS[results["task"]].splits):
+        if split != "validation" and split in results["last"]:
+            shown = (
+                f"{which} " + "  ".join(f"{name} {value:.4f}" for name, value in results[which][split].items())
+                for which in ("best", "last")
+            )
+            print(f"{split}: {', '.join(shown)}")
     if "f1" in results["last"]["validation"]:
         print(f1_of(results["positive_class"]))
     if results["lost_best"] is not None:

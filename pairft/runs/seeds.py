@@ -17,7 +17,7 @@ from pairft.runs import directory
 from pairft.runs.manifest import manifest
 from pairft.runs.resume import resume_command
 from pairft.runs.signals import StopRequest
-from pairft.tasks import f1_of
+from pairft.tasks import f1_of, scored_splits
 
 CONFIDENCE = 0.95
 
@@ -96,16 +96,15 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def summarise(group: Path, seeds: Sequence[int], diverged: Sequence[int] = ()) -> dict[str, Any]:
-    """The content of summary.json, from the results.json of each run: the spread of each validation metric for the last
-    and the best models, and the seeds whose last model predicts one class for every example. `diverged`: the seeds
+    """The content of summary.json, from the results.json of each run: the spread of each metric of `all_scores` for the
+    last and the best models, and the seeds whose last model predicts one class for every example. `diverged`: the seeds
     whose training diverged and left no results."""
     runs = {seed: json.loads((group / f"seed-{seed}" / "results.json").read_text(encoding="utf-8")) for seed in seeds}
-    names = list(runs[seeds[0]]["last"]["validation"])
+    scores = {which: [all_scores(run[which]) for run in runs.values()] for which in ("last", "best")}
     return {
         "seeds": list(seeds),
         **{
-            which: {name: spread([run[which]["validation"][name] for run in runs.values()]) for name in names}
-            for which in ("last", "best")
+            which: {name: spread([found[name] for found in each]) for name in each[0]} for which, each in scores.items()
         },
         "positive_class": runs[seeds[0]].get("positive_class"),
         "collapsed": [seed for seed, run in runs.items() if run["last"]["collapsed"]],
@@ -114,16 +113,28 @@ def summarise(group: Path, seeds: Sequence[int], diverged: Sequence[int] = ()) -
     }
 
 
+def all_scores(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of an evaluation of results.json: those on the validation split by their own names, those on a further
+    one such as validation_mismatched as accuracy_mismatched."""
+    splits = scored_splits(name for name, found in evaluation.items() if isinstance(found, dict))
+    return {
+        name + split.removeprefix("validation"): value for split in splits for name, value in evaluation[split].items()
+    }
+
+
 def table(summary: Mapping[str, Any]) -> str:
     """The summary as a table for the terminal: a line for each metric of the last and the best models."""
-    lines = [f"{'model':<6} {'metric':<10} {'mean':>8} {'sd':>8} {'min':>8} {'max':>8}   95 % interval of the mean"]
+    width = max(10, *map(len, summary["last"]))
+    lines = [
+        f"{'model':<6} {'metric':<{width}} {'mean':>8} {'sd':>8} {'min':>8} {'max':>8}   95 % interval of the mean"
+    ]
     for which in ("last", "best"):
         for name, found in summary[which].items():
             sd, interval = ("-", "-")
             if found["sd"] is not None:
                 sd, interval = f"{found['sd']:.4f}", "{:.4f} to {:.4f}".format(*found["interval"])
             low, high = found["min"], found["max"]
-            lines.append(f"{which:<6} {name:<10} {found['mean']:8.4f} {sd:>8} {low:8.4f} {high:8.4f}   {interval}")
+            lines.append(f"{which:<6} {name:<{width}} {found['mean']:8.4f} {sd:>8} {low:8.4f} {high:8.4f}   {interval}")
     if "f1" in summary["last"]:
         lines.append(f1_of(summary["positive_class"]))
     seeds = ", ".join(map(str, summary["seeds"]))

@@ -3,7 +3,7 @@
 import pyarrow
 import pyarrow.parquet
 import pytest
-from test_pairs import message_of, write
+from test_pairs import load, message_of, write
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,48 @@ def test_labels_from_which_nothing_can_be_learnt(train, words, tmp_path):
 )
 @pytest.mark.parametrize("column", ["sentence1", "sentence2"])
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_a_sentence_that_says_nothing_is_named(split, column, values, words, tmp_path):
+def test_a_sentence_that_says_nothing_is_named(split, column, values, words, tmp_path, capsys):
+    """In the test split, which training doesn't score, a warning counts them."""
     for name in ("train", "validation"):
         write(tmp_path, name, pyarrow.array([0, 1] * len(values)))
     other = {"sentence1": "sentence2", "sentence2": "sentence1"}[column]
     table = pyarrow.table({column: values, other: ["a"] * len(values), "label": list(range(len(values)))})
     pyarrow.parquet.write_table(table, tmp_path / f"{split}.parquet")
+    if split == "test" and words[-1] == "is empty":
+        assert load(tmp_path).splits["test"][column][:] == [text or "" for text in values]
+        assert f"warning: rows with an empty sentence: 1 of the test split of {tmp_path}," in capsys.readouterr().err
+        return
     message = message_of(tmp_path)
     where = f"{split}.parquet" if words[-1] == "not text" else f"{split} split"
     assert all(word in message for word in [where, repr(column), *words]), message
+
+
+@pytest.mark.parametrize("task", ["sts", "stsb"])
+@pytest.mark.parametrize(
+    ("train", "validation", "words"),
+    [
+        (["0", "5", "3", "-1"], ["1"], ["train split", "'-1' (count: 1)", "no gold label", "add 1 to every label"]),
+        (["0.5", "5", "-1.0", "-1.0"], ["1"], ["train split", "'-1.0' (count: 2)", "no gold label"]),
+        (["0.5", "1", "-1"], ["1"], ["train split", "'-1' (count: 1)", "remove these rows"]),
+        (["3", "-1"], ["1"], ["train split", "'-1' (count: 1)", "remove these rows"]),
+        (["0", "5", "3"], ["1", "-1", "-1"], ["validation split", "'-1' (count: 2)", "no gold label"]),
+        (["0", "5", "3"], ["-1"], ["validation split", "'-1' (count: 1)", "no gold label"]),
+        (["0", "5", "-"], ["1"], ["train split", "'-' (count: 1)", "no gold label: remove these rows"]),
+        (['"1,25"', '"0,5"', '"3"'], ["1"], ["train split", "'1,25', with a comma", "a point, 1.25"]),
+        (["1", "2"], ['"1,25"'], ["validation split", "'1,25', with a comma", "a point, 1.25"]),
+        (["1", "2", "nan"], ["1"], ["train split", "row 3", "'nan'", "finite number"]),
+    ],
+)
+def test_what_is_no_score_of_a_regression(task, train, validation, words, tmp_path):
+    write(tmp_path, "train", train)
+    write(tmp_path, "validation", validation)
+    message = message_of(tmp_path, task)
+    assert all(word in message for word in words), message
+    assert "class" not in message
+
+
+@pytest.mark.parametrize("train", [["-1", "0", "1"], ["-1", "-2.5", "3"], ["-1", "-0.5", "0.25"]])
+def test_minus_one_is_a_value_beside_other_negative_ones_and_on_a_scale_of_three(train, tmp_path):
+    for split in ("train", "validation"):
+        write(tmp_path, split, train)
+    assert load(tmp_path, "sts").label_ids == {text: float(text) for text in train}

@@ -12,7 +12,7 @@ import yaml
 from pairft import checks, config, flags, predict
 from pairft.config import Config
 from pairft.data import files
-from pairft.data.pairs import check_rows, load_pairs
+from pairft.data.pairs import check_columns, check_sentences, load_pairs, without_nulls
 from pairft.errors import UserError
 
 
@@ -145,11 +145,13 @@ def test_text_is_text_however_it_is_laid_out(column, tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "train.parquet")
     found = files.read_files([tmp_path / "train.parquet"], ("a.b", "b"), "y")
     assert found.to_list() == [{"a.b": text, "b": "b", "y": label} for text, label in (("x", 1), ("y", 0), (None, 1))]
-    with pytest.raises(UserError, match=r"row 3: 'a\.b' is empty"):
-        check_rows(found, "here", ("a.b", "b"), "y", True)
     raw = type(found)(pyarrow.Table.from_batches(table.to_batches()))  # as a loader of the Hub may leave it
-    with pytest.raises(UserError, match=r"row 3: 'a\.b' is empty"):
-        check_rows(raw, "here", ("a.b", "b"), "y", True)
+    for rows in (found, raw):
+        check_columns(rows, "here", ("a.b", "b"), "y", True)
+        with pytest.raises(UserError, match=r"row 3: 'a\.b' is empty"):
+            check_sentences(rows, "here", ("a.b", "b"), allowed=0)
+        assert check_sentences(rows, "here", ("a.b", "b"), allowed=1) == 1
+        assert without_nulls(rows, ("a.b", "b"))["a.b"][:] == ["x", "y", ""]
 
 
 def test_empty_columns_without_a_name_are_ignored_and_said_once(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """--limit: only the first rows of each split, for a first try."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from conftest import comparable, read_lines, same_weights, some_pairs, undone, write_rows
@@ -43,6 +44,27 @@ def test_what_is_wrong_with_later_rows_does_not_matter(go, tmp_path, capsys):
     assert go(*flags, "--limit", 10, "--run-name", "a") == 0
     assert go(*flags, "--run-name", "b") == 2
     assert "row 11" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["a", "b"] * 4 + ["c"], ("a", "b", "c")),
+        ([1, 2] * 4 + [0.5], None),  # a fraction makes it a regression
+        ([1, 2] * 4 + [0], ("0", "1", "2")),  # the ids too
+    ],
+)
+def test_the_classes_do_not_depend_on_the_limit(labels, names, tmp_path):
+    """Nor does whether it is a regression. The validation split holds a label that no limited training row has."""
+    for split, found in (("train", labels), ("validation", labels[::-1])):
+        rows = [{**row, "label": label} for row, label in zip(some_pairs(split, 9), found, strict=True)]
+        write_rows(tmp_path / f"{split}.jsonl", rows)
+    config = Config(task="custom", data=str(tmp_path), text_columns=("sentence1", "sentence2"))
+    whole, few = load_pairs(config), load_pairs(replace(config, limit=4))
+    assert whole.label_names == few.label_names == names
+    assert {text: whole.label_ids[text] for text in few.label_ids} == few.label_ids
+    assert few.label_ids.keys() == whole.label_ids.keys()
+    assert [len(rows) for rows in few.splits.values()] == [4, 4]
 
 
 def test_a_limit_of_one_class_is_named(go, tmp_path, capsys):
