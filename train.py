@@ -18,7 +18,6 @@ from pairft.data import hub
 from pairft.errors import UserError
 from pairft.output import say, unbreakable
 from pairft.runs import directory, resume, seeds
-from pairft.tasks import TASKS
 
 if TYPE_CHECKING:
     from pairft.training.learner import Learner
@@ -55,7 +54,7 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         say(line)
     if run_dir is None:
         directory.check_new(config)
-    return hub.resolve_sources(config, given, TASKS[config.task].glue_config), run_dir
+    return hub.resolve_sources(config, given), run_dir
 
 
 def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seeds.Group | None = None) -> int:

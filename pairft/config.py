@@ -42,7 +42,8 @@ class Config:
     revision: str | None = setting(None, "branch, tag or commit of a Hub dataset")
     validation_share: float | None = setting(
         None,
-        "share of the training split to hold out if there is no validation split; default: 10 %, at least 200 rows",
+        "share of the training split to hold out if there is no validation split; default: 10 %, or 200 rows if "
+        "that is more and leaves as many to train on",
     )
     text_columns: tuple[str, ...] | None = setting(
         None, "one or two columns of sentences, comma-separated; put a name that contains a comma in double quotes"
@@ -111,7 +112,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 # Settings that --resume may change. With any other change it would be a different run.
 MAY_CHANGE = (
     *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir"),
-    *("model", "data"),  # their paths; fingerprints in the manifest tell whether the content is the same
+    # Where model and data are; fingerprints in the manifest tell whether the content is the same.
+    *("model", "data", "data_config", "revision"),
 )
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}

@@ -29,6 +29,14 @@ def expanded(name: str) -> Path:
         return Path(name)
 
 
+def exists(path: Path) -> bool:
+    """Whether the path exists. False for one that can't, such as a name too long for the file system."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file completely or not at all."""
     part = path.with_name(f".{path.name}.part")

@@ -13,6 +13,7 @@ from test_glue import GLUE, SCORES, SHORT, glue_rows, predicted, values, write_g
 from pairft import predict
 from pairft.config import Config
 from pairft.data.pairs import load_pairs
+from pairft.errors import UserError
 
 
 @pytest.fixture
@@ -87,6 +88,42 @@ def test_a_resume_refuses_another_mismatched_split(mnli, go, wild_model, tmp_pat
     flags = ("--model", wild_model, "--data", tmp_path / "data", "--resume", "--run-name", "killed")
     assert go(*flags) == 2
     assert "the validation_mismatched split" in capsys.readouterr().err
+
+
+def test_a_resume_names_a_split_that_was_added(go, wild_model, tmp_path, capsys):
+    folder, runs = write_glue(tmp_path / "data", "mnli", "jsonl"), tmp_path / "runs"
+    added = (folder / "validation_mismatched.jsonl").rename(tmp_path / "aside.jsonl")
+    flags = ("--model", wild_model, "--data", folder)
+    assert go(*flags, "--task", "mnli", "--epochs", 2, "--save-every", 2, "--run-name", "whole") == 0
+    undone(runs / "whole", runs / "killed", 2)
+    added.rename(folder / "validation_mismatched.jsonl")
+    capsys.readouterr()
+    assert go(*flags, "--resume", "--run-name", "killed") == 2
+    message = capsys.readouterr().err
+    assert f"the data has a validation_mismatched split, but {runs / 'killed'} was started without one" in message
+    (folder / "validation_mismatched.jsonl").unlink()
+    assert go(*flags, "--resume", "--run-name", "killed") == 0
+    assert same_weights(runs / "whole", runs / "killed")
+
+
+def test_mnli_knows_the_names_of_its_dev_splits(tmp_path, capsys):
+    folder = write_glue(tmp_path / "data", "mnli", "jsonl")
+    for split in ("matched", "mismatched"):
+        (folder / f"validation_{split}.jsonl").rename(folder / f"dev_{split}.jsonl")
+    found = load_pairs(Config(task="mnli", data=str(folder)))
+    wanted = {"train": 24, "validation": 12, "validation_mismatched": 10, "test": 5}
+    assert {split: len(rows) for split, rows in found.splits.items()} == wanted
+    write_rows(folder / "validation_matched.jsonl", glue_rows("validation", 7, *GLUE["mnli"]))
+    assert len(load_pairs(Config(task="mnli", data=str(folder))).splits["validation"]) == 7
+    assert "more than one validation split: validation_matched is used, not dev_matched" in capsys.readouterr().err
+    (folder / "validation_matched.jsonl").unlink()
+    with pytest.raises(
+        UserError, match=r"no split named validation, but dev_matched.jsonl, dev_mismatched.jsonl: name"
+    ):
+        load_pairs(Config(task="nli", data=str(folder)))
+    (folder / "dev_matched.jsonl").unlink()
+    with pytest.raises(UserError, match=r"no split named validation, but dev_mismatched.jsonl: name the one"):
+        load_pairs(Config(task="mnli", data=str(folder)))
 
 
 def test_a_folder_of_mnli_may_have_the_plain_names(go, tmp_path, capsys):

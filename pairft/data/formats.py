@@ -1,10 +1,11 @@
 """What names of files and splits mean."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pairft.errors import UserError
+from pairft.output import say
 from pairft.tasks import Task
 
 TEXT_FORMATS = ("csv", "tsv", "json", "jsonl")
@@ -30,8 +31,11 @@ def is_readable(path: Path) -> bool:
 
 
 def names_of(task: Task) -> dict[str, tuple[str, ...]]:
-    """The names of each split of a task at its source: the task's own, then those in NAMES."""
-    return {split: tuple(dict.fromkeys((own, *NAMES.get(split, ())))) for split, own in task.splits.items()}
+    """The names of each split of a task at its source: the task's own, then others (MNLI's dev_matched, say)."""
+    return {
+        split: tuple(dict.fromkeys((own, *NAMES.get(split, ()), own.replace("validation_", "dev_"))))
+        for split, own in task.splits.items()
+    }
 
 
 def split_of(name: str, known: Mapping[str, Sequence[str]]) -> str | None:
@@ -39,17 +43,28 @@ def split_of(name: str, known: Mapping[str, Sequence[str]]) -> str | None:
     return next((split for split, names in known.items() if name in names), None)
 
 
-def by_split(names: Iterable[str], known: Mapping[str, Sequence[str]], where: str) -> dict[str, str]:
-    """The name of each split among `names`, in the order of `known`; other names are left out. Raises UserError if two
-    of them name one split."""
+def by_split(names: Collection[str], known: Mapping[str, Sequence[str]], where: str) -> dict[str, str]:
+    """The name of each split among `names`, in the order of `known`; other names are left out. If several name one
+    split, the task's own name wins, which is said. Raises UserError if it is not among them, or is there twice."""
     held: dict[str, str] = {}
-    for name in names:
-        split = split_of(name, known)
-        if split is not None and split in held:
-            raise UserError(f"{where} has two {split} splits, {held[split]} and {name}: keep one")
-        if split is not None:
-            held[split] = name
-    return {split: held[split] for split in known if split in held}
+    for split, (own, *others) in known.items():
+        found = [name for name in names if name == own or name in others]
+        if len(found) > 1 and found.count(own) != 1:
+            raise UserError(f"{where} has two {split} splits, {found[0]} and {found[1]}: keep one")
+        if len(found) > 1:
+            left_out = " or ".join(name for name in found if name != own)
+            say(f"note: {where} has more than one {split} split: {own} is used, not {left_out}")
+        if found:
+            held[split] = own if own in found else found[0]
+    return held
+
+
+def check_passed_over(names: Collection[str], held: Collection[str], where: str, remedy: str) -> None:
+    """Raise UserError if no validation split is `held`, but some of `names` begin like one: holding one out from train
+    would pass over them."""
+    others = [name for name in names if name.lower().startswith(NAMES["validation"])]
+    if "validation" not in held and others:
+        raise UserError(f"{where} has no split named validation, but {', '.join(others[:8])}: {remedy}")
 
 
 def named_paths(data: str) -> list[tuple[str, str]] | None:

@@ -19,6 +19,7 @@ from pairft.config import Config
 from pairft.data import formats
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.tasks import TASKS
 
 PROBE_SECONDS = 5.0  # for name lookup, connection and answer together
 # If the user has set any of these, a missing source is an error: the fallback never replaces what was asked for.
@@ -96,12 +97,12 @@ def model_is_cached(model: str) -> bool:
     return cached("config.json") and cached(*weights) and cached("tokenizer.json", "vocab.txt", "vocab.json")
 
 
-def data_is_cached(data: str, glue_config: str | None) -> bool:
+def data_is_cached(data: str, data_config: str | None) -> bool:
     """Whether `datasets` has prepared this Hub dataset before: a folder of Arrow files named after it."""
     hub_home = Path(os.environ.get("HF_HOME", Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"))
     cache = Path(os.environ.get("HF_DATASETS_CACHE", hub_home / "datasets")).expanduser()
     name = canonical_data(data).replace("/", "___")
-    found = (cache / name).glob(f"{glue_config or '*'}/*/*/*.arrow")
+    found = (cache / name).glob(f"{data_config or '*'}/*/*/*.arrow")
     return any(path.parent.suffix != ".incomplete" for path in found)  # left by an interrupted download
 
 
@@ -110,7 +111,13 @@ def canonical_data(data: str) -> str:
     return "nyu-mll/glue" if data == "glue" else data
 
 
-def unavailable(wanted: dict[str, str], glue_config: str | None = None) -> str:
+def data_config_of(config: Config) -> str | None:
+    """The configuration of a Hub dataset: --data-config or, for GLUE, the task's. None if there is neither."""
+    of_task = TASKS[config.task].glue_config if canonical_data(config.data) == "nyu-mll/glue" else None
+    return config.data_config or of_task
+
+
+def unavailable(wanted: dict[str, str], data_config: str | None = None) -> str:
     """A clause that says which of `wanted` ({flag: name}) are neither in the cache nor can be downloaded, or "" if
     everything is available."""
     # Otherwise `datasets` reports to the Hub each time it reads parquet, even from local files.
@@ -123,7 +130,7 @@ def unavailable(wanted: dict[str, str], glue_config: str | None = None) -> str:
     missing = [
         f"{flag} {name}"
         for flag, name in on_hub.items()
-        if not (model_is_cached(name) if flag == "--model" else data_is_cached(name, glue_config))
+        if not (model_is_cached(name) if flag == "--model" else data_is_cached(name, data_config))
     ]
     if not missing:
         return ""
@@ -131,16 +138,27 @@ def unavailable(wanted: dict[str, str], glue_config: str | None = None) -> str:
     return f"{' and '.join(missing)}: no such folder, not in the cache, and {why}"
 
 
-def resolve_sources(config: Config, given: dict[str, Any], glue_config: str | None) -> Config:
+def check_revision(config: Config) -> None:
+    """Raise UserError for a --revision without the Hub: the cache has its rows under no name of a revision. A resume
+    may use them: it compares their content."""
+    if config.revision is not None and not config.resume and is_hub_id(config.data) and offline():
+        raise UserError(
+            f"--revision {config.revision} can't be checked without the Hub: restore the connection, or leave it out"
+        )
+
+
+def resolve_sources(config: Config, given: dict[str, Any]) -> Config:
     """The config to train with: unchanged, or with the builtin model and pairs if the Hub can't be reached and the user
-    has set none of ASKED_FOR. Raises UserError if a model or dataset that was asked for is not available."""
+    has set none of ASKED_FOR. Raises UserError if a model or dataset that was asked for is not available, and for a
+    --revision without the Hub."""
     if config.fallback and (config.model, config.data) != (
         "builtin",
         "builtin",
     ):  # from the config.yaml of a run that fell back
         config = dataclasses.replace(config, fallback=False)
-    missing = unavailable({"--model": config.model, "--data": config.data}, config.data_config or glue_config)
+    missing = unavailable({"--model": config.model, "--data": config.data}, data_config_of(config))
     if not missing:
+        check_revision(config)
         return config
     if any(name in given for name in ASKED_FOR):
         raise UserError(

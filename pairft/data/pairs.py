@@ -67,7 +67,7 @@ def load_pairs(config: Config) -> Pairs:
         ids |= found
     if "validation" not in splits:
         train, share = splits["train"], config.validation_share
-        splits = splits | hold_out(train, config.data, text_columns, label_column, ids, names is None, share)
+        splits = splits | hold_out(train, config.data, text_columns, label_column, ids, names, share)
     elif config.validation_share is not None:
         say(f"note: --validation-share {config.validation_share} has no effect: {config.data} has a validation split")
     return Pairs(splits, text_columns, label_column, names, ids, by_number)

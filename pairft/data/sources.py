@@ -4,7 +4,7 @@ A source needs a train split. If it has no validation split, one is held out fro
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Names = Mapping[str, Sequence[str]]  # of each split at the source
+NAME_FILES = "name the one to use with --data train=FILE,validation=FILE, or only train to hold one out"
 
 
 @cache_errors()
@@ -40,14 +41,14 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
     if name == "builtin":
         splits = {split: builtin.pairs(split) for split in SPLITS}
         return wanted_only(splits, text_columns, label_column)
-    if is_saved(path):
-        return wanted_only(read_saved(path, known), text_columns, label_column)
-    if path.is_dir():
-        found = files_of_folder(path, known)
-    elif not path.exists() and formats.named_paths(name) is not None:
+    if formats.named_paths(name) is not None and not disk.exists(path):
         found = files_by_split(name, known)
-    else:
+    elif not (disk.exists(path) and path.is_dir()):
         found = {"train": [checked_file(name, "--data")]}
+    elif is_saved(path):
+        return wanted_only(read_saved(path, known), text_columns, label_column)
+    else:
+        found = files_of_folder(path, known)
     return {
         split: files.read_files(paths, text_columns, label_column if split != "test" else None)
         for split, paths in found.items()
@@ -57,9 +58,14 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
 def checked_file(name: str, flag: str) -> Path:
     """The path of a file that can be read. Raises UserError if there is none. `flag`: what names it, for messages."""
     path = disk.expanded(name)
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        shown = name if len(name) <= 100 else f"{name[:100]}…"
+        raise UserError(f"{flag} {shown}: {error.strerror}; name a file ({formats.SHOWN})") from None
+    if is_folder:
         raise UserError(f"{flag} {name} is a folder: name a file ({formats.SHOWN})")
-    if not path.exists():
+    if not exists:
         also = ", or a folder with train.*" if flag == "--data" else ""
         raise UserError(f"{flag} {name} doesn't exist: name a file ({formats.SHOWN}){also}")
     if not formats.is_readable(path):
@@ -71,16 +77,20 @@ def files_by_split(name: str, known: Names) -> dict[str, list[Path]]:
     """The files of train=A,validation=B,test=C, by split. Raises UserError for an unknown split, for one that is named
     twice, and without train."""
     given = formats.named_paths(name) or []
-    for split, _ in given:
+    for split, path in given:
         if formats.split_of(split, known) is None:
             *first, last = known
             hint = closest(split, [own for names in known.values() for own in names])
             raise UserError(
                 f"--data {name} names a split {split!r}: its splits are {', '.join(first)} and {last}{hint}"
             )
-    held = formats.by_split([split for split, _ in given], known, f"--data {name}")
+        if not path.strip():
+            raise UserError(f"--data names no file for the {split} split: write {split}=FILE ({formats.SHOWN})")
+    names = [split for split, _ in given]
+    held = formats.by_split(names, known, f"--data {name}")
     if "train" not in held:
         raise UserError(f"--data {name} has no train split: add train=FILE")
+    formats.check_passed_over(names, held, f"--data {name}", NAME_FILES)
     paths = dict(given)
     return {split: [checked_file(paths[own].strip(), f"--data {own}:")] for split, own in held.items()}
 
@@ -92,12 +102,15 @@ def files_of_folder(folder: Path, known: Names) -> dict[str, list[Path]]:
     if "train" not in held:
         names = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise UserError(f"--data {folder} has no train split: it needs train.* ({formats.SHOWN}); it holds: {names}")
+    readable = sorted(path.name for path in folder.iterdir() if formats.is_readable(path))
+    formats.check_passed_over(readable, held, f"--data {folder}", NAME_FILES)
     return {split: found[name] for split, name in held.items()}
 
 
-def is_saved(path: Path) -> bool:
-    """Whether save_to_disk of `datasets` has written this folder."""
-    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+def is_saved(folder: Path) -> bool:
+    """Whether save_to_disk of `datasets` has written this folder. If it has train.* files, they are what is meant."""
+    written = (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+    return written and not files.split_files(folder, "train")
 
 
 def read_saved(folder: Path, known: Names) -> dict[str, "Dataset"]:
@@ -109,6 +122,7 @@ def read_saved(folder: Path, known: Names) -> dict[str, "Dataset"]:
     held = formats.by_split(names, known, str(folder))
     if "train" not in held:
         raise UserError(f"--data {folder} has no train split; it has: {', '.join(names)}")
+    formats.check_passed_over(names, held, f"--data {folder}", other_task_or_files(names))
     return {split: read_saved_split(folder / name) for split, name in held.items()}
 
 
@@ -130,12 +144,19 @@ def saved(path: Path, key: str) -> list[Any]:
         raise UserError(f"{path} is not what save_to_disk of datasets writes: save the dataset again") from None
 
 
+def other_task_or_files(names: Collection[str]) -> str:
+    """What to do about splits of these names that the task doesn't know."""
+    tasks = [f"use --task {name}, or " for name, task in TASKS.items() if task.splits["validation"] in names]
+    return f"{''.join(tasks[:1])}save the splits to files and name them with --data train=FILE,validation=FILE"
+
+
 def load_from_hub(config: Config) -> dict[str, "Dataset"]:
     """The splits of a Hub dataset, with all columns. Raises UserError if it can't be loaded, and without train."""
     import datasets
 
+    hub.check_revision(config)
     name = hub.canonical_data(config.data)
-    data_config = config.data_config or (TASKS[config.task].glue_config if name == "nyu-mll/glue" else None)
+    data_config = hub.data_config_of(config)
     if name == "nyu-mll/glue" and data_config is None:
         raise UserError(
             f"--task {config.task} needs --data: a Hub id, a file, or a folder with train.*; or --data-config for a "
@@ -151,12 +172,13 @@ def load_from_hub(config: Config) -> dict[str, "Dataset"]:
     held = formats.by_split(loaded, formats.names_of(TASKS[config.task]), f"--data {config.data}")
     if "train" not in held:
         raise UserError(f"--data {config.data} has no train split; it has: {', '.join(loaded)}")
+    formats.check_passed_over(loaded, held, f"--data {config.data}", other_task_or_files(loaded))
     return {split: loaded[own] for split, own in held.items()}
 
 
 def hub_error(config: Config, error: BaseException) -> UserError:
     """What to do about an error of `datasets.load_dataset`."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     page = f"{hub.shown_endpoint()}/datasets/{hub.canonical_data(config.data)}"
     lines = str(error).splitlines() or [type(error).__name__]
@@ -167,6 +189,11 @@ def hub_error(config: Config, error: BaseException) -> UserError:
         return UserError(
             f"--data {config.data}: no dataset that you can read at {page}. Check the name; if it is private, log in "
             "with `hf auth login`"
+        )
+    if caused_by(error, RevisionNotFoundError) or lines[0].startswith("Revision "):
+        return UserError(
+            f"--data {config.data} has no branch, tag or commit {config.revision!r}: name another with --revision "
+            f"(they are listed at {page}/tree/main), or leave it out"
         )
     if "Config name is missing" in lines[0] or lines[0].startswith("BuilderConfig "):
         names = " ".join(lines[:2]).partition("[")[2].partition("]")[0].replace("'", "")

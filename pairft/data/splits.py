@@ -28,18 +28,18 @@ def hold_out(
     text_columns: Sequence[str],
     label_column: str,
     label_ids: Mapping[str, float],
-    is_regression: bool,
+    names: Sequence[str] | None,
     share: float | None,
 ) -> dict[str, "Dataset"]:
     """`rows` as train and validation, in their order, as memory-mapped Datasets. Says how large they are.
 
-    `label_ids`: of each label's text, the class id or value. `share`: of the rows; None for the default. Raises
-    UserError if there are too few different pairs.
+    `label_ids`: of each label's text, the class id or value. `names`: of the classes, by id; None for a regression.
+    `share`: of the rows; None for the default. Raises UserError if there are too few different pairs.
     """
     import numpy
 
     values = label_values(rows, label_column, label_ids)
-    strata = bins(values) if is_regression else values
+    strata = bins(values) if names is None else values
     chosen = choose(pair_keys(rows, text_columns), strata, validation_size(len(rows), share))
     count = int(chosen.sum())
     if count == 0:
@@ -51,6 +51,11 @@ def hold_out(
         f"{data} has no validation split: {count} of its {len(rows)} training rows ({count / len(rows):.1%}) are held "
         "out for it, stratified by label; no pair is in both"
     )
+    absent = [] if names is None else [names[int(index)] for index in numpy.setdiff1d(values, values[chosen])]
+    if absent:
+        pronoun = "it" if len(absent) == 1 else "them"
+        shown = ", ".join(absent[:20]) + (f" and {len(absent) - 20} more" if len(absent) > 20 else "")
+        say(f"warning: the validation split has no example of {shown}: its metrics don't cover {pronoun}")
     return {
         "train": taken(rows, numpy.flatnonzero(~chosen)),
         "validation": taken(rows, numpy.flatnonzero(chosen)),
@@ -104,12 +109,16 @@ def bins(values: "numpy.ndarray") -> "numpy.ndarray":
 
 def choose(keys: "numpy.ndarray", strata: "numpy.ndarray", size: int) -> "numpy.ndarray":
     """Which rows to hold out; bool [rows]. About `size` of them, with each stratum's share; rows with the same key stay
-    together, and every stratum keeps one row at least."""
+    together, and every stratum keeps a row."""
     import numpy
 
-    # In the order of their keys, which is a random one.
-    _, first, group, counts = numpy.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    _, stratum = numpy.unique(strata[first], return_inverse=True)
+    # Groups are in the order of their keys, which is a random one. Equal pairs with several labels are in the stratum
+    # of the rarest, whatever the order of the rows.
+    _, label, sizes = numpy.unique(strata, return_inverse=True, return_counts=True)
+    rarest_first = numpy.lexsort((label, sizes[label]))
+    _, first, counts = numpy.unique(keys[rarest_first], return_index=True, return_counts=True)
+    _, group = numpy.unique(keys, return_inverse=True)
+    _, stratum = numpy.unique(label[rarest_first][first], return_inverse=True)
     held = numpy.bincount(stratum, weights=counts).astype(numpy.int64)
     chosen = numpy.zeros(len(counts), bool)
     ends = numpy.cumsum(numpy.bincount(stratum))[:-1]
@@ -124,6 +133,9 @@ def choose(keys: "numpy.ndarray", strata: "numpy.ndarray", size: int) -> "numpy.
             chosen[groups[:end]] = True
             left -= int(counts[groups[:end]].sum())
             groups = groups[end:]
+    # Even so, all rows of a label may be in groups of other strata: one of those groups stays in training.
+    for lost in numpy.setdiff1d(label, label[~chosen[group]]):
+        chosen[group[label == lost].min()] = False
     rows: numpy.ndarray = chosen[group]
     return rows
 

@@ -62,6 +62,11 @@ def check_same(run_dir: Path, data_fingerprint: dict[str, str], model_fingerprin
     and the embedding rows that aren't trained come from the base model, as do the token ids.
     """
     manifest = read_json(run_dir / "manifest.json")
+    for split in data_fingerprint:
+        if split not in manifest["data_fingerprint"]:
+            raise UserError(
+                f"the data has a {split} split, but {run_dir} was started without one: remove it, or start a new run"
+            )
     for split, digest in manifest["data_fingerprint"].items():
         if data_fingerprint.get(split) != digest:
             raise UserError(

@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 from conftest import ROOT, environment, some_pairs, write_rows
 
+from pairft.config import Config
+from pairft.data import hub
+from pairft.data.pairs import load_pairs
+from pairft.errors import UserError
+
 SHARED = Path(ROOT).parent / "shared"
 needs_stand_in = pytest.mark.skipif(not (SHARED / "tools").is_dir(), reason=f"there is no stand-in Hub in {SHARED}")
 TRAIN = "{split: train, path: long/train.jsonl}"
@@ -25,6 +30,8 @@ configs:
   data_files: [{TRAIN}, {DEV[0]}]
 - config_name: doubled
   data_files: [{TRAIN}, {", ".join(DEV)}]
+- config_name: matched
+  data_files: [{TRAIN}, {{split: validation_matched, path: long/dev.jsonl}}]
 ---
 """
 # Several runs in one process, which imports the client libraries once.
@@ -65,19 +72,59 @@ def test_configurations_and_revisions(tiny_model, tmp_path):
         "none": [],
         "unknown": ["--data-config", "shrot"],
         "doubled": ["--data-config", "doubled"],
+        "matched": ["--data-config", "matched"],
         "revision": ["--data-config", "long", "--revision", "v9"],
     }
     runs = {name: ["--data", "some/pairs", *some] for name, some in flags.items()}
     found = outcomes(runs, tmp_path, tiny_model, dict(os.environ), before)
-    assert [code for code, _ in found.values()] == [0, 0, 2, 2, 2, 2], found
+    assert [code for code, _ in found.values()] == [0, 0, 2, 2, 2, 2, 2], found
     said = {name: text for name, (_, text) in found.items()}
     assert "some/pairs has no validation split: 3 of its 30" in said["short"] and "27 pairs, 1 steps" in said["short"]
     assert "no validation split" not in said["long"] and "40 pairs, 1 steps" in said["long"]
-    assert "has several configurations: choose one with --data-config: short, long, doubled" in said["none"]
-    assert "no configuration 'shrot': choose one with --data-config: short, long, doubled" in said["unknown"]
+    assert "has several configurations: choose one with --data-config: short, long, doubled, matched" in said["none"]
+    assert "no configuration 'shrot': choose one with --data-config: short, long, doubled, matched" in said["unknown"]
     assert "two validation splits, dev and val" in said["doubled"]
-    assert "some/pairs" in said["revision"] and "'v9'" in said["revision"]
+    assert "but validation_matched: use --task mnli, or save the splits to files" in said["matched"]
+    assert "--data some/pairs has no branch, tag or commit 'v9': name another with --revision" in said["revision"]
     assert sorted(path.name for path in (tmp_path / "runs").iterdir() if path.is_dir()) == ["long", "short"]
+    offline = {f"offline {name}": runs[name] for name in ("short", "long")}
+    found = outcomes(offline, tmp_path, tiny_model, environment(tmp_path / "hf", None, HF_HUB_OFFLINE="1"))
+    assert [code for code, _ in found.values()] == [2, 0], found
+    wanted = "error: --revision main can't be checked without the Hub: restore the connection, or leave it out\n"
+    assert found["offline short"][1] == wanted
+
+
+def test_the_configuration_of_a_task_is_that_of_glue_only(tmp_path, monkeypatch):
+    """Another dataset, prepared under a name of its own, is found in the cache whatever the task."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    for data, prepared in (("nyu-mll/glue", "mrpc"), ("some/pairs", "default")):
+        folder = tmp_path / data.replace("/", "___") / prepared / "0.0.0" / "abc"
+        folder.mkdir(parents=True)
+        (folder / "train.arrow").touch()
+    given = {"model": "builtin", "task": "mrpc"}
+    for data, name in (("glue", None), ("nyu-mll/glue", None), ("some/pairs", None), ("some/pairs", "default")):
+        config = Config(data=data, data_config=name, **given)
+        assert hub.resolve_sources(config, given) == config
+    for data, more in (("nyu-mll/glue", {"task": "rte"}), ("some/pairs", {"data_config": "mrpc"})):
+        with pytest.raises(UserError, match="not in the cache"):
+            hub.resolve_sources(Config(data=data, **{**given, **more}), given)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_revision_needs_the_hub_but_not_on_a_resume(resume, tmp_path, monkeypatch):
+    """A resume compares the content of the data with that of the run."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    folder = tmp_path / "nyu-mll___glue" / "mrpc" / "0.0.0" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "glue-train.arrow").touch()
+    config = Config(model="builtin", revision="v1", resume=resume)
+    if resume:
+        assert hub.resolve_sources(config, {}) == config
+        return
+    with pytest.raises(UserError, match="--revision v1 can't be checked without the Hub: restore the connection"):
+        hub.resolve_sources(config, {})
+    with pytest.raises(UserError, match="--revision v1 can't be checked without the Hub: restore the connection"):
+        load_pairs(config)
 
 
 @pytest.fixture(scope="module")

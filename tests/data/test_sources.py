@@ -90,15 +90,14 @@ def test_a_folder(kind, tmp_path):
     assert read(tmp_path) == {"train": sentences(TRAIN), "validation": sentences(VALIDATION)}
 
 
-@pytest.mark.parametrize("name", ["dev", "valid", "val", "eval"])
-def test_other_names_of_the_validation_split(name, tmp_path):
-    put(tmp_path / "train.tsv", TRAIN)
-    put(tmp_path / f"{name}-00000-of-00001.tsv", VALIDATION)
-    put(tmp_path / "test.tsv.gz", TEST)
-    wanted = {"train": sentences(TRAIN), "validation": sentences(VALIDATION), "test": sentences(TEST)}
-    assert read(tmp_path) == wanted
-    paths = f"train={tmp_path / 'train.tsv'},{name}={tmp_path / f'{name}-00000-of-00001.tsv'}"
-    assert read(paths) == {split: wanted[split] for split in ("train", "validation")}
+def test_long_paths_by_split(tmp_path):
+    """Longer together than a path may be, but none of them too long."""
+    folder = tmp_path.joinpath(*["a" * 200] * 10)
+    put(folder / "train.csv", TRAIN)
+    put(folder / "validation.csv", VALIDATION)
+    data = f"train={folder}/train.csv,validation={folder}/validation.csv"
+    assert len(data) > 4096
+    assert read(data) == {"train": sentences(TRAIN), "validation": sentences(VALIDATION)}
 
 
 def test_paths_by_split(tmp_path, monkeypatch):
@@ -120,6 +119,7 @@ def test_paths_by_split(tmp_path, monkeypatch):
     [
         ("train={d}/a.csv,dev={d}/a.csv,val={d}/a.csv", ("two validation splits, dev and val",)),
         ("train={d}/a.csv,train={d}/a.csv", ("two train splits",)),
+        ("train={d}/a.csv,validation={d}/a.csv,validation={d}/a.csv", ("two validation splits",)),
         (
             "train={d}/a.csv,valdation={d}/a.csv",
             ("'valdation'", "train, validation and test; did you mean validation?"),
@@ -127,11 +127,14 @@ def test_paths_by_split(tmp_path, monkeypatch):
         ("validation={d}/a.csv", ("no train split", "train=FILE")),
         ("train={d}/a.csv,test={d}/gone.csv", ("--data test:", "gone.csv doesn't exist", ".parquet")),
         ("train={d}", ("--data train:", "is a folder")),
-        ("train=", ("--data train:", "is a folder")),
+        ("train=", ("--data names no file for the train split", "train=FILE")),
+        ("train={d}/a.csv,validation= ", ("--data names no file for the validation split", "validation=FILE")),
+        ("train=" + "x" * 5000, ("--data train: x", "xxx…: File name too long; name a file")),
+        ("x" * 5000, ("--data x", "xxx…: File name too long; name a file")),
         ("{d}/gone.csv", ("gone.csv doesn't exist", "train.*")),
         ("gone.csv.gz", ("--data gone.csv.gz doesn't exist",)),  # no id on the Hub
         ("{d}/notes.txt", ("notes.txt", ".csv", ".gz")),
-        ("{d}/zipped", ("two validation splits, validation and dev",)),
+        ("{d}/zipped", ("two validation splits, dev and val",)),
         ("{d}/twice", ("more than once (train.csv, train.csv.gz)",)),
         ("{d}/only", ("no train split", "it holds: test.csv")),
     ],
@@ -139,7 +142,7 @@ def test_paths_by_split(tmp_path, monkeypatch):
 def test_what_names_no_data(data, parts, refused, tmp_path):
     put(tmp_path / "a.csv", TRAIN)
     (tmp_path / "notes.txt").touch()
-    for name in ("zipped/train.csv", "zipped/dev.csv", "zipped/validation.csv.gz"):
+    for name in ("zipped/train.csv", "zipped/dev.csv", "zipped/val.csv.gz"):
         put(tmp_path / name, TRAIN)
     for name in ("twice/train.csv", "twice/train.csv.gz", "only/test.csv"):
         put(tmp_path / name, TRAIN)
@@ -200,6 +203,14 @@ def test_a_folder_of_save_to_disk(tmp_path, refused):
     assert "data-00001-of-00003.arrow is missing" in refused(tmp_path / "one")
     (tmp_path / "one" / "state.json").write_text("{}")
     assert "is not what save_to_disk" in refused(tmp_path / "one")
+
+
+@pytest.mark.parametrize("name", ["state.json", "dataset_dict.json"])
+def test_train_files_win_over_what_looks_like_save_to_disk(name, tmp_path):
+    put(tmp_path / "train.csv", TRAIN)
+    put(tmp_path / "validation.csv", VALIDATION)
+    (tmp_path / name).write_text('{"step": 3}')
+    assert read(tmp_path) == {"train": sentences(TRAIN), "validation": sentences(VALIDATION)}
 
 
 def test_predict_reads_gzip_files(go, tmp_path, capsys):

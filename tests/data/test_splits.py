@@ -81,6 +81,28 @@ def test_a_rare_class_stays_in_training(tmp_path):
     assert {row[2] for row in rows_of(found, "train")} == {"no", "yes", "rare", "rarer"}
 
 
+def test_every_class_keeps_a_row_to_train_on_though_its_pairs_have_other_labels():
+    """The only pair of class 2 is also of class 0; and all pairs of class 1 are also of rarer ones."""
+    keys = numpy.array([5, 5, *range(10, 110)], numpy.uint64)
+    strata = numpy.array([0, 2, *[0, 1] * 50])
+    chosen = splits.choose(keys, strata, 51)
+    assert chosen.sum() in (50, 51) and set(strata[~chosen]) == {0, 1, 2} and chosen[0] == chosen[1]
+    for seed in range(20):
+        keys = numpy.random.default_rng(seed).permutation(40).astype(numpy.uint64)[[0, 0, 1, 2, 2, 3, *range(4, 40)]]
+        strata = numpy.array([1, 2, 2, 1, 3, 3, *[4] * 36])
+        chosen = splits.choose(keys, strata, 20)
+        assert set(strata[~chosen]) == {1, 2, 3, 4}
+        assert (splits.choose(keys[::-1], strata[::-1], 20)[::-1] == chosen).all()
+
+
+def test_classes_without_a_row_in_the_validation_split_are_named(tmp_path, capsys):
+    rows = [*some_rows(30), ("only", "one", "rare"), ("other", "two", "rarer")]
+    found = load(write(tmp_path / "pairs.csv", rows), validation_share=0.2)
+    assert {row[2] for row in rows_of(found, "validation")} == {"no", "yes"}
+    warning = capsys.readouterr().err.splitlines()[-1]
+    assert warning == "warning: the validation split has no example of rare, rarer: its metrics don't cover them"
+
+
 def test_a_regression_is_stratified_by_quantiles(tmp_path):
     draw = random.Random(2)
     rows = [(f"a{index}", f"b{index}", f"{draw.expovariate(1):.4f}") for index in range(1000)]

@@ -59,6 +59,17 @@ def test_data_that_was_moved_resumes(go, pairs_folder, tmp_path, capsys):
     assert "the train split of the data is not the one" in capsys.readouterr().err
 
 
+def test_settings_of_a_hub_dataset_may_change_if_the_content_is_the_same(go, pairs_folder, tmp_path, capsys):
+    """The dataset was on the Hub and is in files now, say; here, both times in files."""
+    runs = tmp_path / "runs"
+    more = ("--data-config", "rte", "--revision", "v1")
+    assert go(*FLAGS, "--save-every", 11, *more, "--run-name", "whole") == 0
+    undone(runs / "whole", runs / "killed", 11)
+    assert go("--resume", "--run-name", "killed", "--data-config", "sst2", "--revision", "v2") == 0
+    assert same_weights(runs / "whole", runs / "killed")
+    assert "revision: v2" in (runs / "killed" / "config.yaml").read_text()
+
+
 def test_the_new_place_of_several_seeds_data_is_kept(go, pairs_folder, tmp_path):
     data, run = Path(shutil.copytree(pairs_folder, tmp_path / "data")), tmp_path / "runs" / "s"
     assert go("--data", data, "--seeds", "1,2", "--max-steps", 1, "--run-name", "s") == 0
