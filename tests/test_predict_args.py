@@ -4,7 +4,7 @@ import json
 
 import pytest
 from conftest import write_rows
-from test_predict import main, rows, trained, wild_model, without, write_as  # noqa: F401  (fixtures)
+from test_predict import main, rows, trained, without, write_as  # noqa: F401  (fixtures)
 
 GOOD = {"--model": "TRAINED", "--data": "pairs.jsonl", "--output": "out/answers.csv"}
 

@@ -169,7 +169,7 @@ def read_labels(
     import pyarrow
     import pyarrow.compute as pc
 
-    if column not in rows.column_names:  # if it is needed, check_rows has raised an error
+    if column not in rows.column_names:  # if it is needed, check_columns has raised an error
         return {}
     own = class_names(rows, column)
     numbered = [str(index) for index in range(len(names or ()))]
