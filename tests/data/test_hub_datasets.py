@@ -57,6 +57,7 @@ def outcomes(
     return {name: (int(code), said) for name, said, code in zip(runs, parts[::2], parts[1::2], strict=False)}
 
 
+@pytest.mark.slow
 @needs_stand_in
 def test_configurations_and_revisions(tiny_model, tmp_path):
     held = tmp_path / "root" / "datasets" / "some" / "pairs"

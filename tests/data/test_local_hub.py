@@ -51,6 +51,7 @@ def test_the_defaults_train_from_the_hub(stand_in):
     assert f"/{MODEL}/" in requests and f"/datasets/{DATA}/" in requests
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "seed"), [(0.1, 1), (0.3, 1), pytest.param(0.3, 2, marks=pytest.mark.slow)])
 def test_a_hub_that_fails_at_random(rate, seed, stand_in, tmp_path):
     """A tenth or three tenths of its answers are errors or break off: training on all of it, or exit 2 and one line."""

@@ -181,6 +181,7 @@ def files_below(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
 
 
+@pytest.mark.slow
 def test_a_second_process_tokenises_nothing(tiny_model, tmp_path):
     """With other hyperparameters, since none of them has a part in the tokens; a third one with another length, and
     with another model, must tokenise."""

@@ -94,6 +94,7 @@ def test_one_row_says_nothing_of_a_collapse(go, tmp_path, capsys, pairs_folder):
     assert json.loads((tmp_path / "runs" / "a" / "results.json").read_text())["last"]["collapsed"] is False
 
 
+@pytest.mark.slow
 def test_stopped_seeds_go_on(go, tmp_path, tiny_model, pairs_folder, capsys):
     runs = tmp_path / "runs"
     flags = ["--max-steps", "300", "--lr", "1e-3", "--eval-every", "never"]
