@@ -41,7 +41,7 @@ def test_a_step_out_of_memory_is_done_again_in_smaller_parts(go, tmp_path, capsy
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-4)
     undone(tmp_path / "runs" / "small", tmp_path / "runs" / "again", 10)
-    assert go("--resume", "--model", model, "--run-name", "again") == 0  # and it goes on with the smaller parts
+    assert go("--resume", "--model", model, "--run-name", "again") == 0  # with the smaller micro-batches
     assert same_weights(tmp_path / "runs" / "small", tmp_path / "runs" / "again")
     monkeypatch.setattr(step, "loss_of", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("out of memory")))
     assert go(*flags, "--run-name", "none") == 2
