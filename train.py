@@ -116,9 +116,9 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
 def accelerated(learner: "Learner", config: Config, dataset: Any, tokenizer: Any) -> "Learner":
     """The learner with the fast paths of pairft/speed. Without that folder, training is slower but works."""
     if find_spec("pairft.speed"):
-        from pairft.speed.accelerate import accelerate
+        from pairft.speed.fast_paths import add_fast_paths
 
-        return accelerate(learner, config, dataset, tokenizer)
+        return add_fast_paths(learner, config, dataset, tokenizer)
     for flag, choice in (("--unpad", config.unpad), ("--capture", config.capture)):
         if choice == "always":
             raise UserError(f"{flag} always: the folder pairft/speed is missing; restore it, or leave the flag out")

@@ -80,7 +80,7 @@ def predict(args: argparse.Namespace) -> None:
             say(warning)
     model.to(target)
     if args.data is not None and importlib.util.find_spec("pairft.speed") is not None:
-        from pairft.speed.accelerate import padding_free
+        from pairft.speed.fast_paths import padding_free
 
         collate, _ = padding_free(model, collate, dataset, tokenizer, amp_dtype)
     output = evaluation.predict(model, dataset, collate, target, amp_dtype)

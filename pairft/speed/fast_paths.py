@@ -1,4 +1,4 @@
-"""The entry points of the fast paths: `accelerate` for training, `padding_free` for the forward pass alone.
+"""The entry points of the fast paths: `add_fast_paths` for training, `padding_free` for the forward pass alone.
 
 train.py and predict.py call these functions if this folder exists. Nothing else outside the folder imports it.
 """
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 
-def accelerate(learner: Learner, config: Config, dataset: "Dataset", tokenizer: "PreTrainedTokenizerFast") -> Learner:
+def add_fast_paths(
+    learner: Learner, config: Config, dataset: "Dataset", tokenizer: "PreTrainedTokenizerFast"
+) -> Learner:
     """The learner with every fast path that `config` turns on for its device.
 
     Call it at step 0, before a checkpoint is restored: if the parameters change, the state gets a new optimizer.
