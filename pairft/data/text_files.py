@@ -39,18 +39,6 @@ def damaged(path: Path, error: BaseException) -> UserError:
     return UserError(f"{path} is damaged, or not a gzip file ({error}): compress it again, or use the plain file")
 
 
-def rows_of_all(
-    files: Sequence[Path], names: Sequence[str], label_column: str | None
-) -> Iterator[dict[str, str | None]]:
-    """The named columns of every row of every file. Raises UserError if there are no rows."""
-    row = None
-    for path in files:
-        for row in rows(path, names, label_column):
-            yield row
-    if row is None:
-        raise UserError(f"{files[0]} is empty: it has no rows")
-
-
 def rows(path: Path, names: Sequence[str], label_column: str | None) -> Iterator[dict[str, Any]]:
     """The named columns of each row of one file, as text. Raises UserError with file and row."""
     number = 0
