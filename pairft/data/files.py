@@ -17,7 +17,8 @@ from pairft.data.cache import cache_errors, check_cache, kept_rows, of_cache, un
 from pairft.data.formats import SUFFIXES, suffix_of
 from pairft.data.kinds import check_kinds, plain_kind
 from pairft.data.readers import batches_of, string_schema
-from pairft.data.table_files import other_delimiter, say_unnamed, unnamed_columns
+from pairft.data.table_files import no_column
+from pairft.data.table_layout import table_layout
 from pairft.data.text_files import header
 from pairft.errors import UserError
 
@@ -60,10 +61,9 @@ def read_files(
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
     names = [*text_columns, *([label_column] if label_column is not None else [])]
     if not is_json:  # a table has a header; in JSON any row may lack any key
-        columns = header(files[0])
+        needed = [*text_columns, *([label_column] if label_needed and label_column is not None else [])]
+        columns = table_layout(files[0], needed).columns
         names = wanted_columns(files, columns, text_columns, label_column, label_needed)
-        if unnamed_columns(columns):
-            say_unnamed(files[0].parent, unnamed_columns(columns))
     key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
     loaded = kept_rows(key, string_schema(names), batches_of(files, names, label_column))
     if is_json and any(loaded.data.column(name).null_count == len(loaded) for name in names):
@@ -168,13 +168,7 @@ def wanted_columns(
     needed = (*text_columns, *(label if label_needed else ()))
     missing = [column for column in needed if column not in columns]
     if missing:
-        message = other_delimiter(files[0], columns, needed)
-        if message is not None:
-            raise UserError(message)
-        raise UserError(
-            f"{files[0]} has no column {missing[0]!r}; it has: {', '.join(filter(None, columns))}. Name "
-            "others with --text-columns and --label-column"
-        )
+        raise no_column(files[0], columns, missing[0])
     return [column for column in (*text_columns, *label) if column in columns]
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pairft.data.formats import suffix_of
+from pairft.data.table_files import table_batches
 from pairft.data.text_files import rows
 from pairft.errors import UserError
 
@@ -35,6 +37,8 @@ def batches_of(
 
 def batches(path: Path, names: Sequence[str], label_column: str | None) -> Iterator["pyarrow.RecordBatch"]:
     """The batches of one file, by the reader for its suffix."""
+    if suffix_of(path) in (".csv", ".tsv"):
+        return table_batches(path, names, label_column)
     return row_batches(path, names, label_column)
 
 
