@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from pairft.data.cache import cache_errors, check_cache, kept_rows, of_cache, unwritable
 from pairft.data.formats import SUFFIXES, suffix_of
+from pairft.data.json_files import json_columns
+from pairft.data.json_layouts import json_layout
 from pairft.data.kinds import check_kinds, plain_kind
 from pairft.data.readers import batches_of, string_schema
 from pairft.data.table_files import no_column
 from pairft.data.table_layout import table_layout
-from pairft.data.text_files import header
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,14 +61,17 @@ def read_files(
         return read_parquet(files, text_columns, label_column, label_needed)
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
     names = [*text_columns, *([label_column] if label_column is not None else [])]
-    if not is_json:  # a table has a header; in JSON any row may lack any key
+    if is_json:  # any row may lack any key
+        for path in files:
+            json_layout(path, text_columns)  # says how it is read, even if the cache has the rows
+    else:
         needed = [*text_columns, *([label_column] if label_needed and label_column is not None else [])]
         columns = table_layout(files[0], needed).columns
         names = wanted_columns(files, columns, text_columns, label_column, label_needed)
     key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
     loaded = kept_rows(key, string_schema(names), batches_of(files, names, label_column))
     if is_json and any(loaded.data.column(name).null_count == len(loaded) for name in names):
-        names = wanted_columns(files, header(files[0]), text_columns, label_column, label_needed)
+        names = wanted_columns(files, json_columns(files[0], text_columns), text_columns, label_column, label_needed)
     return loaded.select_columns(names)
 
 
