@@ -7,7 +7,6 @@ of `datasets`. Parquet is typed and is read by `datasets`.
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,14 @@ from pairft.data.cache import cache_errors, check_cache, kept_rows, of_cache, un
 from pairft.data.formats import suffix_of
 from pairft.data.json_files import json_columns
 from pairft.data.json_layouts import json_layout
-from pairft.data.kinds import check_kinds, plain_kind
 from pairft.data.readers import batches_of, string_schema
 from pairft.data.table_files import no_column
 from pairft.data.table_layout import table_layout
+from pairft.data.typed_files import TYPED, features_of, schema_of, typed_batches
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Dataset
 
 READER_VERSION = 3  # part of the cache key: raise it when the same file is to give other rows
 
@@ -41,8 +40,8 @@ def read_files(
     check_cache()
     if label_column in text_columns:
         raise UserError(f"the column {label_column!r} is named as the label (--label-column) and in --text-columns")
-    if suffix_of(files[0]) == ".parquet":
-        return read_parquet(files, text_columns, label_column, label_needed)
+    if suffix_of(files[0]) in TYPED:
+        return read_columns(files, text_columns, label_column, label_needed)
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
     names = [*text_columns, *([label_column] if label_column is not None else [])]
     if is_json:  # any row may lack any key
@@ -59,23 +58,24 @@ def read_files(
     return loaded.select_columns(names)
 
 
-def read_parquet(
+def read_columns(
     files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool
 ) -> "Dataset":
-    """`read_files` for parquet. Other columns are not read: they may have types that `datasets` doesn't know."""
-    from pyarrow import parquet
-
+    """`read_files` for files with types. Other columns are not read: they may have types that `datasets` doesn't
+    know."""
     with reading_errors(files):
-        if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
-            raise UserError(f"{files[0]} is empty: it has no rows")
-        names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, label_column, label_needed)
-        features = parquet_features(files, names, text_columns, label_column)
-        loaded = read_typed("parquet", files, columns=names, features=features)
-        return loaded.select_columns(names)
+        schemas = {path: schema_of(path) for path in files}
+        columns = schemas[files[0]].names
+        names = wanted_columns(files, columns, text_columns, label_column, label_needed)
+        for path, schema in schemas.items():
+            wanted_columns([path], schema.names, names, None, True)
+        schema = features_of(schemas, names, text_columns, label_column).arrow_schema
+        key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
+        return kept_rows(key, schema, typed_batches(files, schema))
 
 
 def read_typed(kind: str, files: list[Path], **options: Any) -> "Dataset":
-    """The rows of files that have types of their own, read by a loader of `datasets`: kind is "parquet" or "arrow"."""
+    """The rows of files that `datasets` has written, with all columns. kind: "arrow"."""
     import datasets
 
     with reading_errors(files), cache_errors():
@@ -104,34 +104,6 @@ def reading_errors(files: list[Path]) -> Iterator[None]:
         raise unreadable(files, error) from None
     finally:
         datasets.logging.set_verbosity(level)
-
-
-def parquet_features(
-    files: list[Path], names: Sequence[str], text_columns: Sequence[str], label_column: str | None
-) -> "Features":
-    """The types of the named columns; the names of a ClassLabel come from the file's metadata. Raises UserError if a
-    type is neither text nor a label's, or if the files number their classes differently."""
-    import datasets
-    import pyarrow
-    from pyarrow import parquet
-
-    found = []
-    for path in files:
-        schema = parquet.read_schema(path)
-        wanted_columns([path], schema.names, names, None, True)
-        check_kinds(str(path), schema, text_columns, label_column if label_column in names else None)
-        kinds = {name: plain_kind(schema.field(name).type) for name in names}
-        features = datasets.Features.from_arrow_schema(pyarrow.schema(kinds))
-        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
-        for name, kind in kinds.items():
-            if about.get(name, {}).get("_type") == "ClassLabel" and pyarrow.types.is_integer(kind):
-                features[name] = datasets.Features.from_dict({name: about[name]})[name]
-        found.append(features)
-    for path, features in zip(files, found, strict=True):
-        own, other = (getattr(some.get(label_column), "names", None) for some in (found[0], features))
-        if own != other:
-            raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: use one order")
-    return found[0]
 
 
 def content_key(files: Sequence[Path]) -> str:

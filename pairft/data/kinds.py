@@ -10,17 +10,32 @@ if TYPE_CHECKING:
 
 
 def plain_kind(kind: "pyarrow.DataType") -> "pyarrow.DataType":
-    """The type of a column's values regardless of their layout: a dictionary's value type, and string for
-    string_view."""
+    """The type of a column's values regardless of their layout: a dictionary's value type, a list for any list, and
+    string for string_view. So it is for binary: Impala, Hive and old versions of Spark don't mark text as such."""
     import pyarrow
+    from pyarrow import types
 
-    if pyarrow.types.is_dictionary(kind):
+    if types.is_dictionary(kind):
         kind = kind.value_type
-    return pyarrow.string() if pyarrow.types.is_string_view(kind) else kind
+    if is_list(kind):
+        return pyarrow.list_(plain_kind(kind.value_type))
+    if types.is_large_binary(kind):
+        return pyarrow.large_string()
+    is_text = types.is_string_view(kind) or types.is_binary(kind) or types.is_binary_view(kind)
+    return pyarrow.string() if is_text else kind
+
+
+def is_list(kind: "pyarrow.DataType") -> bool:
+    """Whether it is the type of a list of any layout."""
+    from pyarrow import types
+
+    views = types.is_list_view(kind) or types.is_large_list_view(kind)
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or views)
 
 
 def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str], label_column: str | None) -> None:
-    """Raise UserError unless the text columns hold text and the label column, if any, holds names or numbers."""
+    """Raise UserError unless the text columns hold text and the label column, if any, holds names, numbers or lists of
+    them."""
     from pyarrow import types
 
     def is_text(kind: "pyarrow.DataType") -> bool:
@@ -33,11 +48,7 @@ def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str
     if label_column is None or label_column not in schema.names:
         return
     kind = plain_kind(schema.field(label_column).type)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        raise UserError(
-            f"the label column {label_column!r} of {where} holds {kind}, but a row has one label: multi-label data "
-            "aren't supported"
-        )
+    held = plain_kind(kind.value_type) if is_list(kind) else kind
     scalar = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null, is_text)
-    if not any(is_it(kind) for is_it in scalar):
+    if not any(is_it(held) for is_it in scalar):
         raise UserError(f"the label column {label_column!r} of {where} holds {kind}, not names or numbers")
