@@ -2,7 +2,7 @@
 
 The csv and json loaders of `datasets` infer types chunk by chunk (numbers, dates, missing values), and their errors
 name no row. So our readers (readers.py) read every value as text, and the rows are kept as an Arrow file in the cache
-of `datasets`. Parquet is typed and is read by `datasets`.
+of `datasets`. Parquet, Arrow and Feather files have types (typed_files.py), which are kept.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairft.data.cache import cache_errors, check_cache, kept_rows, of_cache, unwritable
+from pairft.data.excel import excel_columns
 from pairft.data.formats import suffix_of
 from pairft.data.json_files import json_columns
 from pairft.data.json_layouts import json_layout
@@ -34,8 +35,8 @@ def read_files(
     """The wanted columns of files of one format, as a memory-mapped Dataset. If `label_needed` is false, the label
     column may be missing; if `label_column` is None, no label is read.
 
-    csv, tsv, json and jsonl give text columns (None for null and for a missing key in JSON); parquet keeps its types.
-    Raises UserError, which names the file and, except for parquet, the row, if something can't be read.
+    Text formats and Excel give text columns (None for null and for a missing key in JSON); parquet, Arrow and Feather
+    keep their types. Raises UserError, which names the file and, where one is to blame, the row.
     """
     check_cache()
     if label_column in text_columns:
@@ -49,7 +50,8 @@ def read_files(
             json_layout(path, text_columns)  # says how it is read, even if the cache has the rows
     else:
         needed = [*text_columns, *([label_column] if label_needed and label_column is not None else [])]
-        columns = table_layout(files[0], needed).columns
+        is_excel = suffix_of(files[0]) == ".xlsx"
+        columns = excel_columns(files[0], text_columns) if is_excel else table_layout(files[0], needed).columns
         names = wanted_columns(files, columns, text_columns, label_column, label_needed)
     key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
     loaded = kept_rows(key, string_schema(names), batches_of(files, names, label_column))

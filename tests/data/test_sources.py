@@ -2,12 +2,15 @@
 of it otherwise."""
 
 import gzip
+import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow
 import pytest
 from conftest import some_pairs
 
@@ -38,9 +41,22 @@ def put(path: Path, rows: list[dict[str, Any]]) -> Path:
     if kind == "parquet":
         datasets.Dataset.from_list(rows).to_parquet(str(path))
         return path
-    content = FORMATS[kind.removesuffix(".gz")](rows).encode()
-    path.write_bytes(gzip.compress(content) if kind.endswith(".gz") else content)
+    kind, _, by = kind.partition(".")
+    content = FORMATS[kind](rows).encode()
+    path.write_bytes(compressed(content, by))
     return path
+
+
+def compressed(content: bytes, by: str) -> bytes:
+    """As the end of a file's name says: gz, zst, zip or nothing."""
+    if by == "zip":
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("rows", content)
+        return file.getvalue()
+    if by == "zst":
+        return pyarrow.compress(content, "zstd", asbytes=True)
+    return gzip.compress(content) if by == "gz" else content
 
 
 def read(data: object, **more: Any) -> dict[str, list[tuple[str, str]]]:
@@ -73,7 +89,7 @@ def refused(go, tmp_path, capfd) -> Callable[..., str]:
     return run
 
 
-KINDS = [*FORMATS, "parquet", *(f"{kind}.gz" for kind in FORMATS)]
+KINDS = [*FORMATS, "parquet", *(f"{kind}.{by}" for kind in FORMATS for by in ("gz", "zst", "zip"))]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "CSV"])
