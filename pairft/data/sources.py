@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairft import disk
 from pairft.config import Config, closest
-from pairft.data import builtin, files, formats, hub
+from pairft.data import builtin, files, formats, hub, shards
 from pairft.data.cache import cache_errors, check_cache
 from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
@@ -96,21 +96,29 @@ def files_by_split(name: str, known: Names) -> dict[str, list[Path]]:
 
 
 def files_of_folder(folder: Path, known: Names) -> dict[str, list[Path]]:
-    """The files of a folder, by split. Raises UserError without train, and for a split that is there twice."""
-    found = {name: files.split_files(folder, name) for names in known.values() for name in names}
-    held = formats.by_split([name for name, paths in found.items() if paths], known, str(folder))
+    """The files of a folder, or of data/ in it as on the Hub, by split. Raises UserError without train, and for a split
+    that is there twice."""
+    place, found = folder, found_in(folder, known)
+    if not any(found[name] for name in known["train"]) and (folder / "data").is_dir():
+        place, found = folder / "data", found_in(folder / "data", known)
+    held = formats.by_split([name for name, paths in found.items() if paths], known, str(place))
     if "train" not in held:
-        names = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
-        raise UserError(f"--data {folder} has no train split: it needs train.* ({formats.SHOWN}); it holds: {names}")
-    readable = sorted(path.name for path in folder.iterdir() if formats.is_readable(path))
-    formats.check_passed_over(readable, held, f"--data {folder}", NAME_FILES)
+        names = ", ".join(sorted(path.name for path in place.iterdir())[:8]) or "nothing"
+        raise UserError(f"--data {place} has no train split: it needs train.* ({formats.SHOWN}); it holds: {names}")
+    readable = sorted(path.name for path in place.iterdir() if formats.is_readable(path) or shards.holds_files(path))
+    formats.check_passed_over(readable, held, f"--data {place}", NAME_FILES)
     return {split: found[name] for split, name in held.items()}
+
+
+def found_in(folder: Path, known: Names) -> dict[str, list[Path]]:
+    """The files of each name of each split."""
+    return {name: shards.split_files(folder, name) for names in known.values() for name in names}
 
 
 def is_saved(folder: Path) -> bool:
     """Whether save_to_disk of `datasets` has written this folder. If it has train.* files, they are what is meant."""
     written = (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
-    return written and not files.split_files(folder, "train")
+    return written and not shards.named_files(folder, "train")
 
 
 def read_saved(folder: Path, known: Names) -> dict[str, "Dataset"]:
