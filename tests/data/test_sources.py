@@ -2,9 +2,7 @@
 of it otherwise."""
 
 import gzip
-import io
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import datasets
 import pyarrow
 import pytest
 from conftest import some_pairs
+from test_ugly_tables import zipped
 
 from pairft import predict
 from pairft.config import Config
@@ -43,20 +42,9 @@ def put(path: Path, rows: list[dict[str, Any]]) -> Path:
         return path
     kind, _, by = kind.partition(".")
     content = FORMATS[kind](rows).encode()
-    path.write_bytes(compressed(content, by))
+    forms = {"": content, "gz": gzip.compress(content), "zip": zipped(rows=content)}
+    path.write_bytes(forms[by] if by in forms else pyarrow.compress(content, "zstd", asbytes=True))
     return path
-
-
-def compressed(content: bytes, by: str) -> bytes:
-    """As the end of a file's name says: gz, zst, zip or nothing."""
-    if by == "zip":
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("rows", content)
-        return file.getvalue()
-    if by == "zst":
-        return pyarrow.compress(content, "zstd", asbytes=True)
-    return gzip.compress(content) if by == "gz" else content
 
 
 def read(data: object, **more: Any) -> dict[str, list[tuple[str, str]]]:
