@@ -27,9 +27,11 @@ def schema_of(path: Path) -> "pyarrow.Schema":
         return reader.schema
 
 
-def open_arrow(path: Path) -> "pyarrow.ipc.RecordBatchFileReader | pyarrow.ipc.RecordBatchStreamReader":
-    """A reader of an Arrow file, in the file or the streaming format; Feather is the former. Raises UserError for
-    Feather's version 1, which is another format."""
+def open_arrow(
+    path: Path, fields: Sequence[int] = ()
+) -> "pyarrow.ipc.RecordBatchFileReader | pyarrow.ipc.RecordBatchStreamReader":
+    """A reader of an Arrow file, in the file or the streaming format; Feather is the former. `fields`: the indices of
+    the columns that are read, if not all. Raises UserError for Feather's version 1, which is another format."""
     import pyarrow
 
     with path.open("rb") as file:
@@ -37,7 +39,8 @@ def open_arrow(path: Path) -> "pyarrow.ipc.RecordBatchFileReader | pyarrow.ipc.R
     if start.startswith(b"FEA1"):
         raise UserError(f"{path} is a Feather file of version 1: write it again with to_feather of a newer pandas")
     open_it = pyarrow.ipc.open_file if start.startswith(b"ARROW1") else pyarrow.ipc.open_stream
-    return open_it(pyarrow.memory_map(str(path)))
+    options = pyarrow.ipc.IpcReadOptions(included_fields=list(fields) or None)
+    return open_it(pyarrow.memory_map(str(path)), options=options)
 
 
 def typed_batches(files: Sequence[Path], schema: "pyarrow.Schema") -> Iterator["pyarrow.RecordBatch"]:
@@ -85,10 +88,10 @@ def raw_batches(path: Path, names: Sequence[str]) -> Iterator["pyarrow.RecordBat
         with parquet.ParquetFile(path) as file:
             yield from file.iter_batches(ROWS_OF_A_BATCH, columns=list(names))
         return
-    with open_arrow(path) as reader:
+    columns = schema_of(path).names
+    with open_arrow(path, [columns.index(name) for name in names]) as reader:
         is_file = isinstance(reader, ipc.RecordBatchFileReader)
-        for batch in map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader:
-            yield batch.select(list(names))
+        yield from map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader
 
 
 def features_of(
