@@ -13,12 +13,13 @@ from pairft.config import FIELDS
 from pairft.runs import checkpoint
 
 OF_RUNS = ("seed", "seeds", "runs_dir", "run_name", "resume")
+OF_LABELS = ("label_column", "regression", "classification", "positive_class", "class_weights", "label_smoothing")
 ELSEWHERE = {
     **dict.fromkeys(("data_config", "revision"), ("data/test_hub_datasets.py", "test_configurations_and_revisions")),
     "validation_share": ("data/test_splits.py", "test_validation_share_arrives"),
     **{name: ("test_run_settings.py", f"test_{name}_arrives") for name in OF_RUNS},
     "fallback": ("data/test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
-    "label_smoothing": ("test_settings.py", "test_class_weights_arrives"),
+    **{name: ("test_label_settings.py", f"test_{name}_arrives") for name in OF_LABELS},
     "limit": ("data/test_limit.py", "test_limit_arrives"),
     "new_head": ("model/test_head.py", "test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for"),
 }
@@ -110,42 +111,6 @@ def test_text_columns_arrives(made, words):
     )
     assert about(swapped)["text_columns"] == ["second", "first"]
     assert len({losses(run)[0] for run in (both, swapped, one)}) == 3
-
-
-def test_label_column_arrives(made, words):
-    flags = ("--task", "custom", "--data", words, "--text-columns", "first,second", "--max-steps", 1)
-    run = made(*flags, "--label-column", "verdict")
-    assert (about(run)["label_column"], about(run)["label_names"]) == ("verdict", ["no", "yes"])
-
-
-def test_regression_arrives(made):
-    flags = ("--task", "custom", "--text-columns", "sentence1,sentence2", "--max-steps", 1)
-    run = made(*flags, "--regression")
-    assert (about(run)["problem_type"], about(run)["label_names"]) == ("regression", None)
-    assert read_lines(run, "validation")[0].keys() >= {"pearson", "spearman"}
-
-
-def test_classification_arrives(made, tmp_path):
-    for split, number in (("train", 8), ("validation", 4)):
-        rows = [{**row, "label": index % 4 / 2} for index, row in enumerate(some_pairs(split, number))]
-        write_rows(tmp_path / "data" / f"{split}.jsonl", rows)
-    flags = ("--data", tmp_path / "data", "--task", "custom", "--text-columns", "sentence1", "--max-steps", 1)
-    assert about(made(*flags, "--classification"))["label_names"] == ["0", "0.5", "1", "1.5"]
-
-
-def test_positive_class_arrives(made):
-    run = made("--positive-class", "not_equivalent", "--max-steps", 1)
-    assert about(run)["positive_class"] == "not_equivalent"
-    assert json.loads((run / "results.json").read_text())["positive_class"] == "not_equivalent"
-
-
-@pytest.mark.parametrize("flags", [("--class-weights", "balanced"), ("--label-smoothing", 0.2)])
-def test_class_weights_arrives(flags, made):
-    """The training loss is another one, and the evaluation's loss at the same weights is not."""
-    plain = made("--max-steps", 1, "--lr", "1e-12", "--limit", 5)
-    changed = made("--max-steps", 1, "--lr", "1e-12", "--limit", 5, *flags, name="b")
-    assert losses(plain) != losses(changed)
-    assert read_lines(plain, "validation")[0]["loss"] == pytest.approx(read_lines(changed, "validation")[0]["loss"])
 
 
 def test_epochs_arrives(made):

@@ -1,6 +1,7 @@
 """Multi-label data: lists in one column, and a column of 0 and 1 for each label."""
 
 import csv
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,16 @@ def test_columns_that_are_not_there_and_a_name_with_a_comma(tmp_path):
         csv.writer(file).writerows([("a", "b", "x,y", "z"), *(("a", f"b{i}", i % 2, i % 3 == 0) for i in range(9))])
     found = load(tmp_path / "comma.csv", label_column='"x,y",z', validation_share=0.5)
     assert found.label_names == ("x,y", "z")
+
+
+def test_a_validation_split_has_each_combination_s_share_and_leaves_a_row_of_every_label(tmp_path):
+    common = ['["a"]'] * 400 + ['["a", "b"]'] * 200 + ["[]"] * 380
+    rare = ['["c"]'] * 2 + ['["c", "d"]'] * 3 + ['["a", "d"]'] * 4 + ['["b", "d"]'] * 10 + ['["only"]']
+    found = load(write_csv(tmp_path / "train.csv", common + rare))
+    sides = {split: Counter(rows["y"]) for split, rows in found.splits.items()}
+    assert sum(sides["validation"].values()) == 200
+    assert [sides["validation"][text] for text in ('["a"]', '["a", "b"]', "[]")] == [80, 40, 76]
+    assert sum(sides["validation"][text] for text in set(rare)) == 4  # a fifth of those 20, which are one stratum
+    held = encode_labels(found.splits["train"].data, found, None).any(axis=0)
+    assert found.label_names == ("a", "b", "c", "d", "only") and held.all()
+    assert sides == {split: Counter(rows["y"]) for split, rows in load(tmp_path / "train.csv").splits.items()}
