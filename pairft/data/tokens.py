@@ -40,7 +40,7 @@ def tokenise(pairs: Pairs, tokenizer: "PreTrainedTokenizerFast", max_length: int
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # otherwise it warns after a fork
     has_types = "token_type_ids" in tokenizer.model_input_names
-    names = (pairs.text_columns, pairs.label_column, pairs.label_names, pairs.label_ids)
+    names = (pairs.text_columns, pairs.label_column, pairs.problem_type, pairs.label_names, pairs.label_ids)
     key = repr((TOKENS_VERSION, tokenizer_digest(tokenizer), has_types, max_length, *names))
     splits = {}
     for split, rows in pairs.splits.items():
