@@ -34,6 +34,7 @@ def check(config: Config) -> None:
         *outside_ranges(config),
         *wrong_seeds(config),
         *wrong_columns(config),
+        *wrong_problem(config),
         *wrong_names(config),
     ]
     if config.capture == "always" and config.deterministic:
@@ -75,6 +76,8 @@ def outside_ranges(config: Config) -> Iterator[str]:
         yield f"--warmup-ratio is {config.warmup_ratio}, but should be from 0 to 1"
     if config.validation_share is not None and not 0 < config.validation_share < 1:
         yield f"--validation-share is {config.validation_share}, but should be between 0 and 1"
+    if not 0 <= config.label_smoothing < 1:
+        yield f"--label-smoothing is {config.label_smoothing}, but should be at least 0 and below 1"
     if not 0 <= config.weight_decay < math.inf:
         yield f"--weight-decay is {config.weight_decay}, but should be at least 0 and finite"
 
@@ -96,11 +99,32 @@ def wrong_columns(config: Config) -> Iterator[str]:
         yield f"--text-columns is {','.join(columns)!r}, but should name one or two columns"
     if columns is not None and len(set(columns)) < len(columns):
         yield f"--text-columns names {columns[0]!r} twice"
-    label_column = config.label_column or (task and task.label_column)
-    if label_column in (columns or (task and task.text_columns) or ()):
-        yield f"--text-columns names {label_column!r}, which is the label column: name another with --label-column"
+    labels = config.label_columns if task else ()
+    for label_column in labels:
+        if label_column in (columns or (task and task.text_columns) or ()):
+            yield f"--text-columns names {label_column!r}, which is the label column: name another with --label-column"
+    if len(set(labels)) < len(labels) or not all(labels):
+        yield f"--label-column is {config.label_column!r}, but should name each column once"
+    if task and len(labels) > 1:
+        remedy = "put a name that contains a comma in double quotes"
+        if not task.is_open or task.regression:
+            yield f"--label-column names {len(labels)} columns (multi-label): use --task custom, or {remedy}"
+        for name in ("regression", "classification"):
+            if getattr(config, name):
+                yield f"--label-column names {len(labels)} columns (multi-label): leave out {flag_of(name)} or {remedy}"
     if config.task == "custom" and columns is None:
         yield "--task custom needs --text-columns, for example --text-columns question,answer"
+
+
+def wrong_problem(config: Config) -> Iterator[str]:
+    """What is wrong with --regression and --classification."""
+    task = TASKS.get(config.task)
+    flags = [flag_of(name) for name in ("regression", "classification") if getattr(config, name)]
+    if len(flags) == 2:
+        yield "--regression and --classification exclude each other: leave one out"
+    elif flags and task is not None and not task.is_open:
+        names = ", ".join(name for name, row in TASKS.items() if row.is_open)
+        yield f"{flags[0]} is for tasks whose labels may be either ({names}): leave it out with --task {config.task}"
 
 
 def wrong_names(config: Config) -> Iterator[str]:

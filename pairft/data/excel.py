@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairft.data.encodings import version_of
+from pairft.data.table_layout import say_once
 from pairft.errors import UserError
-from pairft.output import say
 
 if TYPE_CHECKING:
     import pyarrow
@@ -108,9 +108,9 @@ def find_sheet(path: Path, wanted: tuple[str, ...], _version: tuple[int, ...]) -
 
 def say_sheet(path: Path, sheet: Sheet, worksheets: Sequence[str], first: Sheet) -> None:
     if len(worksheets) > 1:
-        say(f"{path}: reading sheet {sheet.name!r} of {len(worksheets)} ({', '.join(worksheets[:8])})")
+        say_once(f"{path}: reading sheet {sheet.name!r} of {len(worksheets)} ({', '.join(worksheets[:8])})")
     if sheet.header != 1 and (sheet.name != first.name or sheet.header != first.header):
-        say(f"{path}: the header of sheet {sheet.name!r} is row {sheet.header}; what is above it is ignored")
+        say_once(f"{path}: the header of sheet {sheet.name!r} is row {sheet.header}; what is above it is ignored")
 
 
 def rows_of(book: "Workbook", name: str, start: int = 1) -> Iterator[tuple["Cell", ...]]:

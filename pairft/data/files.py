@@ -30,48 +30,53 @@ READER_VERSION = 3  # part of the cache key: raise it when the same file is to g
 
 @cache_errors()
 def read_files(
-    files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool = True
+    files: list[Path],
+    text_columns: Sequence[str],
+    label_column: str | Sequence[str] | None,
+    label_needed: bool = True,
 ) -> "Dataset":
     """The wanted columns of files of one format, as a memory-mapped Dataset. If `label_needed` is false, the label
-    column may be missing; if `label_column` is None, no label is read.
+    column may be missing; if `label_column` is None, no label is read; it may name several columns.
 
     Text formats and Excel give text columns (None for null and for a missing key in JSON); parquet, Arrow and Feather
     keep their types. Raises UserError, which names the file and, where one is to blame, the row.
     """
     check_cache()
-    if label_column in text_columns:
-        raise UserError(f"the column {label_column!r} is named as the label (--label-column) and in --text-columns")
+    labels = [label_column] if isinstance(label_column, str) else list(label_column or ())
+    for label in labels:
+        if label in text_columns:
+            raise UserError(f"the column {label!r} is named as the label (--label-column) and in --text-columns")
     if suffix_of(files[0]) in TYPED:
-        return read_columns(files, text_columns, label_column, label_needed)
+        return read_columns(files, text_columns, labels, label_needed)
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
-    names = [*text_columns, *([label_column] if label_column is not None else [])]
+    names = [*text_columns, *labels]
     if is_json:  # any row may lack any key
         for path in files:
             json_layout(path, text_columns)  # says how it is read, even if the cache has the rows
     else:
-        needed = [*text_columns, *([label_column] if label_needed and label_column is not None else [])]
+        needed = [*text_columns, *(labels if label_needed else [])]
         is_excel = suffix_of(files[0]) == ".xlsx"
         columns = excel_columns(files[0], text_columns) if is_excel else table_layout(files[0], needed).columns
-        names = wanted_columns(files, columns, text_columns, label_column, label_needed)
+        names = wanted_columns(files, columns, text_columns, labels, label_needed)
     key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
-    loaded = kept_rows(key, string_schema(names), batches_of(files, names, label_column))
+    loaded = kept_rows(key, string_schema(names), batches_of(files, names, labels[0] if len(labels) == 1 else None))
     if is_json and any(loaded.data.column(name).null_count == len(loaded) for name in names):
-        names = wanted_columns(files, json_columns(files[0], text_columns), text_columns, label_column, label_needed)
+        names = wanted_columns(files, json_columns(files[0], text_columns), text_columns, labels, label_needed)
     return loaded.select_columns(names)
 
 
 def read_columns(
-    files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool
+    files: list[Path], text_columns: Sequence[str], labels: Sequence[str], label_needed: bool
 ) -> "Dataset":
     """`read_files` for files with types. Other columns are not read: they may have types that `datasets` doesn't
     know."""
     with reading_errors(files):
         schemas = {path: schema_of(path) for path in files}
         columns = schemas[files[0]].names
-        names = wanted_columns(files, columns, text_columns, label_column, label_needed)
+        names = wanted_columns(files, columns, text_columns, labels, label_needed)
         for path, schema in schemas.items():
-            wanted_columns([path], schema.names, names, None, True)
-        schema = features_of(schemas, names, text_columns, label_column).arrow_schema
+            wanted_columns([path], schema.names, names, (), True)
+        schema = features_of(schemas, names, text_columns, labels).arrow_schema
         key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
         return kept_rows(key, schema, typed_batches(files, schema))
 
@@ -121,17 +126,16 @@ def content_key(files: Sequence[Path]) -> str:
 
 
 def wanted_columns(
-    files: list[Path], columns: Sequence[str], text_columns: Sequence[str], label_column: str | None, label_needed: bool
+    files: list[Path], columns: Sequence[str], text_columns: Sequence[str], labels: Sequence[str], label_needed: bool
 ) -> list[str]:
     """The wanted ones among the file's `columns`. Raises UserError if one that is needed is missing."""
     if not columns:
         raise UserError(f"{files[0]} is empty")
-    label = () if label_column is None else (label_column,)
-    needed = (*text_columns, *(label if label_needed else ()))
+    needed = (*text_columns, *(labels if label_needed else ()))
     missing = [column for column in needed if column not in columns]
     if missing:
         raise no_column(files[0], columns, missing[0])
-    return [column for column in (*text_columns, *label) if column in columns]
+    return [column for column in (*text_columns, *labels) if column in columns]
 
 
 def unreadable(files: list[Path], error: BaseException) -> UserError:

@@ -32,14 +32,15 @@ def tokenizer_digest(tokenizer: "PreTrainedTokenizerFast") -> str:
 @cache_errors()
 def tokenise(pairs: Pairs, tokenizer: "PreTrainedTokenizerFast", max_length: int) -> dict[str, "Dataset"]:
     """Tokenise each split. Its columns are then input_ids (list of int), token_type_ids if the model uses them, length
-    (int32, the number of tokens) and label (int64 class id, or float32 value; see `encode_labels`).
+    (int32, the number of tokens) and label (int64 class id, float32 value, or a list of float32 0 and 1; see
+    `encode_labels`).
 
     Pairs longer than `max_length` tokens are truncated, the longer sentence first. The result is cached: a second call
     with the same rows, tokenizer and length reads it.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # otherwise it warns after a fork
     has_types = "token_type_ids" in tokenizer.model_input_names
-    names = (pairs.text_columns, pairs.label_column, pairs.label_names, pairs.label_ids)
+    names = (pairs.text_columns, pairs.label_column, pairs.problem_type, pairs.label_names, pairs.label_ids)
     key = repr((TOKENS_VERSION, tokenizer_digest(tokenizer), has_types, max_length, *names))
     splits = {}
     for split, rows in pairs.splits.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairft.data.formats import suffix_of
-from pairft.data.kinds import check_kinds, plain_kind
+from pairft.data.kinds import check_kinds, is_list, names_of, plain_kind
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,10 +95,7 @@ def raw_batches(path: Path, names: Sequence[str]) -> Iterator["pyarrow.RecordBat
 
 
 def features_of(
-    schemas: Mapping[Path, "pyarrow.Schema"],
-    names: Sequence[str],
-    text_columns: Sequence[str],
-    label_column: str | None,
+    schemas: Mapping[Path, "pyarrow.Schema"], names: Sequence[str], text_columns: Sequence[str], labels: Sequence[str]
 ) -> "Features":
     """The types of the named columns, by the files' schemas; the names of a ClassLabel come from their metadata. Raises
     UserError if a type is neither text nor a label's, or if the files number their classes differently."""
@@ -107,17 +104,20 @@ def features_of(
 
     found = []
     for path, schema in schemas.items():
-        check_kinds(str(path), schema, text_columns, label_column if label_column in names else None)
+        check_kinds(str(path), schema, text_columns, [label for label in labels if label in names])
         kinds = {name: plain_kind(schema.field(name).type) for name in names}
         features = datasets.Features.from_arrow_schema(pyarrow.schema(kinds))
         about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
         for name, kind in kinds.items():
-            if about.get(name, {}).get("_type") == "ClassLabel" and pyarrow.types.is_integer(kind):
+            said = about.get(name, {})
+            held, said = (kind.value_type, said.get("feature", {})) if is_list(kind) else (kind, said)
+            if said.get("_type") == "ClassLabel" and pyarrow.types.is_integer(held):
                 features[name] = datasets.Features.from_dict({name: about[name]})[name]
         found.append(features)
+    first = next(iter(schemas))
     for path, features in zip(schemas, found, strict=True):
-        own, other = (getattr(some.get(label_column), "names", None) for some in (found[0], features))
-        if own != other:
-            first = next(iter(schemas))
-            raise UserError(f"{path} numbers its classes as {other}, but {first} as {own}: use one order")
+        for label in labels:
+            own, other = (names_of(some.get(label)) for some in (found[0], features))
+            if own != other:
+                raise UserError(f"{path} numbers its classes as {other}, but {first} as {own}: use one order")
     return found[0]
