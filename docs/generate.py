@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import compare_trainer  # noqa: E402
+import kinds  # noqa: E402
 import recipes  # noqa: E402
 import spread  # noqa: E402
 
@@ -179,6 +180,7 @@ def parts() -> dict[str, dict[str, str]]:
         "docs/recipes.md": {
             "seeds": recipes.table(results("recipes.json")),
             "spread": spread.table(results("spread.json")),
+            "kinds": kinds.table(results("kinds.json")),
         },
     }
 
