@@ -67,6 +67,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         # The heavy imports begin here, so that --help and a mistyped flag answer at once.
         from pairft.data import lengths, tokens
         from pairft.data.batches import training_steps
+        from pairft.data.order import step_size
         from pairft.data.pairs import load_pairs, summary
         from pairft.model import classifier, padding
         from pairft.runs.run import Sources, open_run
@@ -101,10 +102,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
 
     # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:  # a resume restores learner.state here
-        steps = training_steps(
-            splits["train"], learner.collate, config.seed, config.batch_size, config.accumulate,
-            learner.state.position, loader_draw=as_trainer,
-        )  # fmt: skip
+        size, position = step_size(config), learner.state.position
+        steps = training_steps(splits["train"], learner.collate, config.seed, size, position, loader_draw=as_trainer)
         if run.steps_left:
             fit(
                 learner.state, steps, learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,

@@ -9,7 +9,7 @@ from pairft.errors import UserError
 from pairft.tasks import TASKS
 
 AT_LEAST_1 = (
-    *("epochs", "max_steps", "batch_size", "accumulate", "max_length", "limit"),
+    *("epochs", "max_steps", "batch_size", "max_tokens", "accumulate", "max_length", "limit"),
     *("log_every", "eval_every", "save_every"),
 )
 SEEDS = 2**32  # the number of seeds that numpy takes
@@ -38,6 +38,8 @@ def check(config: Config) -> None:
     ]
     if config.capture == "always" and config.deterministic:
         problems.append("--capture always and --deterministic exclude each other: a resume would capture other steps")
+    if config.preset == "trainer" and config.max_tokens is not None:
+        problems.append("--preset trainer and --max-tokens exclude each other: Trainer's batches have a fixed size")
     if problems:
         raise UserError("\n  ".join(problems))
 
@@ -126,7 +128,7 @@ def without_effect(given: dict[str, Any], config: Config, device: str | None = N
     if device is not None:
         names = [name for name in ("tf32", "capture") if name in given and device != "cuda"]
         return [f"note: {flag_of(name)} has no effect on {device}" for name in names]
-    winners = {"epochs": "max_steps", "seed": "seeds"}
+    winners = {"epochs": "max_steps", "seed": "seeds", "batch_size": "max_tokens"}
     return [
         f"note: {flag_of(name)} {given[name]} has no effect: {flag_of(winner)} is given"
         for name, winner in winners.items()

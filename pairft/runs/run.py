@@ -12,7 +12,7 @@ import torch
 
 from pairft import checks, disk, flags
 from pairft.config import Config, to_yaml, values
-from pairft.data import batches, pairs
+from pairft.data import batches, order, pairs
 from pairft.data.pairs import Pairs
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
@@ -166,7 +166,7 @@ def open_run(
     UserError if the run can't be resumed or written.
     """
     state, num_examples = learner.state, len(sources.tokens["train"])
-    schedule = schedule_of(config, num_examples)
+    schedule = schedule_of(config, sources.tokens["train"])
     with contextlib.ExitStack() as stack:
         resumed = run_dir is not None
         run_dir, start, changed = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
@@ -189,7 +189,7 @@ def open_run(
             run.exit_code = run.end()
         except Diverged as error:
             log.close()
-            say(divergence(error, config, num_examples, checkpoint.whole_checkpoints(run_dir / "checkpoints")))
+            say(divergence(error, config, sources, checkpoint.whole_checkpoints(run_dir / "checkpoints")))
             run.exit_code = EXIT_DIVERGED
 
 
@@ -229,10 +229,10 @@ def open_directory(
     return run_dir, start, warning
 
 
-def divergence(error: Diverged, config: Config, num_examples: int, checkpoints: Sequence[Path]) -> str:
+def divergence(error: Diverged, config: Config, sources: Sources, checkpoints: Sequence[Path]) -> str:
     """The message for a run that diverged: the step, its examples, the last good checkpoint, and what to try."""
-    step_size = config.batch_size * config.accumulate
-    examples = batches.examples_of_step(num_examples, config.seed, step_size, error.step)
+    lengths = batches.lengths_of(sources.tokens["train"])
+    examples = order.examples_of_step(lengths, order.step_size(config), config.seed, error.step)
     more = f" and {len(examples) - 32} more" if len(examples) > 32 else ""
     good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there was no checkpoint yet"
     return (
