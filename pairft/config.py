@@ -49,6 +49,15 @@ class Config:
         None, "one or two columns of sentences, comma-separated; put a name that contains a comma in double quotes"
     )
     label_column: str | None = setting(None, "column of the labels")
+    regression: bool = setting(False, "labels are values, even if all are whole numbers (custom, nli, sts)")
+    classification: bool = setting(False, "labels are classes, even if they are numbers (custom, nli, sts)")
+    positive_class: str | None = setting(
+        None, "name of the class that F1 is about; default: of two, the one whose name affirms; of more, all (macro)"
+    )
+    class_weights: str | None = setting(
+        None, "'balanced': every class counts the same in the training loss", choices=("balanced",)
+    )
+    label_smoothing: float = setting(0.0, "share of each training label that is spread over all classes")
     limit: int | None = setting(None, "rows of each split, the first ones, for a first try; default: all")
     new_head: bool = setting(False, "draw a new head; without it, a head with labels other than the data's is an error")
     epochs: int = setting(3, "passes over the training data")

@@ -32,7 +32,8 @@ def tokenizer_digest(tokenizer: "PreTrainedTokenizerFast") -> str:
 @cache_errors()
 def tokenise(pairs: Pairs, tokenizer: "PreTrainedTokenizerFast", max_length: int) -> dict[str, "Dataset"]:
     """Tokenise each split. Its columns are then input_ids (list of int), token_type_ids if the model uses them, length
-    (int32, the number of tokens) and label (int64 class id, or float32 value; see `encode_labels`).
+    (int32, the number of tokens) and label (int64 class id, float32 value, or a list of float32 0 and 1; see
+    `encode_labels`).
 
     Pairs longer than `max_length` tokens are truncated, the longer sentence first. The result is cached: a second call
     with the same rows, tokenizer and length reads it.
