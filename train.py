@@ -65,9 +65,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
     """
     with collector_paused():
         # The heavy imports begin here, so that --help and a mistyped flag answer at once.
-        from pairft.data import lengths, tokens
+        from pairft.data import lengths, order, streaming, tokens
         from pairft.data.batches import training_steps
-        from pairft.data.order import step_size
         from pairft.data.pairs import load_pairs
         from pairft.data.summary import summary
         from pairft.model import classifier, padding
@@ -95,7 +94,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
         seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
     notes = [line for line in (note, summary(pairs, config.task), warning) if line]
-    sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, notes)
+    stream = streaming.open_stream(config, pairs, tokenizer, max_length)  # None without --streaming
+    sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, stream, notes)
 
     # ---- the optimizer, the training state and the update; then the optional fast paths ----------------------------
     learner = build_learner(model.to(device), collate, config, device, amp_dtype, pairs.class_weights)
@@ -103,8 +103,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
 
     # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:  # a resume restores learner.state here
-        size, position = step_size(config), learner.state.position
-        steps = training_steps(splits["train"], learner.collate, config.seed, size, position, loader_draw=as_trainer)
+        how = learner.collate, config.seed, order.step_size(config), learner.state.position
+        steps = streaming.steps(stream, *how) if stream else training_steps(splits["train"], *how, as_trainer)
         if run.steps_left:
             fit(
                 learner.state, steps, learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,

@@ -18,6 +18,8 @@ ELSEWHERE = {
     "validation_share": ("data/test_splits.py", "test_validation_share_arrives"),
     **{name: ("test_run_settings.py", f"test_{name}_arrives") for name in OF_RUNS},
     "fallback": ("data/test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
+    "max_tokens": ("runs/test_max_tokens.py", "test_resume_is_exact"),
+    **dict.fromkeys(("streaming", "shuffle_buffer"), ("runs/test_streaming_runs.py", "test_resume_is_exact")),
     "limit": ("data/test_limit.py", "test_limit_arrives"),
     "new_head": ("model/test_head.py", "test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for"),
 }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pairft.config import Config
+from pairft.data.blocks import TrainingFiles
 from pairft.data.cache import cache_errors
 from pairft.data.class_settings import balanced_weights, check_loss, positive_of, target_counts
 from pairft.data.kinds import check_kinds, plain_kind
@@ -40,6 +41,7 @@ class Pairs:
     by_number: bool = False  # labels may be class ids, because the task or the source numbers the classes
     positive: int | None = None  # the id of the class that F1 is about; None: macro F1, or no F1
     class_weights: tuple[float, ...] | None = None  # of the training loss, by id
+    training_files: TrainingFiles | None = None  # with --streaming: train is only their first rows
 
     @property
     def positive_name(self) -> str | None:
@@ -53,8 +55,10 @@ def load_pairs(config: Config) -> Pairs:
     text_columns = config.text_columns or task.text_columns
     assert text_columns is not None, config.task  # checks.py has made sure
     label_column = config.label_column or task.label_column
-    splits = read_splits(config, text_columns, label_column)
-    whole = splits["train"]  # the classes don't depend on --limit
+    splits, training_files = read_splits(config, text_columns, label_column)
+    # The split that says what the classes are. They don't depend on --limit, nor on the first rows of a stream.
+    decisive = "validation" if config.streaming else "train"
+    whole = splits[decisive]
     if config.limit is not None:
         splits = {split: rows.select(range(min(config.limit, len(rows)))) for split, rows in splits.items()}
     where = {split: f"the {split} split of {config.data}" for split in splits}
@@ -62,7 +66,7 @@ def load_pairs(config: Config) -> Pairs:
         check_columns(rows, where[split], text_columns, label_column, label_needed=split != "test")
     splits = checked_sentences(splits, where, text_columns, task.blank_allowed)
     asked = REGRESSION if config.regression else SINGLE_LABEL if config.classification else None
-    problem_type, names = problem_of(whole, where["train"], label_column, task, asked)
+    problem_type, names = problem_of(whole, where[decisive], label_column, task, asked)
     check_loss(config, problem_type)
     # A number may be a class id if the task or the source numbers the classes, but not if we have only sorted them.
     by_number = task.label_names is not None or class_names(whole, label_column) is not None
@@ -74,7 +78,7 @@ def load_pairs(config: Config) -> Pairs:
     ids: dict[str, Target] = {}
     for split in labelled:
         found = read_labels(splits[split], where[split], label_column, problem_type, names, by_number, True, comma)
-        if split == "train" and len(set(found.values())) < 2:
+        if split == decisive and len(set(found.values())) < 2:
             only = next(iter(found))
             rows_seen = f"every row of {where[split]}" + (f" up to --limit {config.limit}" if config.limit else "")
             raise UserError(f"{rows_seen} has the label {only!r}: nothing to learn")
@@ -87,7 +91,9 @@ def load_pairs(config: Config) -> Pairs:
     positive, weights = positive_of(config, problem_type, names), None
     if config.class_weights is not None:
         weights = balanced_weights(target_counts(splits["train"], label_column, ids), len(names or ()))
-    return Pairs(splits, text_columns, label_column, problem_type, names, ids, by_number, positive, weights)
+    return Pairs(
+        splits, text_columns, label_column, problem_type, names, ids, by_number, positive, weights, training_files
+    )
 
 
 def check_columns(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pairft import disk
 from pairft.config import Config, closest
 from pairft.data import builtin, files, formats, hub
+from pairft.data.blocks import TrainingFiles, first_rows, training_files
 from pairft.data.cache import cache_errors, check_cache
 from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
@@ -25,34 +26,63 @@ NAME_FILES = "name the one to use with --data train=FILE,validation=FILE, or onl
 
 
 @cache_errors()
-def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
+def read_splits(
+    config: Config, text_columns: tuple[str, ...], label_column: str
+) -> tuple[dict[str, "Dataset"], TrainingFiles | None]:
     """train and, if there are any, validation and test, unchecked. Test comes without its labels, which may be anything
-    since training doesn't score it. Raises UserError if something can't be found or read."""
+    since training doesn't score it. With --streaming, train is only the first rows of the training files, which are
+    returned, too. Raises UserError if something can't be found or read."""
     import datasets
 
     datasets.disable_progress_bars()
     check_cache()
     name, path, known = config.data, disk.expanded(config.data), formats.names_of(TASKS[config.task])
+    if config.streaming:
+        check_streamed(config, path)
     if hub.is_hub_id(name):
-        return wanted_only(load_from_hub(config), text_columns, label_column)
+        return wanted_only(load_from_hub(config), text_columns, label_column), None
     for flag, value in (("--data-config", config.data_config), ("--revision", config.revision)):
         if value is not None:
             say(f"note: {flag} {value} has no effect: --data {name} is not a dataset on the Hub")
     if name == "builtin":
         splits = {split: builtin.pairs(split) for split in SPLITS}
-        return wanted_only(splits, text_columns, label_column)
+        return wanted_only(splits, text_columns, label_column), None
     if formats.named_paths(name) is not None and not disk.exists(path):
         found = files_by_split(name, known)
     elif not (disk.exists(path) and path.is_dir()):
         found = {"train": [checked_file(name, "--data")]}
     elif is_saved(path):
-        return wanted_only(read_saved(path, known), text_columns, label_column)
+        return wanted_only(read_saved(path, known), text_columns, label_column), None
     else:
         found = files_of_folder(path, known)
-    return {
+    streamed = None
+    if config.streaming:
+        if "validation" not in found:
+            raise UserError(
+                f"--data {name} has no validation split, and --streaming can't hold one out: add one, for example with "
+                "--data train=FILE,validation=FILE"
+            )
+        streamed = training_files(found.pop("train"), text_columns, label_column, config.shuffle_buffer)
+    splits = {
         split: files.read_files(paths, text_columns, label_column if split != "test" else None)
         for split, paths in found.items()
     }
+    return splits if streamed is None else {"train": first_rows(streamed), **splits}, streamed
+
+
+def check_streamed(config: Config, path: Path) -> None:
+    """Raise UserError if --data isn't files that --streaming reads."""
+    remedy = "leave out --streaming"
+    if hub.is_hub_id(config.data):
+        what = "on the Hub"
+        remedy = f"download its files first: hf download --repo-type dataset {config.data} --local-dir FOLDER"
+    elif config.data == "builtin":
+        what = "generated"
+    elif path.is_dir() and is_saved(path):
+        what, remedy = "a folder of save_to_disk", "save it as parquet, or leave out --streaming"
+    else:
+        return
+    raise UserError(f"--streaming reads files, but --data {config.data} is {what}: {remedy}")
 
 
 def checked_file(name: str, flag: str) -> Path:
