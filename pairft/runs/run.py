@@ -191,6 +191,8 @@ def open_run(
         streamed = [sources.stream.about()] if sources.stream else []
         for line in (*streamed, *sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
             say(line)
+        if len(sources.tokens["train"]) >= device.LARGE:
+            device.release_memory()
         try:
             with (
                 contextlib.nullcontext(group.stop) if group else StopRequest() as stop,
