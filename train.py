@@ -81,7 +81,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         pairs = load_pairs(config)
         tokenizer, model_config = classifier.load_tokenizer(config.model)
         max_length = lengths.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
-        splits = tokens.tokenise(pairs, tokenizer, max_length)
+        splits = tokens.tokenise(pairs, tokenizer, max_length, config.truncation)
 
         # ---- the model, and the collate function for its batches ---------------------------------------------------
         as_trainer = config.preset == "trainer"  # the same random draws and evaluation batches as Trainer

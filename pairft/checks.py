@@ -99,6 +99,8 @@ def wrong_columns(config: Config) -> Iterator[str]:
     label_column = config.label_column or (task and task.label_column)
     if label_column in (columns or (task and task.text_columns) or ()):
         yield f"--text-columns names {label_column!r}, which is the label column: name another with --label-column"
+    if config.truncation == "second" and len(columns or (task and task.text_columns) or "ab") == 1:
+        yield "--truncation second: there is only one text column; choose longest or head-tail"
     if config.task == "custom" and columns is None:
         yield "--task custom needs --text-columns, for example --text-columns question,answer"
 

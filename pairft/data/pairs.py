@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pairft.config import Config
 from pairft.data.cache import cache_errors
+from pairft.data.findings import Finding
 from pairft.data.kinds import check_kinds, plain_kind
 from pairft.data.labels import check_scores, class_names, label_names, label_texts, near_equal, read_labels
 from pairft.data.sources import read_splits
@@ -35,6 +36,7 @@ class Pairs:
     label_names: tuple[str, ...] | None  # by id; None for regression
     label_ids: dict[str, float]  # by the label's text: the class id, or the value of a regression
     by_number: bool = False  # labels may be class ids, because the task or the source numbers the classes
+    dropped: tuple[Finding, ...] = ()  # the rows that --drop-bad-rows has left out
 
 
 def load_pairs(config: Config) -> Pairs:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairft import disk
 from pairft.config import Config
+from pairft.data.findings import WORDS
 from pairft.data.pairs import Pairs
 from pairft.tasks import TASKS, f1_of, positive_name, scored_splits
 
@@ -27,6 +28,7 @@ def sidecar(config: Config, pairs: Pairs, max_length: int) -> dict[str, Any]:
         "positive_class": positive_name(pairs.label_names),
         "labels_by_number": pairs.by_number,
         "max_length": max_length,
+        "truncation": config.truncation,
     }
 
 
@@ -74,10 +76,22 @@ Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
 Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {" and ".join(splits)}:
 
 {scores}
-
+{data_checks(about.get("audit", {}))}
 Settings:
 
 ```yaml
 {settings.strip()}
 ```
 """
+
+
+def data_checks(counts: dict[str, dict[str, int]]) -> str:
+    """What is wrong with the data, in numbers alone: the data may be private."""
+    if not counts:
+        return ""
+    lines = [
+        f"| {WORDS[what][2]} | {split} | {count} |"
+        for what, splits in counts.items()
+        for split, count in splits.items()
+    ]
+    return "\n".join(["", "What is wrong with the data:", "", "| | split | count |", "|---|---|---|", *lines, ""])

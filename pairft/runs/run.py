@@ -12,7 +12,8 @@ import torch
 
 from pairft import checks, disk, flags
 from pairft.config import Config, to_yaml, values
-from pairft.data import batches, pairs
+from pairft.data import batches, findings, pairs
+from pairft.data.audit import check_data
 from pairft.data.pairs import Pairs
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
@@ -59,6 +60,7 @@ class Run:
     log: RunLog
     writer: Writer
     stop: StopRequest
+    findings: Sequence[findings.Finding]  # what is wrong with the data
     fallbacks: evaluation.Fallbacks
     exit_code: int = 0
 
@@ -115,6 +117,7 @@ class Run:
     def keep_model(self, name: str, found: dict[str, Any]) -> None:
         """Write the model folder `name`. `found`: the evaluation of the model."""
         about = card.sidecar(self.config, self.sources.pairs, self.sources.max_length)
+        about["audit"] = findings.counts(self.findings)
         model, tokenizer = self.learner.state.model, self.sources.tokenizer
         card.save_model(self.directory / name, model, tokenizer, {**about, **found}, to_yaml(self.config))
 
@@ -177,12 +180,13 @@ def open_run(
         unused = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
         for line in (*sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
             say(line)
+        found = check_data(config, sources.pairs, sources.tokens, sources.max_length, run_dir)
         try:
             with (
                 contextlib.nullcontext(group.stop) if group else StopRequest() as stop,
                 Writer(run_dir / "checkpoints") as writer,
             ):
-                run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, evaluation.Fallbacks())
+                run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, evaluation.Fallbacks())
                 yield run
                 if not run.steps_left and (state.last is None or state.last["step"] < state.step):
                     run.evaluate(state)  # resumed with a length that ends where it was stopped
