@@ -32,7 +32,7 @@ WORDS = {
     "labels_swapped": (
         "has another label if swapped",
         "have another label if swapped",
-        "with another label if swapped",
+        "another label if swapped",
     ),
     "dropped": ("is left out", "are left out", "left out, without text or label"),
 }
