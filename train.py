@@ -67,7 +67,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         # The heavy imports begin here, so that --help and a mistyped flag answer at once.
         from pairft.data import lengths, tokens
         from pairft.data.batches import training_steps
-        from pairft.data.pairs import load_pairs, summary
+        from pairft.data.pairs import load_pairs
+        from pairft.data.summary import summary
         from pairft.model import classifier, padding
         from pairft.runs.run import Sources, open_run
         from pairft.training.device import choose_device, seed_everything, tune_malloc
@@ -87,16 +88,16 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         as_trainer = config.preset == "trainer"  # the same random draws and evaluation batches as Trainer
         seed_everything(config.seed)
         head_mode = "new" if config.new_head else "by position" if as_trainer else "by name"
-        model, weights_note, new_weights = classifier.load_model(config.model, pairs.label_names, head_mode)
+        model, note, drawn = classifier.load_model(config.model, pairs.label_names, head_mode, pairs.problem_type)
         tokens.check_ids(splits, len(model.get_input_embeddings().weight), config.model)
-        fingerprints = {"weights": classifier.fingerprint(model, new_weights), "tokens": tokens.fingerprint(splits)}
+        fingerprints = {"weights": classifier.fingerprint(model, drawn), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
         seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
-    notes = [line for line in (weights_note, summary(pairs, config.task), warning) if line]
+    notes = [line for line in (note, summary(pairs, config.task), warning) if line]
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, notes)
 
     # ---- the optimizer, the training state and the update; then the optional fast paths ----------------------------
-    learner = build_learner(model.to(device), collate, config, device, amp_dtype)
+    learner = build_learner(model.to(device), collate, config, device, amp_dtype, pairs.class_weights)
     learner = accelerated(learner, config, splits["train"], tokenizer)
 
     # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------

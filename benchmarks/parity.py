@@ -106,7 +106,7 @@ def logits_of(folder: Path, data: Path, task: str) -> torch.Tensor:
     pairs = load_pairs(Config(model=str(folder), data=str(data), task=task))
     tokenizer, config = model.load_tokenizer(str(folder))
     rows = tokens.tokenise(pairs, tokenizer, lengths.length_limit(tokenizer, config))["validation"]
-    classifier, *_ = model.load_model(str(folder), pairs.label_names, "trained")
+    classifier, *_ = model.load_model(str(folder), pairs.label_names, "trained", pairs.problem_type)
     for parameter in classifier.parameters():  # unaligned in a mapped file, which may change a last bit
         parameter.data = parameter.data.clone()
     cpu = torch.device("cpu")

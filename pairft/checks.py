@@ -34,6 +34,7 @@ def check(config: Config) -> None:
         *outside_ranges(config),
         *wrong_seeds(config),
         *wrong_columns(config),
+        *wrong_problem(config),
         *wrong_names(config),
     ]
     if config.capture == "always" and config.deterministic:
@@ -75,6 +76,8 @@ def outside_ranges(config: Config) -> Iterator[str]:
         yield f"--warmup-ratio is {config.warmup_ratio}, but should be from 0 to 1"
     if config.validation_share is not None and not 0 < config.validation_share < 1:
         yield f"--validation-share is {config.validation_share}, but should be between 0 and 1"
+    if not 0 <= config.label_smoothing < 1:
+        yield f"--label-smoothing is {config.label_smoothing}, but should be at least 0 and below 1"
     if not 0 <= config.weight_decay < math.inf:
         yield f"--weight-decay is {config.weight_decay}, but should be at least 0 and finite"
 
@@ -103,6 +106,17 @@ def wrong_columns(config: Config) -> Iterator[str]:
         yield "--truncation second: there is only one text column; choose longest or head-tail"
     if config.task == "custom" and columns is None:
         yield "--task custom needs --text-columns, for example --text-columns question,answer"
+
+
+def wrong_problem(config: Config) -> Iterator[str]:
+    """What is wrong with --regression and --classification."""
+    task = TASKS.get(config.task)
+    flags = [flag_of(name) for name in ("regression", "classification") if getattr(config, name)]
+    if len(flags) == 2:
+        yield "--regression and --classification exclude each other: leave one out"
+    elif flags and task is not None and not task.is_open:
+        names = ", ".join(name for name, row in TASKS.items() if row.is_open)
+        yield f"{flags[0]} is for tasks whose labels may be either ({names}): leave it out with --task {config.task}"
 
 
 def wrong_names(config: Config) -> Iterator[str]:

@@ -49,6 +49,15 @@ class Config:
         None, "one or two columns of sentences, comma-separated; put a name that contains a comma in double quotes"
     )
     label_column: str | None = setting(None, "column of the labels")
+    regression: bool = setting(False, "labels are values, even if all are whole numbers (custom, nli, sts)")
+    classification: bool = setting(False, "labels are classes, even if they are numbers (custom, nli, sts)")
+    positive_class: str | None = setting(
+        None, "name of the class that F1 is about; default: of two, the one whose name affirms; of more, all (macro)"
+    )
+    class_weights: str | None = setting(
+        None, "'balanced': every class counts the same in the training loss", choices=("balanced",)
+    )
+    label_smoothing: float = setting(0.0, "share of each training label that is spread over all classes")
     limit: int | None = setting(None, "rows of each split, the first ones, for a first try; default: all")
     drop_bad_rows: bool = setting(
         False, "leave out rows without text or label, which are an error otherwise; those of a test split stay"

@@ -16,11 +16,13 @@ from pairft.config import Config, parse_value
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.predict_args import partial_path, read_arguments
-from pairft.tasks import TASKS
+from pairft.tasks import MULTI_LABEL, TASKS
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PretrainedConfig
+
+    from pairft.data.meaning import Target
 
 REMEDY = "make room, check permissions or choose another place (HF_HOME: the cache)"
 
@@ -55,7 +57,7 @@ def predict(args: argparse.Namespace) -> None:
     about = for_task(args, about_of(args.model))
     tokenizer, model_config = classifier.load_tokenizer(args.model)
     kind, output_names = head.kind_of(model_config), head.names_of(model_config)
-    names = None if len(output_names) == 1 and kind != head.MULTI_LABEL else output_names
+    names = None if len(output_names) == 1 and kind != MULTI_LABEL else output_names
     columns = columns_of(args, about)
     label_column = args.label_column or about.get("label_column", "label")
     if args.data is not None:
@@ -68,7 +70,7 @@ def predict(args: argparse.Namespace) -> None:
     rows = checked_sentences({"data": rows}, {"data": where}, columns, blank_allowed)["data"]
     ids = known_labels(args, rows, label_column, names, model_config, about) if args.data is not None else {}
 
-    pairs = Pairs({"test": rows}, columns, label_column, names, ids)
+    pairs = Pairs({"test": rows}, columns, label_column, kind, names, ids)
     max_length = about.get("max_length") or lengths.length_limit(tokenizer, model_config)
     dataset = tokens.tokenise(pairs, tokenizer, max_length, about.get("truncation", "longest"))["test"]
     target, amp_dtype = device.choose_device(Config(device=args.device, precision=args.precision))
@@ -90,7 +92,7 @@ def predict(args: argparse.Namespace) -> None:
     if args.output is not None:
         write(answers, disk.expanded(args.output))
     if ids:
-        print(scores_of(output, names, about))
+        print(scores_of(output, names, kind, about))
 
 
 def known_labels(
@@ -100,12 +102,12 @@ def known_labels(
     names: tuple[str, ...] | None,
     config: "PretrainedConfig",
     about: dict[str, Any],
-) -> dict[str, float]:
-    """The class id, or the value of a regression, of each distinct label in the file. Empty if nothing can be scored,
-    which a line explains. Raises UserError if there is no --output either."""
+) -> dict[str, "Target"]:
+    """The target of each distinct label in the file. Empty if nothing can be scored, which a line explains. Raises
+    UserError if there is no --output either."""
     from pairft.answers import labels_of
 
-    ids: dict[str, float] = {}
+    ids: dict[str, Target] = {}
     if label_column in rows.column_names:
         try:
             ids = labels_of(rows, args.data, label_column, names, config, about)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pairft.data.findings import Finding
 from pairft.data.keys import Groups, Keys, codes_of, keys_of, look_up
 from pairft.data.pairs import Pairs
-from pairft.data.row_numbers import numbers_of
+from pairft.data.row_numbers import row_numbers
 from pairft.tasks import scored_splits
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def cut(rows: "Dataset", tokens: "Dataset", split: str) -> Iterator[Finding]:
         worst = numpy.argsort(-lost, kind="stable")[: min(SHOWN, count)]
         of_all = total + pc.sum(tokens.data.column("length")).as_py()
         more = {"tokens": total, "tokens_share": total / of_all}
-        yield Finding("cut", split, count, count / len(lost), numbers_of(rows, worst), more=more)
+        yield Finding("cut", split, count, count / len(lost), row_numbers(rows, worst), more=more)
 
 
 def repeats(rows: "Dataset", keys: Keys) -> Iterator[Finding]:
@@ -68,7 +68,9 @@ def repeats(rows: "Dataset", keys: Keys) -> Iterator[Finding]:
         shown = places[:SHOWN]
         beside = [int(numpy.argmax(whole == whole[place])) for place in shown]
         count = len(places)
-        yield Finding("repeats", "train", count, count / len(whole), numbers_of(rows, shown), numbers_of(rows, beside))
+        yield Finding(
+            "repeats", "train", count, count / len(whole), row_numbers(rows, shown), row_numbers(rows, beside)
+        )
 
 
 def often(rows: "Dataset", keys: Keys) -> Iterator[Finding]:
@@ -87,7 +89,7 @@ def often(rows: "Dataset", keys: Keys) -> Iterator[Finding]:
         shown = [int(numpy.argmax((first == sentence) | (second == sentence))) for sentence in most]
         number = int(holds.sum())
         more = {"sentences": int(many.sum())}
-        yield Finding("often", "train", number, number / len(first), numbers_of(rows, sorted(shown)), more=more)
+        yield Finding("often", "train", number, number / len(first), row_numbers(rows, sorted(shown)), more=more)
 
 
 def contradictions(pairs: Pairs, split: str, keys: Keys, groups: Groups) -> Iterator[Finding]:
@@ -143,8 +145,8 @@ def shown(
         if texts == (other[::-1] if swapped else other):
             examples.append(int(place))
     examples = examples[:SHOWN]
-    numbers = () if beside is None else numbers_of(others, partner[examples])
-    yield Finding(what, split, len(places), len(places) / len(concerned), numbers_of(rows, examples), numbers)
+    numbers = () if beside is None else row_numbers(others, partner[examples])
+    yield Finding(what, split, len(places), len(places) / len(concerned), row_numbers(rows, examples), numbers)
 
 
 def absent(names: Sequence[str] | None, tokens: "Dataset", split: str) -> Iterator[Finding]:

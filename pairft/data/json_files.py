@@ -94,8 +94,9 @@ def shape_of(value: dict[str, Any], wanted: Sequence[str]) -> str | None:
 
 
 def as_text(value: Any, column: str, is_label: bool) -> str | None:
-    """A sentence or a label as text, or None for null. A label such as 1.0 becomes an integer. Raises ValueError if the
-    value is not text, a number or a boolean, or contains a lone surrogate."""
+    """A sentence or a label as text, or None for null. A label such as 1.0 becomes an integer, and a list of labels the
+    text of a JSON list, such as ["spam", "ad"]. Raises ValueError if the value is not text, a number or a boolean, or
+    contains a lone surrogate."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Number):
@@ -106,6 +107,6 @@ def as_text(value: Any, column: str, is_label: bool) -> str | None:
         return value
     if isinstance(value, float):
         raise ValueError(f"{column!r} holds {json.dumps(value)}; write null if there is no value")
-    if is_label and isinstance(value, list):
-        raise ValueError(f"the label {column!r} is a list, but a row has one label: multi-label data aren't supported")
+    if is_label and isinstance(value, list) and not any(isinstance(item, (list, dict)) for item in value):
+        return json.dumps([as_text(item, column, is_label) for item in value], ensure_ascii=False)
     raise ValueError(f"{column!r} holds {'a list' if isinstance(value, list) else 'an object'}, not text or a number")

@@ -19,8 +19,16 @@ def plain_kind(kind: "pyarrow.DataType") -> "pyarrow.DataType":
     return pyarrow.string() if pyarrow.types.is_string_view(kind) else kind
 
 
+def is_list(kind: "pyarrow.DataType") -> bool:
+    """Whether it is the type of a list of any layout."""
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
 def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str], label_column: str | None) -> None:
-    """Raise UserError unless the text columns hold text and the label column, if any, holds names or numbers."""
+    """Raise UserError unless the text columns hold text and the label column, if any, holds names, numbers or lists of
+    them."""
     from pyarrow import types
 
     def is_text(kind: "pyarrow.DataType") -> bool:
@@ -33,11 +41,7 @@ def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str
     if label_column is None or label_column not in schema.names:
         return
     kind = plain_kind(schema.field(label_column).type)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        raise UserError(
-            f"the label column {label_column!r} of {where} holds {kind}, but a row has one label: multi-label data "
-            "aren't supported"
-        )
+    held = plain_kind(kind.value_type) if is_list(kind) else kind
     scalar = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null, is_text)
-    if not any(is_it(kind) for is_it in scalar):
+    if not any(is_it(held) for is_it in scalar):
         raise UserError(f"the label column {label_column!r} of {where} holds {kind}, not names or numbers")

@@ -36,7 +36,7 @@ def taken(rows: "Dataset", indices: "numpy.ndarray") -> "Dataset":
     return some
 
 
-def numbers_of(rows: "Dataset", indices: Iterable[int]) -> tuple[int, ...]:
+def row_numbers(rows: "Dataset", indices: Iterable[int]) -> tuple[int, ...]:
     """The number of each of these rows in its source, counted from 1."""
     places = [int(index) for index in indices]
     if ROW not in rows.column_names:

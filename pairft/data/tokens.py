@@ -39,8 +39,8 @@ def tokenise(
     pairs: Pairs, tokenizer: "PreTrainedTokenizerFast", max_length: int, truncation: str = "longest"
 ) -> dict[str, "Dataset"]:
     """Tokenise each split. Its columns are then input_ids (list of int), token_type_ids if the model uses them, length
-    (int32, the number of tokens), lost (int32, the number of tokens cut off) and label (int64 class id, or float32
-    value; see `encode_labels`).
+    (int32, the number of tokens), lost (int32, the number of tokens cut off) and label (int64 class id, float32 value,
+    or a list of float32 0 and 1; see `encode_labels`).
 
     Pairs longer than `max_length` tokens are cut as `truncation` says (--truncation). Raises UserError if the sentence
     to cut would lose all of its tokens. The result is cached: a second call with the same rows, tokenizer, length and

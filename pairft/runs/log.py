@@ -64,7 +64,7 @@ class RunLog:
         from pairft.runs.tensorboard import training_scalars
 
         interval = state.interval
-        counted = interval.examples - int(interval.lost)
+        counted = (interval.examples - int(interval.lost)) * interval.losses_of_example
         line: dict[str, Any] = {
             "split": "train",
             "step": state.step,

@@ -25,7 +25,7 @@ from pairft.runs.resume import resume_command
 from pairft.runs.seeds import Group
 from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
-from pairft.tasks import TASKS, metrics_of, positive_class, positive_name, scored_splits
+from pairft.tasks import TASKS, metrics_of, scored_splits
 from pairft.training import device, evaluation
 from pairft.training.learner import Learner
 from pairft.training.loop import Schedule, schedule_of
@@ -72,16 +72,16 @@ class Run:
         """Evaluate on each split that the task scores, log the scores, and save the model to best/ if it is the best so
         far on the validation split. Raises Diverged if a logit is not finite."""
         began = time.perf_counter()
-        names = self.sources.pairs.label_names
-        metrics, main_metric = metrics_of(TASKS[self.config.task], names)
+        about = self.sources.pairs
+        metrics, main_metric = metrics_of(TASKS[self.config.task], about.problem_type)
         found: dict[str, Any] = {"step": state.step, "epoch": state.epoch(self.log.num_examples)}
         outputs = {split: self.predict(state, split) for split in scored_splits(self.sources.tokens)}
         for split, output in outputs.items():
             as_trainer = self.config.preset == "trainer"
-            found[split] = evaluation.compute_metrics(output, metrics, positive_class(names), as_trainer)
+            found[split] = evaluation.compute_metrics(output, metrics, about.positive, as_trainer)
         self.log.log_validation(found, time.perf_counter() - began)
-        predictions = evaluation.predictions_of(outputs["validation"].logits)
-        found["collapsed"] = len(predictions) > 1 and len(set(predictions.tolist())) == 1
+        predictions = outputs["validation"].predictions()
+        found["collapsed"] = len(predictions) > 1 and bool((predictions == predictions[0]).all())
         if found["collapsed"]:
             say("warning: the model predicts the same for every example of the validation split")
         state.last, scores = found, found["validation"]
@@ -144,8 +144,7 @@ class Run:
         for name in ("best", "last"):
             disk.flush_all(self.directory / name)
         evaluations = self.log.evaluations(state.last)
-        positive = positive_name(self.sources.pairs.label_names)
-        content = results.results_of(self.config, state, self.writer, positive)
+        content = results.results_of(self.config, state, self.writer, self.sources.pairs.positive_name)
         self.log.hyperparameters(values(self.config), state.last["validation"])
         directory.write_json(self.directory / "results.json", content)
         self.log.close()

@@ -51,7 +51,7 @@ def add_fast_paths(
         if used_rows is not None:
             embedding.decay_unused_rows(used_rows, state.optimizer)
             state.extra["embedding_decay"] = used_rows.decay_factor
-        update = plain_update(state, config, device, amp_dtype)
+        update = plain_update(state, config, device, amp_dtype, learner.class_weights)
         release = None
         if captured:
             update, release = replay_steps(update, device)

@@ -14,7 +14,7 @@ from conftest import ROOT, some_pairs, write_rows, write_tiny_model
 
 from pairft.config import Config
 from pairft.data import files, tokens
-from pairft.data.labels import read_labels
+from pairft.data.meaning import read_labels
 from pairft.data.pairs import Pairs, load_pairs
 from pairft.data.targets import has_label
 
@@ -56,8 +56,8 @@ def scored(folder: Path) -> Pairs:
     """The test split with its labels, read as predict does."""
     trained, columns = load(folder), ("sentence1", "sentence2")
     rows = files.read_files([folder / "test.jsonl"], columns, "label", label_needed=False)
-    ids = read_labels(rows, "test", "label", trained.label_names, trained.by_number, label_needed=False)
-    return Pairs({"test": rows}, columns, "label", trained.label_names, ids)
+    ids = read_labels(rows, "test", "label", trained.problem_type, trained.label_names, trained.by_number, False)
+    return Pairs({"test": rows}, columns, "label", trained.problem_type, trained.label_names, ids)
 
 
 @pytest.mark.parametrize("max_length", [5, 6, 13, 64])

@@ -123,7 +123,7 @@ def test_the_flag_reaches_the_tokens_the_model_and_predict(go, tmp_path, capsys)
     run = tmp_path / "runs" / "a"
     flags = ["--max-length", 16, "--max-steps", 1, "--run-name", "a"]
     assert go(*flags, "--truncation", "head-tail") == 0
-    assert "are cut to 16 tokens, in the middle" in capsys.readouterr().err
+    assert "are cut to 16 tokens, in the middle" in " ".join(capsys.readouterr().err.split())
     about = json.loads((run / "last" / "pairft.json").read_text())
     assert about["truncation"] == "head-tail"
     assert "truncation: head-tail" in (run / "config.yaml").read_text()
