@@ -1,8 +1,8 @@
 """Rows of local files, read as text, so that a sentence such as "NA" or "007" is not converted.
 
 The csv and json loaders of `datasets` infer types chunk by chunk (numbers, dates, missing values), and their errors
-name no row. So Python's csv and json modules read the rows, and `datasets` keeps them as an Arrow file in its cache.
-Parquet is typed and is read by `datasets`.
+name no row. So our readers (readers.py) read every value as text, and the rows are kept as an Arrow file in the cache
+of `datasets`. Parquet is typed and is read by `datasets`.
 """
 
 import contextlib
@@ -13,17 +13,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairft.data.cache import cache_errors, check_cache, of_cache, unwritable
+from pairft.data.cache import cache_errors, check_cache, kept_rows, of_cache, unwritable
 from pairft.data.formats import SUFFIXES, suffix_of
 from pairft.data.kinds import check_kinds, plain_kind
-from pairft.data.table_files import other_delimiter, say_unnamed, unnamed_columns
-from pairft.data.text_files import header, rows_of_all
+from pairft.data.readers import batches_of, string_schema
+from pairft.data.table_files import no_column
+from pairft.data.table_layout import table_layout
+from pairft.data.text_files import header
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-READER_VERSION = 2  # part of the cache key: raise it when the same file is to give other rows
+READER_VERSION = 3  # part of the cache key: raise it when the same file is to give other rows
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
@@ -51,8 +53,6 @@ def read_files(
     csv, tsv, json and jsonl give text columns (None for null and for a missing key in JSON); parquet keeps its types.
     Raises UserError, which names the file and, except for parquet, the row, if something can't be read.
     """
-    import datasets
-
     check_cache()
     if label_column in text_columns:
         raise UserError(f"the column {label_column!r} is named as the label (--label-column) and in --text-columns")
@@ -61,22 +61,11 @@ def read_files(
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
     names = [*text_columns, *([label_column] if label_column is not None else [])]
     if not is_json:  # a table has a header; in JSON any row may lack any key
-        columns = header(files[0])
+        needed = [*text_columns, *([label_column] if label_needed and label_column is not None else [])]
+        columns = table_layout(files[0], needed).columns
         names = wanted_columns(files, columns, text_columns, label_column, label_needed)
-        if unnamed_columns(columns):
-            say_unnamed(files[0].parent, unnamed_columns(columns))
-    try:
-        loaded = datasets.Dataset.from_generator(
-            rows_of_all,
-            # Tuples, because `datasets` takes lists for shards.
-            gen_kwargs={"files": tuple(files), "names": tuple(names), "label_column": label_column},
-            features=datasets.Features({name: datasets.Value("string") for name in names}),
-            fingerprint=hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32],
-        )
-    except datasets.exceptions.DatasetGenerationError as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise unreadable(files, error) from None
+    key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
+    loaded = kept_rows(key, string_schema(names), batches_of(files, names, label_column))
     if is_json and any(loaded.data.column(name).null_count == len(loaded) for name in names):
         names = wanted_columns(files, header(files[0]), text_columns, label_column, label_needed)
     return loaded.select_columns(names)
@@ -179,13 +168,7 @@ def wanted_columns(
     needed = (*text_columns, *(label if label_needed else ()))
     missing = [column for column in needed if column not in columns]
     if missing:
-        message = other_delimiter(files[0], columns, needed)
-        if message is not None:
-            raise UserError(message)
-        raise UserError(
-            f"{files[0]} has no column {missing[0]!r}; it has: {', '.join(filter(None, columns))}. Name "
-            "others with --text-columns and --label-column"
-        )
+        raise no_column(files[0], columns, missing[0])
     return [column for column in (*text_columns, *label) if column in columns]
 
 
