@@ -57,12 +57,12 @@ def drop_bad_rows(
             raise UserError(f"--drop-bad-rows: every row of {where[split]} lacks text or label, so nothing is left")
         more = {"text": int(blank.sum()), "label": int((unlabelled & ~blank).sum())}
         shown = row_numbers(rows, places[:SHOWN])
+        named = ("row " if len(places) == 1 else "rows ") + ", ".join(map(str, shown))
         found.append(Finding("dropped", split, len(places), len(places) / len(rows), shown, more=more))
         kept[split] = taken(rows, numpy.flatnonzero(~(blank | unlabelled)))
         say(
             f"--drop-bad-rows: {len(places)} of {len(rows)} rows of {where[split]} are left out: {more['text']} with "
-            f"an empty sentence, {more['label']} without a label (row {', '.join(map(str, shown))}"
-            f"{', …' if len(places) > SHOWN else ''})"
+            f"an empty sentence, {more['label']} without a label ({named}{', …' * (len(places) > SHOWN)})"
         )
     if not found:
         say("note: --drop-bad-rows has no effect: every row has text and label")

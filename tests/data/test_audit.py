@@ -89,7 +89,12 @@ def test_each_fault_is_counted_and_located(go, faulty, tmp_path, capsys):
         about = json.loads((tmp_path / "runs" / "a" / name / "pairft.json").read_text(encoding="utf-8"))
         assert about["audit"]["leak"] == {"validation": 2} and "rows" not in json.dumps(about["audit"])
 
-    # the whole table with --audit; the file is the same, but for what only it looks for
+
+def test_audit_arrives(go, faulty, tmp_path, capsys):
+    """It shows the whole table; the file has the same findings without it."""
+    flags = ["--data", faulty, "--max-length", 16, "--max-steps", 1, "--run-name"]
+    assert go(*flags, "a") == 0
+    capsys.readouterr()
     assert go(*flags, "b", "--audit") == 0
     lines = capsys.readouterr().err.splitlines()
     head = next(index for index, line in enumerate(lines) if line.startswith("audit "))
@@ -105,7 +110,7 @@ def test_each_fault_is_counted_and_located(go, faulty, tmp_path, capsys):
         ["classes without an example", "validation", "1", "50.0%", "not_equivalent"],
         ["in train, swapped", "test", "1", "50.0%", "2 (train 6)"],
     ]
-    assert audited(tmp_path / "runs" / "b") == found
+    assert audited(tmp_path / "runs" / "b") == audited(tmp_path / "runs" / "a")
 
 
 def test_clean_data_get_no_line(go, tmp_path, capsys):
@@ -170,7 +175,10 @@ def test_a_sentence_in_very_many_pairs(go, tmp_path):
     assert found["share"] == pytest.approx(45 / 288)
 
 
-@pytest.mark.parametrize(("labels", "kind"), [((0.5, 2.0), "a regression"), (("no", "yes"), "classes")])
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [((0.5, 2.0), "a regression"), (("no", "yes"), "classes"), ((["x"], ["x", "y"]), "2 labels")],
+)
 def test_labels_of_every_kind_are_compared(labels, kind, go, tmp_path, capsys):
     """Of single sentences, too."""
     low, high = labels

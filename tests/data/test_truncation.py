@@ -117,7 +117,7 @@ def test_small_data_are_tokenised_in_this_process(num_rows, wanted, monkeypatch)
     assert tokens.num_processes(num_rows) == wanted
 
 
-def test_the_flag_reaches_the_tokens_the_model_and_predict(go, tmp_path, capsys):
+def test_truncation_arrives(go, tmp_path, capsys):
     from pairft import predict
 
     run = tmp_path / "runs" / "a"
