@@ -82,7 +82,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         pairs = load_pairs(config)
         tokenizer, model_config = classifier.load_tokenizer(config.model)
         max_length = lengths.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
-        splits = tokens.tokenise(pairs, tokenizer, max_length)
+        splits = tokens.tokenise(pairs, tokenizer, max_length, config.truncation)
 
         # ---- the model, and the collate function for its batches ---------------------------------------------------
         as_trainer = config.preset == "trainer"  # the same random draws and evaluation batches as Trainer
@@ -93,8 +93,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         fingerprints = {"weights": classifier.fingerprint(model, drawn), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
         seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
-    notes = [line for line in (note, summary(pairs, config.task), warning) if line]
     stream = streaming.open_stream(config, pairs, tokenizer, max_length)  # None without --streaming
+    notes = [line for line in (stream and stream.about(), note, summary(pairs, config.task), warning) if line]
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, stream, notes)
 
     # ---- the optimizer, the training state and the update; then the optional fast paths ----------------------------

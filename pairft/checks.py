@@ -105,6 +105,8 @@ def wrong_columns(config: Config) -> Iterator[str]:
     label_column = config.label_column or (task and task.label_column)
     if label_column in (columns or (task and task.text_columns) or ()):
         yield f"--text-columns names {label_column!r}, which is the label column: name another with --label-column"
+    if config.truncation == "second" and len(columns or (task and task.text_columns) or "ab") == 1:
+        yield "--truncation second: there is only one text column; choose longest or head-tail"
     if config.task == "custom" and columns is None:
         yield "--task custom needs --text-columns, for example --text-columns question,answer"
 
@@ -144,6 +146,7 @@ def wrong_streaming(config: Config) -> Iterator[str]:
     if config.max_steps is None:
         yield "--streaming needs --max-steps: it doesn't count the rows, and so not the steps of --epochs"
     excluded = {"--preset trainer": config.preset, "--limit": config.limit, "--class-weights": config.class_weights}
+    excluded |= {"--audit": config.audit or None, "--drop-bad-rows": config.drop_bad_rows or None}
     for flag, value in excluded.items():
         if value is not None:
             yield f"--streaming and {flag} exclude each other: leave one out"

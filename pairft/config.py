@@ -59,6 +59,10 @@ class Config:
     )
     label_smoothing: float = setting(0.0, "share of each training label that is spread over all classes")
     limit: int | None = setting(None, "rows of each split, the first ones, for a first try; default: all")
+    drop_bad_rows: bool = setting(
+        False, "leave out rows without text or label, which are an error otherwise; those of a test split stay"
+    )
+    audit: bool = setting(False, "show everything that looks wrong with the data, with row numbers, then train")
     new_head: bool = setting(False, "draw a new head; without it, a head with labels other than the data's is an error")
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; takes precedence over --epochs")
@@ -78,8 +82,12 @@ class Config:
     warmup_ratio: float = setting(0.0, "fraction of the steps that warm up the learning rate from 0; then linear to 0")
     weight_decay: float = setting(0.01, "AdamW's weight decay, on weight matrices only: none on biases and norms")
     max_grad_norm: float = setting(1.0, "gradients are clipped to this L2 norm")
-    max_length: int | None = setting(
-        None, "tokens per pair; truncates the longer sentence first; default: the model's limit"
+    max_length: int | None = setting(None, "tokens per pair; longer ones are truncated; default: the model's limit")
+    truncation: str = setting(
+        "longest",
+        "what to cut from a pair that is too long: the longer sentence first, only the first sentence, only the "
+        "second, or, of both, the middle",
+        choices=("longest", "first", "second", "head-tail"),
     )
     precision: str = setting(
         "auto",
@@ -130,7 +138,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # Settings that --resume may change. With any other change it would be a different run.
 MAY_CHANGE = (
-    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir"),
+    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir", "audit"),
     # Where model and data are; fingerprints in the manifest tell whether the content is the same.
     *("model", "data", "data_config", "revision"),
 )

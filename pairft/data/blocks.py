@@ -123,9 +123,10 @@ def blocks(training: TrainingFiles, seed: int, epoch: int, first: int) -> Iterat
     return blocks_of(training, [training.parts[index] for index in order], first)
 
 
-def shuffled(block: Block, seed: int, epoch: int, number: int) -> "pyarrow.Table":
-    """The rows of block `number` of an epoch in the order of training."""
-    return block.rows.take(numpy.random.default_rng((seed, epoch, 1 + number)).permutation(len(block.rows)))
+def shuffled(block: Block, seed: int, epoch: int, number: int) -> numpy.ndarray:
+    """The order of training of the rows of block `number` of an epoch, int64 [rows]."""
+    order: numpy.ndarray = numpy.random.default_rng((seed, epoch, 1 + number)).permutation(len(block.rows))
+    return order
 
 
 def blocks_of(training: TrainingFiles, parts: Sequence[Part], first: int) -> Iterator[Block]:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pairft.config import Config
+from pairft.data.bad_rows import drop_bad_rows, is_blank
 from pairft.data.blocks import TrainingFiles
 from pairft.data.cache import cache_errors
 from pairft.data.class_settings import balanced_weights, check_loss, positive_of, target_counts
-from pairft.data.kinds import check_kinds, plain_kind
+from pairft.data.findings import Finding
+from pairft.data.kinds import check_kinds
 from pairft.data.labels import class_names
 from pairft.data.meaning import Target, check_scores, has_comma, problem_of, read_labels
 from pairft.data.sources import read_splits
@@ -24,7 +26,6 @@ from pairft.output import say
 from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS, scored_splits
 
 if TYPE_CHECKING:
-    import pyarrow
     from datasets import Dataset
 
 
@@ -42,6 +43,7 @@ class Pairs:
     positive: int | None = None  # the id of the class that F1 is about; None: macro F1, or no F1
     class_weights: tuple[float, ...] | None = None  # of the training loss, by id
     training_files: TrainingFiles | None = None  # with --streaming: train is only their first rows
+    dropped: tuple[Finding, ...] = ()  # the rows that --drop-bad-rows has left out
 
     @property
     def positive_name(self) -> str | None:
@@ -56,16 +58,19 @@ def load_pairs(config: Config) -> Pairs:
     assert text_columns is not None, config.task  # checks.py has made sure
     label_column = config.label_column or task.label_column
     splits, training_files = read_splits(config, text_columns, label_column)
+    where = {split: f"the {split} split of {config.data}" for split in splits}
+    for split, rows in splits.items():
+        check_columns(rows, where[split], text_columns, label_column, label_needed=split != "test")
+    asked = REGRESSION if config.regression else SINGLE_LABEL if config.classification else None
+    dropped: tuple[Finding, ...] = ()
+    if config.drop_bad_rows:
+        splits, dropped = drop_bad_rows(splits, where, text_columns, label_column, task, asked)
     # The split that says what the classes are. They don't depend on --limit, nor on the first rows of a stream.
     decisive = "validation" if config.streaming else "train"
     whole = splits[decisive]
     if config.limit is not None:
         splits = {split: rows.select(range(min(config.limit, len(rows)))) for split, rows in splits.items()}
-    where = {split: f"the {split} split of {config.data}" for split in splits}
-    for split, rows in splits.items():
-        check_columns(rows, where[split], text_columns, label_column, label_needed=split != "test")
-    splits = checked_sentences(splits, where, text_columns, task.blank_allowed)
-    asked = REGRESSION if config.regression else SINGLE_LABEL if config.classification else None
+    splits = checked_sentences(splits, where, text_columns, task.blank_allowed, ", or leave it out: --drop-bad-rows")
     problem_type, names = problem_of(whole, where[decisive], label_column, task, asked)
     check_loss(config, problem_type)
     # A number may be a class id if the task or the source numbers the classes, but not if we have only sorted them.
@@ -92,7 +97,17 @@ def load_pairs(config: Config) -> Pairs:
     if config.class_weights is not None:
         weights = balanced_weights(target_counts(splits["train"], label_column, ids), len(names or ()))
     return Pairs(
-        splits, text_columns, label_column, problem_type, names, ids, by_number, positive, weights, training_files
+        splits,
+        text_columns,
+        label_column,
+        problem_type,
+        names,
+        ids,
+        by_number,
+        positive,
+        weights,
+        training_files,
+        tuple(dropped),
     )
 
 
@@ -110,14 +125,19 @@ def check_columns(
 
 
 def checked_sentences(
-    splits: dict[str, "Dataset"], where: Mapping[str, str], text_columns: Sequence[str], blank_allowed: bool
+    splits: dict[str, "Dataset"],
+    where: Mapping[str, str],
+    text_columns: Sequence[str],
+    blank_allowed: bool,
+    hint: str = "",
 ) -> dict[str, "Dataset"]:
     """The splits, with empty text for missing sentences. Says how many rows have an empty sentence. Raises UserError if
-    one has in train or a scored split or, with `blank_allowed`, if all its sentences are empty."""
+    one has in train or a scored split or, with `blank_allowed`, if all its sentences are empty. `hint`: added to that
+    message."""
     count = {}
     for split, rows in splits.items():
         allowed = len(text_columns) if split == "test" else len(text_columns) - 1 if blank_allowed else 0
-        count[split] = check_sentences(rows, where[split], text_columns, allowed)
+        count[split] = check_sentences(rows, where[split], text_columns, allowed, hint)
     used = ", ".join(f"{number} of {where[split]}" for split, number in count.items() if number and split != "test")
     if used:
         say(f"note: rows with an empty sentence, which this task may have: {used}")
@@ -126,7 +146,7 @@ def checked_sentences(
     return {split: without_nulls(rows, text_columns) for split, rows in splits.items()}
 
 
-def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], allowed: int) -> int:
+def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], allowed: int, hint: str) -> int:
     """How many rows have an empty sentence. Raises UserError if a row has more than `allowed` of them."""
     import pyarrow
     import pyarrow.compute as pc
@@ -137,21 +157,8 @@ def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], al
     if row >= 0:
         names = [repr(name) for name, column in zip(text_columns, blank, strict=True) if column[row].as_py()]
         what = f"{names[0]} is empty; fill it" if len(names) == 1 else f"{' and '.join(names)} are empty; fill them"
-        raise UserError(f"{where}, row {row + 1}: {what} in or remove the row")
+        raise UserError(f"{where}, row {row + 1}: {what} in or remove the row{hint}")
     return int(pc.sum(pc.greater(number, 0)).as_py())
-
-
-def is_blank(rows: "Dataset", column: str) -> "pyarrow.ChunkedArray":
-    """Whether each sentence of a column is null, empty or only white space; bool [rows]."""
-    import pyarrow
-    import pyarrow.compute as pc
-
-    values = rows.data.column(column)
-    kind = plain_kind(values.type)
-    blank = [  # a chunk at a time, since the trimmed text is held in memory
-        pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk.cast(kind)), ""), True) for chunk in values.chunks
-    ]
-    return pyarrow.chunked_array(blank, pyarrow.bool_())
 
 
 @cache_errors()

@@ -17,7 +17,7 @@ from pairft.data.meaning import label_ids, wanted
 from pairft.data.order import StepSize, micro_batch_sizes
 from pairft.data.pairs import Pairs
 from pairft.data.targets import encode_labels, has_label
-from pairft.data.tokens import encode_rows
+from pairft.data.tokens import NO_ROOM, encode_rows, no_room
 from pairft.errors import UserError
 from pairft.tasks import REGRESSION, TASKS
 
@@ -38,6 +38,7 @@ class Stream:
     classes: Sequence[str] | None  # by id, if the labels are ClassLabels
     tokenizer: "PreTrainedTokenizerFast"
     max_length: int
+    truncation: str
     blank_allowed: int  # empty sentences of a row
 
     @property
@@ -65,7 +66,7 @@ def open_stream(config: Config, pairs: Pairs, tokenizer: "PreTrainedTokenizerFas
         return None
     classes = class_names(pairs.splits["train"], pairs.label_column)
     blank_allowed = len(pairs.text_columns) - 1 if TASKS[config.task].blank_allowed else 0
-    return Stream(pairs.training_files, pairs, classes, tokenizer, max_length, blank_allowed)
+    return Stream(pairs.training_files, pairs, classes, tokenizer, max_length, config.truncation, blank_allowed)
 
 
 def steps(stream: Stream, collate: Collate, seed: int, size: StepSize, start: Position) -> Iterator[StepData]:
@@ -107,10 +108,13 @@ def examples(stream: Stream, seed: int, epoch: int, consumed: int) -> Iterator[C
     first, offset = divmod(consumed, stream.files.block_size)
     for number, block in enumerate(blocks.blocks(stream.files, seed, epoch, first), first):
         pairs = checked(stream, block)
-        rows = blocks.shuffled(block, seed, epoch, number)
-        for begin in range(offset, len(rows), ROWS_AT_ONCE):
-            some = with_text(rows.slice(begin, ROWS_AT_ONCE), pairs.text_columns)
-            columns = encode_rows(some, pairs, stream.classes, stream.tokenizer, stream.max_length)
+        order = blocks.shuffled(block, seed, epoch, number)
+        for begin in range(offset, len(order), ROWS_AT_ONCE):
+            chosen = order[begin : begin + ROWS_AT_ONCE]
+            some = with_text(block.rows.take(chosen), pairs.text_columns)
+            columns = encode_rows(some, pairs, stream.classes, stream.tokenizer, stream.max_length, stream.truncation)
+            for row in chosen[columns["lost"] == NO_ROOM][:1]:
+                raise no_room(block.place(int(row)), stream.max_length, stream.truncation)
             yield {name: list(values) for name, values in columns.items()}
         offset = 0
 

@@ -12,7 +12,8 @@ import torch
 
 from pairft import checks, disk, flags
 from pairft.config import Config, to_yaml, values
-from pairft.data import batches, pairs
+from pairft.data import batches, findings, pairs
+from pairft.data.audit import check_data
 from pairft.data.pairs import Pairs
 from pairft.data.streaming import Stream
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
@@ -72,6 +73,7 @@ class Run:
     log: RunLog
     writer: Writer
     stop: StopRequest
+    findings: Sequence[findings.Finding]  # what is wrong with the data
     fallbacks: evaluation.Fallbacks
     exit_code: int = 0
 
@@ -128,6 +130,7 @@ class Run:
     def keep_model(self, name: str, found: dict[str, Any]) -> None:
         """Write the model folder `name`. `found`: the evaluation of the model."""
         about = card.sidecar(self.config, self.sources.pairs, self.sources.max_length)
+        about["audit"] = findings.counts(self.findings)
         model, tokenizer = self.learner.state.model, self.sources.tokenizer
         card.save_model(self.directory / name, model, tokenizer, {**about, **found}, to_yaml(self.config))
 
@@ -188,9 +191,9 @@ def open_run(
         number = "streamed" if sources.stream else str(num_examples)
         say(f"{run_dir}: {number} pairs, {how}, {start}")
         unused = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
-        streamed = [sources.stream.about()] if sources.stream else []
-        for line in (*streamed, *sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
+        for line in (*sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
             say(line)
+        found = [] if sources.stream else check_data(config, sources.pairs, sources.tokens, sources.max_length, run_dir)
         if len(sources.tokens["train"]) >= device.LARGE:
             device.release_memory()
         try:
@@ -198,7 +201,7 @@ def open_run(
                 contextlib.nullcontext(group.stop) if group else StopRequest() as stop,
                 Writer(run_dir / "checkpoints") as writer,
             ):
-                run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, evaluation.Fallbacks())
+                run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, evaluation.Fallbacks())
                 yield run
                 if not run.steps_left and (state.last is None or state.last["step"] < state.step):
                     run.evaluate(state)  # resumed with a length that ends where it was stopped

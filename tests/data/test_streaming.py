@@ -140,6 +140,14 @@ def test_a_row_that_is_no_example_is_named_when_it_is_met(opened, kind, change, 
     assert words in str(raised.value)
 
 
+def test_a_sentence_that_leaves_no_room_is_named(opened):
+    rows = numbered(NUMBER)
+    rows[25]["sentence2"] = "a " * 70
+    stream, collate = opened("jsonl", rows, 5, truncation="first")
+    with pytest.raises(UserError, match=r"train-00002-of-00003.jsonl, row 5 the second sentence alone fills the 64"):
+        epochs_of(stream, collate, StepSize(4, 2))
+
+
 def test_classes_are_those_of_the_validation_split(opened):
     """And the first rows may all be of one class, since files are often sorted."""
     rows = sorted(numbered(NUMBER), key=lambda row: row["label"])
@@ -165,7 +173,8 @@ def test_values_and_lists_are_read_as_in_a_whole_file(tmp_path, tiny_model, labe
     assert (found.problem_type == MULTI_LABEL) == isinstance(labels[0], str)
     stream = streaming.open_stream(config, found, AutoTokenizer.from_pretrained(tiny_model), 64)
     columns = next(streaming.examples(stream, 7, 0, 0))
-    order = blocks.shuffled(next(blocks.blocks(stream.files, 7, 0, 0)), 7, 0, 0).column("y").to_pylist()
+    block = next(blocks.blocks(stream.files, 7, 0, 0))
+    order = block.rows.column("y").take(blocks.shuffled(block, 7, 0, 0)).to_pylist()
     texts = [json.dumps(label) if not isinstance(label, str) else label for label in labels]
     assert [list(map(float, value)) if isinstance(wanted[0], list) else float(value) for value in columns["label"]] == [
         wanted[texts.index(text)] for text in order

@@ -23,8 +23,8 @@ def test_resume_is_exact(go, tmp_path, capsys, accumulate):
     assert go("--resume", "--run-name", "killed", "--max-tokens", 100) == 2
 
 
-def test_the_loss_is_the_mean_over_the_examples_of_a_step_however_they_are_filled(go, tmp_path):
-    """All 60 pairs are one step: in one batch of 60, in one of 10,000 tokens, and in many of 200 tokens."""
+def test_max_tokens_arrives(go, tmp_path):
+    """The loss is the mean over the examples of a step, however they are filled. All 60 pairs are one step: in one batch of 60, in one of 10,000 tokens, and in many of 200 tokens."""
     model = write_tiny_model(tmp_path / "model", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     losses = []
     for number, flags in enumerate(

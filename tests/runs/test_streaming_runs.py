@@ -41,8 +41,8 @@ def test_resume_is_exact(go, tmp_path, folder, how):
     assert go("--resume", "--run-name", "killed", "--shuffle-buffer", 8) == 2
 
 
-def test_every_embedding_row_is_trained(go, tmp_path, folder):
-    """In other runs, rows of tokens that aren't in the data only decay, by a factor that the checkpoint keeps."""
+def test_streaming_arrives(go, tmp_path, folder):
+    """Every embedding row is trained. In other runs, rows of tokens that aren't in the data only decay, by a factor that the checkpoint keeps."""
     assert go(*FLAGS, "--data", folder, "--run-name", "a") == 0
     [*_, last] = checkpoint.whole_checkpoints(tmp_path / "runs" / "a" / "checkpoints")
     assert json.loads((last / "state.json").read_text())["extra"] == {}
@@ -76,6 +76,8 @@ def test_another_file_is_refused_on_a_resume(go, tmp_path, capsys):
         (("--max-steps", 2, "--preset", "trainer"), "exclude each other"),
         (("--max-steps", 2, "--limit", 9), "exclude each other"),
         (("--max-steps", 2, "--class-weights", "balanced"), "exclude each other"),
+        (("--max-steps", 2, "--audit"), "exclude each other"),
+        (("--max-steps", 2, "--drop-bad-rows"), "exclude each other"),
         ((), "needs --max-steps"),
         (("--max-steps", 2, "--data", "builtin"), "--data builtin is generated"),
         (("--max-steps", 2, "--shuffle-buffer", 0), "--shuffle-buffer is 0"),
@@ -100,3 +102,12 @@ def test_one_file_has_no_validation_split(go, pairs_folder, capsys):
     assert "--streaming: an unknown number of training pairs, shuffled in blocks of 10000" in message
     assert go("--shuffle-buffer", 5, "--max-steps", 1) == 0
     assert "--shuffle-buffer 5 has no effect without --streaming" in capsys.readouterr().err
+
+
+def test_shuffle_buffer_arrives(go, tmp_path, folder):
+    """Another buffer, another order."""
+    losses = []
+    for size in (5, 50):
+        assert go(*FLAGS, "--data", folder, "--shuffle-buffer", size, "--run-name", f"{size}") == 0
+        losses.append([line["loss"] for line in read_lines(tmp_path / "runs" / f"{size}", "train")])
+    assert losses[0] != losses[1]
