@@ -24,7 +24,10 @@ def test_resume_is_exact(go, tmp_path, capsys, accumulate):
 
 
 def test_max_tokens_arrives(go, tmp_path):
-    """The loss is the mean over the examples of a step, however they are filled. All 60 pairs are one step: in one batch of 60, in one of 10,000 tokens, and in many of 200 tokens."""
+    """The loss is the mean over the examples of a step, however they are filled.
+
+    All 60 pairs are one step: in one batch of 60, in one of 10,000 tokens, and in many of 200 tokens.
+    """
     model = write_tiny_model(tmp_path / "model", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     losses = []
     for number, flags in enumerate(

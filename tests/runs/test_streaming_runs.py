@@ -42,7 +42,10 @@ def test_resume_is_exact(go, tmp_path, folder, how):
 
 
 def test_streaming_arrives(go, tmp_path, folder):
-    """Every embedding row is trained. In other runs, rows of tokens that aren't in the data only decay, by a factor that the checkpoint keeps."""
+    """Every embedding row is trained.
+
+    In other runs, rows of tokens that aren't in the data only decay, by a factor that the checkpoint keeps.
+    """
     assert go(*FLAGS, "--data", folder, "--run-name", "a") == 0
     [*_, last] = checkpoint.whole_checkpoints(tmp_path / "runs" / "a" / "checkpoints")
     assert json.loads((last / "state.json").read_text())["extra"] == {}
