@@ -70,14 +70,14 @@ class Block(NamedTuple):
 
 
 def training_files(
-    paths: Sequence[Path], text_columns: Sequence[str], label_column: str, block_size: int
+    paths: Sequence[Path], text_columns: Sequence[str], labels: Sequence[str], block_size: int
 ) -> TrainingFiles:
     """The parts of the files. Raises UserError if a column is missing or has the wrong type, or if the format can't be
     read row by row."""
     import datasets
     from pyarrow import parquet
 
-    names = (*text_columns, label_column)
+    names = (*text_columns, *labels)
     for path in paths:
         if suffix_of(path) in IN_ONE_PIECE:
             raise UserError(f"--streaming: {path} can't be read row by row: write parquet, csv, tsv or jsonl")
@@ -86,7 +86,7 @@ def training_files(
     for path in paths:
         if suffix_of(path) != ".parquet":
             if suffix_of(path) != ".jsonl":
-                files.wanted_columns([path], table_layout(path, names).columns, text_columns, label_column, True)
+                files.wanted_columns([path], table_layout(path, names).columns, text_columns, labels, True)
             parts.append(Part(path))
             continue
         with files.reading_errors([path]):
@@ -97,8 +97,8 @@ def training_files(
             row += number
     if suffix_of(paths[0]) == ".parquet":
         with files.reading_errors(list(paths)):
-            features = files.parquet_features(list(paths), names, text_columns, label_column)
-    return TrainingFiles(tuple(parts), names, label_column, features, block_size)
+            features = files.parquet_features(list(paths), names, text_columns, labels)
+    return TrainingFiles(tuple(parts), names, labels[0], features, block_size)
 
 
 def first_rows(training: TrainingFiles) -> "Dataset":
