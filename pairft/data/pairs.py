@@ -88,9 +88,7 @@ def load_pairs(config: Config) -> Pairs:
     for split in labelled:
         found = read_labels(splits[split], where[split], label_column, problem_type, names, by_number, True, comma)
         if split == decisive and len(set(found.values())) < 2:
-            only = next(iter(found))
-            rows_seen = f"every row of {where[split]}" + (f" up to --limit {config.limit}" if config.limit else "")
-            raise UserError(f"{rows_seen} has the label {only!r}: nothing to learn")
+            raise one_label(next(iter(found)), where[split], config.limit)
         ids |= found
     if "validation" not in splits:
         train, share = splits["train"], config.validation_share
@@ -113,6 +111,12 @@ def load_pairs(config: Config) -> Pairs:
         training_files,
         tuple(dropped),
     )
+
+
+def one_label(label: str, where: str, limit: int | None) -> UserError:
+    """The error for training rows that all have the same label."""
+    rows_seen = f"every row of {where}" + (f" up to --limit {limit}" if limit else "")
+    return UserError(f"{rows_seen} has the label {label!r}: nothing to learn")
 
 
 def check_columns(
