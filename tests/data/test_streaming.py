@@ -114,6 +114,14 @@ def test_micro_batches_are_filled_with_tokens(opened):
         assert all(sum(batch) + following[0] > 40 for batch, following in itertools.pairwise(lengths))
 
 
+def test_blocks_are_shuffled_by_seed_epoch_and_number(opened):
+    stream, _ = opened("jsonl", numbered(NUMBER), 25)
+    block = next(blocks.blocks(stream.files, 7, 0, 0))
+    orders = [tuple(blocks.shuffled(block, *key)) for key in ((7, 0, 0), (8, 0, 0), (7, 1, 0), (7, 0, 1))]
+    assert len(set(orders)) == 4 and all(sorted(order) == list(range(25)) for order in orders)
+    assert orders[0] == tuple(blocks.shuffled(block, 7, 0, 0))
+
+
 def test_row_groups_before_the_position_are_not_read(opened, monkeypatch):
     stream, _ = opened("parquet", numbered(NUMBER), 10)
     read, reads = blocks.read, []
