@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TOKENS_VERSION = 3  # part of the cache key: raise it when the same rows are to give other tokens
 NO_ROOM = -1  # in the column `lost`
+ROWS_AT_ONCE = 1000  # tokenised together
+ROWS_OF_A_BATCH = 4000  # of the Arrow file: its metadata, 3 KiB per batch, is in memory
 ROWS_PER_PROCESS = 25_000  # with fewer, starting a process takes longer than it saves
 
 
@@ -59,6 +61,7 @@ def tokenise(
             splits[split] = rows.with_format("arrow").map(
                 encode_rows,
                 batched=True,
+                batch_size=ROWS_OF_A_BATCH,
                 remove_columns=rows.column_names,
                 fn_kwargs={**arguments, "classes": classes},
                 new_fingerprint=hashlib.sha256((key + repr((classes, rows._fingerprint))).encode()).hexdigest()[:32],
@@ -121,10 +124,11 @@ def encode_sentences(
 
     backend = tokenizer.backend_tokenizer
     backend.no_truncation(), backend.no_padding()
-    # Without offsets in the text, which nobody reads.
-    encoded = backend.encode_batch_fast(sentences[0] if len(sentences) == 1 else list(zip(*sentences, strict=True)))
+    texts = sentences[0] if len(sentences) == 1 else list(zip(*sentences, strict=True))
+    # Without offsets in the text, which nobody reads. Not all at once: before they are cut, encodings may be long.
+    pieces = (texts[start : start + ROWS_AT_ONCE] for start in range(0, len(texts), ROWS_AT_ONCE))
     ids, types, lost = [], [], []
-    for encoding in encoded:
+    for encoding in (encoding for some in pieces for encoding in backend.encode_batch_fast(some)):
         tokens, sentence = encoding.ids, encoding.type_ids
         lost.append(max(0, len(tokens) - max_length))
         if lost[-1]:
