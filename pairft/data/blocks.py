@@ -7,7 +7,7 @@ rows of a block are shuffled (`shuffled`). So the position in an epoch is enough
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROWS_OF_A_READ = 1000
 PROBES, PROBE_BYTES = 8, 1 << 16  # of each file, for its fingerprint
-IN_ONE_PIECE = (".json", ".xlsx", ".arrow", ".feather")  # formats that are read at once
+READ_IN_BATCHES = (".parquet", ".csv", ".tsv", ".json", ".jsonl")  # formats that aren't read at once
 
 
 class Part(NamedTuple):
@@ -69,6 +69,31 @@ class Block(NamedTuple):
         raise AssertionError((index, self.places))
 
 
+def check_streamed(data: str, is_on_hub: bool, is_saved: bool) -> None:
+    """Raise UserError if --data isn't files that --streaming reads."""
+    if is_on_hub:
+        what, remedy = (
+            "on the Hub",
+            f"download its files first: hf download --repo-type dataset {data} --local-dir FOLDER",
+        )
+    elif data == "builtin":
+        what, remedy = "generated", "leave out --streaming"
+    elif is_saved:
+        what, remedy = "a folder of save_to_disk", "save it as parquet, or leave out --streaming"
+    else:
+        return
+    raise UserError(f"--streaming reads files, but --data {data} is {what}: {remedy}")
+
+
+def check_validation(data: str, found: Collection[str]) -> None:
+    """Raise UserError if the source has no validation split."""
+    if "validation" not in found:
+        raise UserError(
+            f"--data {data} has no validation split, and --streaming can't hold one out: add one, for example with "
+            "--data train=FILE,validation=FILE"
+        )
+
+
 def training_files(
     paths: Sequence[Path], text_columns: Sequence[str], labels: Sequence[str], block_size: int
 ) -> TrainingFiles:
@@ -79,13 +104,13 @@ def training_files(
 
     names = (*text_columns, *labels)
     for path in paths:
-        if suffix_of(path) in IN_ONE_PIECE:
+        if suffix_of(path) not in READ_IN_BATCHES:
             raise UserError(f"--streaming: {path} can't be read row by row: write parquet, csv, tsv or jsonl")
     features = datasets.Features({name: datasets.Value("string") for name in names})
     parts: list[Part] = []
     for path in paths:
         if suffix_of(path) != ".parquet":
-            if suffix_of(path) != ".jsonl":
+            if suffix_of(path) in (".csv", ".tsv"):  # in JSON any row may lack any key
                 files.wanted_columns([path], table_layout(path, names).columns, text_columns, labels, True)
             parts.append(Part(path))
             continue

@@ -154,7 +154,7 @@ def checked_sentences(
     return {split: without_nulls(rows, text_columns) for split, rows in splits.items()}
 
 
-def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], allowed: int, hint: str) -> int:
+def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], allowed: int, hint: str = "") -> int:
     """How many rows have an empty sentence. Raises UserError if a row has more than `allowed` of them."""
     import pyarrow
     import pyarrow.compute as pc

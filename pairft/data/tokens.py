@@ -62,6 +62,7 @@ def tokenise(
                 encode_rows,
                 batched=True,
                 batch_size=ROWS_OF_A_BATCH,
+                writer_batch_size=ROWS_OF_A_BATCH,
                 remove_columns=rows.column_names,
                 fn_kwargs={**arguments, "classes": classes},
                 new_fingerprint=hashlib.sha256((key + repr((classes, rows._fingerprint))).encode()).hexdigest()[:32],
