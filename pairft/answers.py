@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING, Any
 
 from pairft.errors import UserError
 from pairft.model import head
-from pairft.tasks import TASKS, f1_of, metrics_of, positive_class
+from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS, f1_of, metrics_of, positive_class
 from pairft.training.evaluation import EvalOutput, compute_metrics, predictions_of
 
 if TYPE_CHECKING:
     import numpy
     from datasets import Dataset
     from transformers import PretrainedConfig
+
+    from pairft.data.meaning import Target
 
 
 def labels_of(
@@ -20,16 +22,18 @@ def labels_of(
     names: tuple[str, ...] | None,
     config: "PretrainedConfig",
     about: dict[str, Any],
-) -> dict[str, float]:
-    """The class id, or the value of a regression, of each distinct label in the column; empty if no row has a label.
-    Raises UserError for labels that the model's answers can't be compared with."""
-    from pairft.data.labels import read_labels
+) -> dict[str, "Target"]:
+    """The target of each distinct label in the column; empty if no row has a label. Raises UserError for labels that
+    the model's answers can't be compared with."""
+    from pairft.data.meaning import has_comma, read_labels
 
-    if names is not None and head.kind_of(config) != head.SINGLE_LABEL:
+    kind = head.kind_of(config)
+    if names is not None and kind == REGRESSION:
         raise UserError(f"the model gives {head.described(config)} for each row, and {where} has one label")
     numbered = "task" not in about or TASKS[about["task"]].label_names is not None
     by_number = about.get("labels_by_number", numbered)
-    return read_labels(rows, where, column, names, by_number, label_needed=False)
+    comma = kind == REGRESSION and has_comma([rows], where, column)
+    return read_labels(rows, where, column, kind, names, by_number, label_needed=False, comma=comma)
 
 
 def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str) -> dict[str, list[Any]]:
@@ -42,23 +46,24 @@ def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str
 
     if names is None:
         return {"score": predictions_of(logits).tolist()}
-    if kind == head.REGRESSION:
+    if kind == REGRESSION:
         return {f"score_{name}": logits[:, index].tolist() for index, name in enumerate(names)}
-    probabilities = expit(logits) if kind == head.MULTI_LABEL else softmax(logits, axis=1)
-    if kind == head.MULTI_LABEL:
-        chosen = [", ".join(name for name, high in zip(names, row, strict=True) if high) for row in probabilities > 0.5]
+    if kind == MULTI_LABEL:
+        probabilities, predicted = expit(logits), predictions_of(logits, is_multi_label=True)
+        chosen = [", ".join(name for name, high in zip(names, row, strict=True) if high) for row in predicted]
     else:
+        probabilities = softmax(logits, axis=1)
         chosen = [names[index] for index in predictions_of(logits)]
     return {"label": chosen} | {f"probability_{name}": probabilities[:, i].tolist() for i, name in enumerate(names)}
 
 
-def scores_of(output: EvalOutput, names: tuple[str, ...] | None, about: dict[str, Any]) -> str:
+def scores_of(output: EvalOutput, names: tuple[str, ...] | None, kind: str, about: dict[str, Any]) -> str:
     """The metrics over the rows that have a label, as a line of text."""
     from pairft.data.targets import has_label
 
     labelled = output.only(has_label(output.labels))
-    metrics, _ = metrics_of(TASKS[about.get("task", "custom")], names)
-    positive = positive_class(names)
+    metrics, _ = metrics_of(TASKS[about.get("task", "custom")], kind)
+    positive = positive_class(names) if kind == SINGLE_LABEL else None
     if names and about.get("positive_class") in names:
         positive = names.index(about["positive_class"])
     scores = compute_metrics(labelled, metrics, positive)

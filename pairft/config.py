@@ -7,6 +7,7 @@ ranges and combinations.
 import csv
 import dataclasses
 import difflib
+import io
 import types
 import typing
 from collections.abc import Sequence
@@ -48,19 +49,48 @@ class Config:
     text_columns: tuple[str, ...] | None = setting(
         None, "one or two columns of sentences, comma-separated; put a name that contains a comma in double quotes"
     )
-    label_column: str | None = setting(None, "column of the labels")
+    label_column: str | None = setting(
+        None, "column of the labels; or several columns of 0 and 1, comma-separated: one for each label (multi-label)"
+    )
+    regression: bool = setting(False, "labels are values, even if all are whole numbers (custom, nli, sts)")
+    classification: bool = setting(False, "labels are classes, even if they are numbers (custom, nli, sts)")
+    positive_class: str | None = setting(
+        None, "name of the class that F1 is about; default: of two, the one whose name affirms; of more, all (macro)"
+    )
+    class_weights: str | None = setting(
+        None, "'balanced': every class counts the same in the training loss", choices=("balanced",)
+    )
+    label_smoothing: float = setting(0.0, "share of each training label that is spread over all classes")
     limit: int | None = setting(None, "rows of each split, the first ones, for a first try; default: all")
+    drop_bad_rows: bool = setting(
+        False, "leave out rows without text or label, which are an error otherwise; those of a test split stay"
+    )
+    audit: bool = setting(False, "show everything that looks wrong with the data, with row numbers, then train")
     new_head: bool = setting(False, "draw a new head; without it, a head with labels other than the data's is an error")
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; takes precedence over --epochs")
     batch_size: int = setting(8, "examples per micro-batch")
+    max_tokens: int | None = setting(
+        None,
+        "tokens per micro-batch instead of --batch-size examples, padding not counted; an example that is longer is a "
+        "micro-batch of its own",
+    )
+    streaming: bool = setting(
+        False,
+        "read and tokenise the training files as training goes, not before; needs --max-steps and a validation split",
+    )
+    shuffle_buffer: int = setting(10_000, "rows of the blocks in which --streaming shuffles")
     accumulate: int = setting(1, "micro-batches per step; the gradient is the mean over all their examples")
     lr: float = setting(5e-5, "peak learning rate of AdamW")
     warmup_ratio: float = setting(0.0, "fraction of the steps that warm up the learning rate from 0; then linear to 0")
     weight_decay: float = setting(0.01, "AdamW's weight decay, on weight matrices only: none on biases and norms")
     max_grad_norm: float = setting(1.0, "gradients are clipped to this L2 norm")
-    max_length: int | None = setting(
-        None, "tokens per pair; truncates the longer sentence first; default: the model's limit"
+    max_length: int | None = setting(None, "tokens per pair; longer ones are truncated; default: the model's limit")
+    truncation: str = setting(
+        "longest",
+        "what to cut from a pair that is too long: the longer sentence first, only the first sentence, only the "
+        "second, or, of both, the middle",
+        choices=("longest", "first", "second", "head-tail"),
     )
     precision: str = setting(
         "auto",
@@ -97,6 +127,11 @@ class Config:
     )
     fallback: bool = setting(False, "the Hub could not be reached: the builtin model and pairs were used", flag=False)
 
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The label columns: the task's, unless --label-column names one or several."""
+        return (TASKS[self.task].label_column,) if self.label_column is None else columns_in(self.label_column)
+
 
 PRESETS: dict[str, dict[str, Any]] = {
     "trainer": {
@@ -111,13 +146,26 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # Settings that --resume may change. With any other change it would be a different run.
 MAY_CHANGE = (
-    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir"),
+    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir", "audit"),
     # Where model and data are; fingerprints in the manifest tell whether the content is the same.
     *("model", "data", "data_config", "revision"),
 )
 
 FIELDS = {f.name: f for f in dataclasses.fields(Config)}
 TYPES = typing.get_type_hints(Config)
+
+
+def columns_in(text: str) -> tuple[str, ...]:
+    """The column names in a comma-separated text; a name that contains a comma is in double quotes. Raises csv.Error if
+    quotes don't match."""
+    return tuple(column.strip() for column in next(csv.reader([text], skipinitialspace=True, strict=True), []))
+
+
+def in_text(columns: Sequence[str]) -> str:
+    """The text in which `columns_in` reads these names."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(columns)
+    return text.getvalue()
 
 
 def flag_of(name: str) -> str:
@@ -139,13 +187,15 @@ def parse_value(name: str, value: Any) -> Any:
         if isinstance(value, bool):
             return value
         wanted = "true or false"
-    elif name == "text_columns":
-        try:  # a name that contains a comma is in quotes
-            columns = next(csv.reader([text], skipinitialspace=True, strict=True)) if isinstance(text, str) else text
+    elif name in ("text_columns", "label_column"):
+        try:
+            columns = columns_in(str(text)) if isinstance(text, str) or number else text
         except csv.Error:
             columns = None
         if isinstance(columns, (list, tuple)) and all(isinstance(column, str) for column in columns):
-            return tuple(column.strip() for column in columns)
+            if name == "text_columns":
+                return tuple(column.strip() for column in columns)
+            return text if isinstance(text, str) else in_text([str(text)] if number else columns)
         wanted = "column names, comma-separated; put a name that contains a comma in double quotes"
     elif name == "seeds":
         parts = text.split(",") if isinstance(text, str) else [value] if number else value

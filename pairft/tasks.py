@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 PAIR = ("sentence1", "sentence2")
 NLI = ("premise", "hypothesis")
 NLI_LABELS = ("entailment", "neutral", "contradiction")
+# What a row's label is, in the words that a model's config has for it as its problem_type: a value, a class, a set of
+# classes.
+REGRESSION, SINGLE_LABEL, MULTI_LABEL = "regression", "single_label_classification", "multi_label_classification"
 SPLITS = {"train": "train", "validation": "validation", "test": "test"}
 
 
@@ -25,6 +28,11 @@ class Task:
     splits: Mapping[str, str] = field(default_factory=lambda: SPLITS)
     blank_allowed: bool = False  # one of the two sentences may be empty, as in a few rows of GLUE's QQP
     model_of: str | None = None  # it has no training data: the task whose models predict it
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the labels of the data decide what they mean: the task has neither classes nor metrics of its own."""
+        return self.label_names is None and self.metrics is None and self.model_of is None
 
 
 def scored_splits(names: Iterable[str]) -> list[str]:
@@ -115,15 +123,18 @@ TASKS = {
 }
 
 CLASSIFICATION_METRICS = ("accuracy", "f1")
+MULTI_LABEL_METRICS = ("accuracy", "f1", "f1_micro")
 REGRESSION_METRICS = ("pearson", "spearman")
 CORRELATIONS = ("matthews", *REGRESSION_METRICS)  # undefined, and 0, if all labels are equal
 
 
-def metrics_of(task: Task, label_names: tuple[str, ...] | None) -> tuple[tuple[str, ...], str]:
-    """The names of a task's metrics, and of the main one. `label_names` is None for regression."""
+def metrics_of(task: Task, problem_type: str) -> tuple[tuple[str, ...], str]:
+    """The names of a task's metrics, and of the main one."""
     if task.metrics is not None and task.main_metric is not None:
         return task.metrics, task.main_metric
-    return (REGRESSION_METRICS, "pearson") if label_names is None else (CLASSIFICATION_METRICS, "f1")
+    if problem_type == REGRESSION:
+        return REGRESSION_METRICS, "pearson"
+    return (MULTI_LABEL_METRICS if problem_type == MULTI_LABEL else CLASSIFICATION_METRICS), "f1"
 
 
 # Typical names of a positive and of a negative class, spelled as `plain` spells them.
@@ -160,17 +171,12 @@ def sign_of(name: str, other: str) -> int:
 
 def positive_class(label_names: Sequence[str] | None) -> int | None:
     """The id of the positive class, whose F1 is computed: of two classes the one whose name affirms (yes, 1, duplicate,
-    …) if the other's doesn't, else the second. None for regression, and for more classes, where F1 is macro F1."""
+    …) if the other's doesn't, else the second. None for regression, and for more classes, where F1 is macro F1 unless
+    --positive-class names one."""
     if label_names is None or len(label_names) != 2:
         return None
     first, second = map(plain, label_names)
     return 0 if sign_of(first, second) > sign_of(second, first) else 1
-
-
-def positive_name(label_names: Sequence[str] | None) -> str | None:
-    """The name of the positive class, or None."""
-    positive = positive_class(label_names)
-    return label_names[positive] if label_names is not None and positive is not None else None
 
 
 def f1_of(positive: str | None) -> str:

@@ -161,7 +161,11 @@ def test_one_class_only(refused, data):
         ("train.jsonl", b'{"a": "x", "label": 1}\n', ("no column 'sentence1'", "a, label", "--text-columns")),
         ("train.csv", b"sentence1,sentence2,label\na,b,1\na,b\n", ("train.csv, row 2", "2 fields", "3")),
         ("train.csv", b'sentence1,sentence2,label\na,"b,1\n', ("train.csv, row 1",)),
-        ("train.csv", b"sentence1,sentence2,label\na,b,1\n\xe9,b,0\n", ("train.csv, line 3", "UTF-8", "0xe9")),
+        (
+            "train.csv",
+            b"sentence1,sentence2,label\na,b\xc3\xbc\xc3\xbc,1\n\xe9,b,0\n",
+            ("train.csv, line 3", "UTF-8", "0xe9"),
+        ),
         ("train.jsonl", b'{"sentence1": "a"\n', ("train.jsonl, row 1",)),
         (
             "train.json",

@@ -137,12 +137,12 @@ def test_the_examples_for_contributors_fit_the_code():
     from transformers import CONFIG_MAPPING
 
     from pairft.speed.last_layer import LAST_LAYERS
-    from pairft.tasks import TASKS, metrics_of
+    from pairft.tasks import SINGLE_LABEL, TASKS, metrics_of
     from pairft.training.metrics import MODULES
 
     [(name, task)] = example("task").items()
     assert name not in TASKS
-    metrics, main_metric = metrics_of(task, task.label_names)
+    metrics, main_metric = metrics_of(task, SINGLE_LABEL)
     assert main_metric in metrics and set(metrics) <= set(MODULES)
     [(name, row)] = example("architecture").items()
     assert name in CONFIG_MAPPING and name not in LAST_LAYERS

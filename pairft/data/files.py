@@ -1,89 +1,72 @@
 """Rows of local files, read as text, so that a sentence such as "NA" or "007" is not converted.
 
 The csv and json loaders of `datasets` infer types chunk by chunk (numbers, dates, missing values), and their errors
-name no row. So Python's csv and json modules read the rows, and `datasets` keeps them as an Arrow file in its cache.
-Parquet is typed and is read by `datasets`.
+name no row. So our readers (readers.py) read every value as text, and the rows are kept as an Arrow file in the cache
+of `datasets`. Parquet is typed and is read by `datasets`.
 """
 
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairft.data.cache import cache_errors, check_cache, of_cache, unwritable
-from pairft.data.formats import SUFFIXES, suffix_of
-from pairft.data.kinds import check_kinds, plain_kind
-from pairft.data.table_files import other_delimiter, say_unnamed, unnamed_columns
-from pairft.data.text_files import header, rows_of_all
+from pairft.data.cache import cache_errors, check_cache, kept_rows, of_cache, unwritable
+from pairft.data.formats import suffix_of
+from pairft.data.json_files import json_columns
+from pairft.data.json_layouts import json_layout
+from pairft.data.kinds import check_kinds, is_list, names_of, plain_kind
+from pairft.data.readers import batches_of, string_schema
+from pairft.data.table_files import no_column
+from pairft.data.table_layout import table_layout
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-READER_VERSION = 2  # part of the cache key: raise it when the same file is to give other rows
-
-
-def split_files(folder: Path, split: str) -> list[Path]:
-    """The files of a split by one of its names, sorted: train.csv, or shards such as train-00000-of-00002.csv, with or
-    without a hash. May be empty. Raises UserError if the split exists twice or some of its shards are missing."""
-    pattern = re.compile(rf"{split}(-\d+(-of-\d+(-[0-9a-f]+)?)?)?\.({'|'.join(map(re.escape, SUFFIXES))})")
-    files = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
-    kinds = {(path.name.partition(".")[2], "-" in path.name) for path in files}
-    if len(kinds) > 1:
-        names = ", ".join(path.name for path in files)
-        raise UserError(f"{folder} holds the {split} split more than once ({names}): keep one")
-    totals = {found.group(1) for path in files if (found := re.search(r"-of-(\d+)[-.]", path.name))}
-    if totals and {int(total) for total in totals} != {len(files)}:
-        raise UserError(f"{folder} holds {len(files)} of the {max(map(int, totals))} files of the {split} split")
-    return files
+ROWS_OF_A_BATCH = 10_000  # of the Arrow file in the cache: the metadata of each batch is in memory
+READER_VERSION = 3  # part of the cache key: raise it when the same file is to give other rows
 
 
 @cache_errors()
 def read_files(
-    files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool = True
+    files: list[Path],
+    text_columns: Sequence[str],
+    label_column: str | Sequence[str] | None,
+    label_needed: bool = True,
 ) -> "Dataset":
     """The wanted columns of files of one format, as a memory-mapped Dataset. If `label_needed` is false, the label
-    column may be missing; if `label_column` is None, no label is read.
+    column may be missing; if `label_column` is None, no label is read; it may name several columns.
 
     csv, tsv, json and jsonl give text columns (None for null and for a missing key in JSON); parquet keeps its types.
     Raises UserError, which names the file and, except for parquet, the row, if something can't be read.
     """
-    import datasets
-
     check_cache()
-    if label_column in text_columns:
-        raise UserError(f"the column {label_column!r} is named as the label (--label-column) and in --text-columns")
+    labels = [label_column] if isinstance(label_column, str) else list(label_column or ())
+    for label in labels:
+        if label in text_columns:
+            raise UserError(f"the column {label!r} is named as the label (--label-column) and in --text-columns")
     if suffix_of(files[0]) == ".parquet":
-        return read_parquet(files, text_columns, label_column, label_needed)
+        return read_parquet(files, text_columns, labels, label_needed)
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
-    names = [*text_columns, *([label_column] if label_column is not None else [])]
-    if not is_json:  # a table has a header; in JSON any row may lack any key
-        columns = header(files[0])
-        names = wanted_columns(files, columns, text_columns, label_column, label_needed)
-        if unnamed_columns(columns):
-            say_unnamed(files[0].parent, unnamed_columns(columns))
-    try:
-        loaded = datasets.Dataset.from_generator(
-            rows_of_all,
-            # Tuples, because `datasets` takes lists for shards.
-            gen_kwargs={"files": tuple(files), "names": tuple(names), "label_column": label_column},
-            features=datasets.Features({name: datasets.Value("string") for name in names}),
-            fingerprint=hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32],
-        )
-    except datasets.exceptions.DatasetGenerationError as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise unreadable(files, error) from None
+    names = [*text_columns, *labels]
+    if is_json:  # any row may lack any key
+        for path in files:
+            json_layout(path, text_columns)  # says how it is read, even if the cache has the rows
+    else:
+        needed = [*text_columns, *(labels if label_needed else [])]
+        columns = table_layout(files[0], needed).columns
+        names = wanted_columns(files, columns, text_columns, labels, label_needed)
+    key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
+    loaded = kept_rows(key, string_schema(names), batches_of(files, names, labels[0] if len(labels) == 1 else None))
     if is_json and any(loaded.data.column(name).null_count == len(loaded) for name in names):
-        names = wanted_columns(files, header(files[0]), text_columns, label_column, label_needed)
+        names = wanted_columns(files, json_columns(files[0], text_columns), text_columns, labels, label_needed)
     return loaded.select_columns(names)
 
 
 def read_parquet(
-    files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool
+    files: list[Path], text_columns: Sequence[str], labels: Sequence[str], label_needed: bool
 ) -> "Dataset":
     """`read_files` for parquet. Other columns are not read: they may have types that `datasets` doesn't know."""
     from pyarrow import parquet
@@ -91,8 +74,8 @@ def read_parquet(
     with reading_errors(files):
         if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
             raise UserError(f"{files[0]} is empty: it has no rows")
-        names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, label_column, label_needed)
-        features = parquet_features(files, names, text_columns, label_column)
+        names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, labels, label_needed)
+        features = parquet_features(files, names, text_columns, labels)
         loaded = read_typed("parquet", files, columns=names, features=features)
         return loaded.select_columns(names)
 
@@ -107,6 +90,7 @@ def read_typed(kind: str, files: list[Path], **options: Any) -> "Dataset":
             content_key(files),  # otherwise the cache key is path, size and time
             data_files={"rows": [str(path) for path in files]},
             split="rows",
+            writer_batch_size=ROWS_OF_A_BATCH,
             **options,
         )
 
@@ -130,7 +114,7 @@ def reading_errors(files: list[Path]) -> Iterator[None]:
 
 
 def parquet_features(
-    files: list[Path], names: Sequence[str], text_columns: Sequence[str], label_column: str | None
+    files: list[Path], names: Sequence[str], text_columns: Sequence[str], labels: Sequence[str]
 ) -> "Features":
     """The types of the named columns; the names of a ClassLabel come from the file's metadata. Raises UserError if a
     type is neither text nor a label's, or if the files number their classes differently."""
@@ -141,19 +125,22 @@ def parquet_features(
     found = []
     for path in files:
         schema = parquet.read_schema(path)
-        wanted_columns([path], schema.names, names, None, True)
-        check_kinds(str(path), schema, text_columns, label_column if label_column in names else None)
+        wanted_columns([path], schema.names, names, (), True)
+        check_kinds(str(path), schema, text_columns, [label for label in labels if label in names])
         kinds = {name: plain_kind(schema.field(name).type) for name in names}
         features = datasets.Features.from_arrow_schema(pyarrow.schema(kinds))
         about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
         for name, kind in kinds.items():
-            if about.get(name, {}).get("_type") == "ClassLabel" and pyarrow.types.is_integer(kind):
+            said = about.get(name, {})
+            held, said = (kind.value_type, said.get("feature", {})) if is_list(kind) else (kind, said)
+            if said.get("_type") == "ClassLabel" and pyarrow.types.is_integer(held):
                 features[name] = datasets.Features.from_dict({name: about[name]})[name]
         found.append(features)
     for path, features in zip(files, found, strict=True):
-        own, other = (getattr(some.get(label_column), "names", None) for some in (found[0], features))
-        if own != other:
-            raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: use one order")
+        for label in labels:
+            own, other = (names_of(some.get(label)) for some in (found[0], features))
+            if own != other:
+                raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: use one order")
     return found[0]
 
 
@@ -170,23 +157,16 @@ def content_key(files: Sequence[Path]) -> str:
 
 
 def wanted_columns(
-    files: list[Path], columns: Sequence[str], text_columns: Sequence[str], label_column: str | None, label_needed: bool
+    files: list[Path], columns: Sequence[str], text_columns: Sequence[str], labels: Sequence[str], label_needed: bool
 ) -> list[str]:
     """The wanted ones among the file's `columns`. Raises UserError if one that is needed is missing."""
     if not columns:
         raise UserError(f"{files[0]} is empty")
-    label = () if label_column is None else (label_column,)
-    needed = (*text_columns, *(label if label_needed else ()))
+    needed = (*text_columns, *(labels if label_needed else ()))
     missing = [column for column in needed if column not in columns]
     if missing:
-        message = other_delimiter(files[0], columns, needed)
-        if message is not None:
-            raise UserError(message)
-        raise UserError(
-            f"{files[0]} has no column {missing[0]!r}; it has: {', '.join(filter(None, columns))}. Name "
-            "others with --text-columns and --label-column"
-        )
-    return [column for column in (*text_columns, *label) if column in columns]
+        raise no_column(files[0], columns, missing[0])
+    return [column for column in (*text_columns, *labels) if column in columns]
 
 
 def unreadable(files: list[Path], error: BaseException) -> UserError:

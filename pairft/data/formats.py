@@ -9,20 +9,21 @@ from pairft.output import say
 from pairft.tasks import Task
 
 TEXT_FORMATS = ("csv", "tsv", "json", "jsonl")
-SUFFIXES = ("parquet", *TEXT_FORMATS, *(f"{kind}.gz" for kind in TEXT_FORMATS))
-SHOWN = f".parquet, {', '.join(f'.{kind}' for kind in TEXT_FORMATS)}; text also as .gz"  # for messages
+COMPRESSED = ("gz", "zst", "zip")  # text formats only
+SUFFIXES = ("parquet", *TEXT_FORMATS, *(f"{kind}.{by}" for kind in TEXT_FORMATS for by in COMPRESSED))
+SHOWN = f".parquet, {', '.join(f'.{kind}' for kind in TEXT_FORMATS)}; text also as .gz, .zst or .zip"  # for messages
 
 NAMES = {"train": ("train",), "validation": ("validation", "dev", "valid", "val", "eval"), "test": ("test",)}
 
 
 def suffix_of(path: Path) -> str:
     """The suffix by which a file is read, in lower case: ".csv" for pairs.csv and for pairs.csv.gz."""
-    name = path.name.lower()
-    return Path(name.removesuffix(".gz") if is_gzip(path) else name).suffix
+    return Path(path.name.lower().removesuffix(f".{compression_of(path)}")).suffix
 
 
-def is_gzip(path: Path) -> bool:
-    return path.name.lower().endswith(".gz")
+def compression_of(path: Path) -> str | None:
+    """The suffix of a compressed file without its dot, or None."""
+    return next((by for by in COMPRESSED if path.name.lower().endswith(f".{by}")), None)
 
 
 def is_readable(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Checks of the Arrow types of text columns and label columns."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pairft.errors import UserError
 
@@ -19,8 +19,21 @@ def plain_kind(kind: "pyarrow.DataType") -> "pyarrow.DataType":
     return pyarrow.string() if pyarrow.types.is_string_view(kind) else kind
 
 
-def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str], label_column: str | None) -> None:
-    """Raise UserError unless the text columns hold text and the label column, if any, holds names or numbers."""
+def is_list(kind: "pyarrow.DataType") -> bool:
+    """Whether it is the type of a list of any layout."""
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def names_of(feature: Any) -> list[str] | None:
+    """The names of a ClassLabel, or of a list of them; None for any other feature of `datasets`."""
+    return getattr(getattr(feature, "feature", feature), "names", None)
+
+
+def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str], labels: Sequence[str]) -> None:
+    """Raise UserError unless the text columns hold text and the label columns, if there are any, names, numbers or
+    lists of them."""
     from pyarrow import types
 
     def is_text(kind: "pyarrow.DataType") -> bool:
@@ -30,14 +43,9 @@ def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str
         kind = plain_kind(schema.field(column).type)
         if not is_text(kind):
             raise UserError(f"the column {column!r} of {where} holds {kind}, not text")
-    if label_column is None or label_column not in schema.names:
-        return
-    kind = plain_kind(schema.field(label_column).type)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        raise UserError(
-            f"the label column {label_column!r} of {where} holds {kind}, but a row has one label: multi-label data "
-            "aren't supported"
-        )
     scalar = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null, is_text)
-    if not any(is_it(kind) for is_it in scalar):
-        raise UserError(f"the label column {label_column!r} of {where} holds {kind}, not names or numbers")
+    for label in (label for label in labels if label in schema.names):
+        kind = plain_kind(schema.field(label).type)
+        held = plain_kind(kind.value_type) if is_list(kind) else kind
+        if not any(is_it(held) for is_it in scalar):
+            raise UserError(f"the label column {label!r} of {where} holds {kind}, not names or numbers")

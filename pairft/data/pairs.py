@@ -11,17 +11,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pairft.config import Config
+from pairft.data.bad_rows import drop_bad_rows, is_blank
+from pairft.data.blocks import TrainingFiles
 from pairft.data.cache import cache_errors
-from pairft.data.kinds import check_kinds, plain_kind
-from pairft.data.labels import check_scores, class_names, label_names, label_texts, near_equal, read_labels
+from pairft.data.class_settings import balanced_weights, check_loss, positive_of, target_counts
+from pairft.data.findings import Finding
+from pairft.data.kinds import check_kinds
+from pairft.data.label_sets import join_columns
+from pairft.data.labels import class_names
+from pairft.data.meaning import Target, check_scores, has_comma, problem_of, read_labels
 from pairft.data.sources import read_splits
 from pairft.data.splits import hold_out
 from pairft.errors import UserError
 from pairft.output import say
-from pairft.tasks import CORRELATIONS, TASKS, metrics_of, positive_class, scored_splits
+from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS, scored_splits
 
 if TYPE_CHECKING:
-    import pyarrow
     from datasets import Dataset
 
 
@@ -31,10 +36,19 @@ class Pairs:
 
     splits: dict[str, "Dataset"]  # train, the scored ones and, if there is one, test
     text_columns: tuple[str, ...]
-    label_column: str
+    label_column: str  # several columns of 0 and 1 are one, whose rows are lists
+    problem_type: str  # REGRESSION, SINGLE_LABEL or MULTI_LABEL
     label_names: tuple[str, ...] | None  # by id; None for regression
-    label_ids: dict[str, float]  # by the label's text: the class id, or the value of a regression
+    label_ids: dict[str, Target]  # by the label's text: the class id, the value, or the ids of a multi-label row
     by_number: bool = False  # labels may be class ids, because the task or the source numbers the classes
+    positive: int | None = None  # the id of the class that F1 is about; None: macro F1, or no F1
+    class_weights: tuple[float, ...] | None = None  # of the training loss, by id
+    training_files: TrainingFiles | None = None  # with --streaming: train is only their first rows
+    dropped: tuple[Finding, ...] = ()  # the rows that --drop-bad-rows has left out
+
+    @property
+    def positive_name(self) -> str | None:
+        return None if self.positive is None or self.label_names is None else self.label_names[self.positive]
 
 
 def load_pairs(config: Config) -> Pairs:
@@ -43,105 +57,95 @@ def load_pairs(config: Config) -> Pairs:
     task = TASKS[config.task]
     text_columns = config.text_columns or task.text_columns
     assert text_columns is not None, config.task  # checks.py has made sure
-    label_column = config.label_column or task.label_column
-    splits = read_splits(config, text_columns, label_column)
-    whole = splits["train"]  # the classes don't depend on --limit
-    if config.limit is not None:
-        splits = {split: rows.select(range(min(config.limit, len(rows)))) for split, rows in splits.items()}
+    labels = config.label_columns
+    splits, training_files = read_splits(config, text_columns, labels)
     where = {split: f"the {split} split of {config.data}" for split in splits}
     for split, rows in splits.items():
-        check_columns(rows, where[split], text_columns, label_column, label_needed=split != "test")
-    splits = checked_sentences(splits, where, text_columns, task.blank_allowed)
+        check_columns(rows, where[split], text_columns, labels, label_needed=split != "test")
+    label_column = ", ".join(labels)
+    splits = {split: join_columns(rows, where[split], labels, label_column) for split, rows in splits.items()}
+    asked = REGRESSION if config.regression else SINGLE_LABEL if config.classification else None
+    dropped: tuple[Finding, ...] = ()
+    if config.drop_bad_rows:
+        splits, dropped = drop_bad_rows(splits, where, text_columns, label_column, task, asked)
+    # The split that says what the classes are. They don't depend on --limit, nor on the first rows of a stream.
+    decisive = "validation" if config.streaming else "train"
+    whole = splits[decisive]
+    if config.limit is not None:
+        splits = {split: rows.select(range(min(config.limit, len(rows)))) for split, rows in splits.items()}
+    splits = checked_sentences(splits, where, text_columns, task.blank_allowed, ", or leave it out: --drop-bad-rows")
+    known = labels if len(labels) > 1 else None
+    problem_type, names = problem_of(whole, where[decisive], label_column, task, asked, known)
+    check_loss(config, problem_type)
     # A number may be a class id if the task or the source numbers the classes, but not if we have only sorted them.
     by_number = task.label_names is not None or class_names(whole, label_column) is not None
-    names = None if task.regression else label_names(whole, where["train"], label_column, task.label_names)
-    if task.regression:
-        check_scores({split: splits[split] for split in ("train", *scored_splits(splits))}, where, label_column)
-    ids: dict[str, float] = {}
-    for split in ("train", *scored_splits(splits)):
-        found = read_labels(splits[split], where[split], label_column, names, by_number, label_needed=True)
-        if split == "train" and len(set(found.values())) < 2:
-            only = next(iter(found))
-            rows_seen = f"every row of {where[split]}" + (f" up to --limit {config.limit}" if config.limit else "")
-            raise UserError(f"{rows_seen} has the label {only!r}: nothing to learn")
+    labelled = ("train", *scored_splits(splits))
+    scored = {split: splits[split] for split in labelled}
+    comma = problem_type == REGRESSION and has_comma(list(scored.values()), config.data, label_column)
+    if problem_type == REGRESSION and (task.regression or asked):
+        check_scores(scored, where, label_column, task, asked, comma)
+    ids: dict[str, Target] = {}
+    for split in labelled:
+        found = read_labels(splits[split], where[split], label_column, problem_type, names, by_number, True, comma)
+        if split == decisive and len(set(found.values())) < 2:
+            raise one_label(next(iter(found)), where[split], config.limit)
         ids |= found
     if "validation" not in splits:
         train, share = splits["train"], config.validation_share
-        splits = splits | hold_out(train, config.data, text_columns, label_column, ids, names, share)
+        splits = splits | hold_out(train, config.data, text_columns, label_column, ids, problem_type, names, share)
     elif config.validation_share is not None:
         say(f"note: --validation-share {config.validation_share} has no effect: {config.data} has a validation split")
-    return Pairs(splits, text_columns, label_column, names, ids, by_number)
+    positive, weights = positive_of(config, problem_type, names), None
+    if config.class_weights is not None:
+        weights = balanced_weights(target_counts(splits["train"], label_column, ids), len(names or ()))
+    return Pairs(
+        splits,
+        text_columns,
+        label_column,
+        problem_type,
+        names,
+        ids,
+        by_number,
+        positive,
+        weights,
+        training_files,
+        tuple(dropped),
+    )
 
 
-def summary(pairs: Pairs, task: str) -> str:
-    """A line on how the labels were understood: the classes with their shares of the training split and the positive
-    class of F1, or the range of a regression; and a warning if names differ only in spelling."""
-    import pyarrow.compute as pc
-
-    rows = pairs.splits["train"]
-    warning = constant_labels(pairs, task)
-    counts = pc.value_counts(label_texts(rows.data.column(pairs.label_column), class_names(rows, pairs.label_column)))
-    found: dict[float, int] = {}
-    for item in counts:
-        value = pairs.label_ids[item["values"].as_py()]
-        found[value] = found.get(value, 0) + item["counts"].as_py()
-    if pairs.label_names is None:
-        mean = sum(value * count for value, count in found.items()) / len(rows)
-        return (
-            f"{task}: a regression on {pairs.label_column!r}, from {min(found):g} to {max(found):g} (mean {mean:g}) "
-            f"in {len(rows)} training examples{warning}"
-        )
-    names = pairs.label_names
-    shares = [f"{name} {found.get(index, 0) / len(rows):.1%}" for index, name in enumerate(names)]
-    shown = ", ".join(shares[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    text = f"{task}: {len(names)} classes in {len(rows)} training examples: {shown}"
-    if "f1" in metrics_of(TASKS[task], names)[0]:
-        positive = positive_class(names)
-        text += f"; F1 is of {names[positive]}" if positive is not None else "; F1 is the mean over the classes (macro)"
-    alike = "; ".join(", ".join(map(repr, group)) for group in near_equal(names))
-    return text + (f"\nwarning: classes that differ only in spelling: {alike}" if alike else "") + warning
-
-
-def constant_labels(pairs: Pairs, task: str) -> str:
-    """A warning for each scored split whose labels are all equal, if the task's metrics include a correlation."""
-    import pyarrow.compute as pc
-
-    metrics = [name for name in metrics_of(TASKS[task], pairs.label_names)[0] if name in CORRELATIONS]
-    lines = []
-    for split in scored_splits(pairs.splits) if metrics else ():
-        rows = pairs.splits[split]
-        texts = label_texts(rows.data.column(pairs.label_column), class_names(rows, pairs.label_column))
-        found = pc.unique(texts).to_pylist()
-        if len({pairs.label_ids[text] for text in found}) == 1:
-            lines.append(
-                f"\nwarning: every label of the {split} split is {found[0]}: a correlation ({', '.join(metrics)}) is "
-                "undefined there, and reported as 0"
-            )
-    return "".join(lines)
+def one_label(label: str, where: str, limit: int | None) -> UserError:
+    """The error for training rows that all have the same label."""
+    rows_seen = f"every row of {where}" + (f" up to --limit {limit}" if limit else "")
+    return UserError(f"{rows_seen} has the label {label!r}: nothing to learn")
 
 
 def check_columns(
-    rows: "Dataset", where: str, text_columns: tuple[str, ...], label_column: str, label_needed: bool
+    rows: "Dataset", where: str, text_columns: tuple[str, ...], labels: tuple[str, ...], label_needed: bool
 ) -> None:
     """Raise UserError unless there are rows, the wanted columns exist, sentences are text and labels are names or
     numbers."""
     if len(rows) == 0:
         raise UserError(f"{where} is empty")
-    for column in (*text_columns, label_column):
-        if column not in rows.column_names and (label_needed or column != label_column):
+    for column in (*text_columns, *labels):
+        if column not in rows.column_names and (label_needed or column not in labels):
             raise UserError(f"{where} has no column {column!r}; it has: {', '.join(rows.column_names)}")
-    check_kinds(where, rows.data.schema, text_columns, label_column)
+    check_kinds(where, rows.data.schema, text_columns, labels)
 
 
 def checked_sentences(
-    splits: dict[str, "Dataset"], where: Mapping[str, str], text_columns: Sequence[str], blank_allowed: bool
+    splits: dict[str, "Dataset"],
+    where: Mapping[str, str],
+    text_columns: Sequence[str],
+    blank_allowed: bool,
+    hint: str = "",
 ) -> dict[str, "Dataset"]:
     """The splits, with empty text for missing sentences. Says how many rows have an empty sentence. Raises UserError if
-    one has in train or a scored split or, with `blank_allowed`, if all its sentences are empty."""
+    one has in train or a scored split or, with `blank_allowed`, if all its sentences are empty. `hint`: added to that
+    message."""
     count = {}
     for split, rows in splits.items():
         allowed = len(text_columns) if split == "test" else len(text_columns) - 1 if blank_allowed else 0
-        count[split] = check_sentences(rows, where[split], text_columns, allowed)
+        count[split] = check_sentences(rows, where[split], text_columns, allowed, hint)
     used = ", ".join(f"{number} of {where[split]}" for split, number in count.items() if number and split != "test")
     if used:
         say(f"note: rows with an empty sentence, which this task may have: {used}")
@@ -150,7 +154,7 @@ def checked_sentences(
     return {split: without_nulls(rows, text_columns) for split, rows in splits.items()}
 
 
-def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], allowed: int) -> int:
+def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], allowed: int, hint: str = "") -> int:
     """How many rows have an empty sentence. Raises UserError if a row has more than `allowed` of them."""
     import pyarrow
     import pyarrow.compute as pc
@@ -161,21 +165,8 @@ def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], al
     if row >= 0:
         names = [repr(name) for name, column in zip(text_columns, blank, strict=True) if column[row].as_py()]
         what = f"{names[0]} is empty; fill it" if len(names) == 1 else f"{' and '.join(names)} are empty; fill them"
-        raise UserError(f"{where}, row {row + 1}: {what} in or remove the row")
+        raise UserError(f"{where}, row {row + 1}: {what} in or remove the row{hint}")
     return int(pc.sum(pc.greater(number, 0)).as_py())
-
-
-def is_blank(rows: "Dataset", column: str) -> "pyarrow.ChunkedArray":
-    """Whether each sentence of a column is null, empty or only white space; bool [rows]."""
-    import pyarrow
-    import pyarrow.compute as pc
-
-    values = rows.data.column(column)
-    kind = plain_kind(values.type)
-    blank = [  # a chunk at a time, since the trimmed text is held in memory
-        pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk.cast(kind)), ""), True) for chunk in values.chunks
-    ]
-    return pyarrow.chunked_array(blank, pyarrow.bool_())
 
 
 @cache_errors()

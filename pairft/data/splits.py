@@ -1,8 +1,8 @@
 """A validation split for data that has none: held out from the training split, stratified by label.
 
-Pairs are ordered by a hash of their two sentences, and each class gives its first ones. So the split is the same for a
-resumed run, for another seed and for the same rows in another order, and a pair that occurs twice, or swapped, is never
-in both.
+Pairs are ordered by a hash of their two sentences, and each class (multi-label: each combination of classes) gives its
+first ones. So the split is the same for a resumed run, for another seed and for the same rows in another order, and a
+pair that occurs twice, or swapped, is never in both.
 """
 
 import hashlib
@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pairft.data.labels import class_names, label_texts
+from pairft.data.meaning import Target
+from pairft.data.row_numbers import taken
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.tasks import MULTI_LABEL, REGRESSION
 
 if TYPE_CHECKING:
     import numpy
@@ -27,20 +30,28 @@ def hold_out(
     data: str,
     text_columns: Sequence[str],
     label_column: str,
-    label_ids: Mapping[str, float],
+    label_ids: Mapping[str, Target],
+    problem_type: str,
     names: Sequence[str] | None,
     share: float | None,
 ) -> dict[str, "Dataset"]:
     """`rows` as train and validation, in their order, as memory-mapped Datasets. Says how large they are.
 
-    `label_ids`: of each label's text, the class id or value. `names`: of the classes, by id; None for a regression.
+    `label_ids`: the target of each label's text. `names`: of the classes, by id; None for a regression.
     `share`: of the rows; None for the default. Raises UserError if there are too few different pairs.
     """
     import numpy
 
-    values = label_values(rows, label_column, label_ids)
-    strata = bins(values) if names is None else values
-    chosen = choose(pair_keys(rows, text_columns), strata, validation_size(len(rows), share))
+    size, keys = validation_size(len(rows), share), pair_keys(rows, text_columns)
+    values, targets = label_values(rows, label_column, label_ids)
+    strata = bins(numpy.array(targets)[values]) if problem_type == REGRESSION else values
+    if problem_type == MULTI_LABEL:  # combinations that would give less than a row are one stratum
+        strata = numpy.where(numpy.bincount(values)[values] * size < len(rows), -1, values)
+    chosen = choose(keys, strata, size)
+    if problem_type == MULTI_LABEL:
+        for lost in classes_of(values, targets) - classes_of(values[~chosen], targets):
+            holds = numpy.array([isinstance(target, tuple) and lost in target for target in targets])[values]
+            chosen &= ~numpy.isin(keys, keys[holds])
     count = int(chosen.sum())
     if count == 0:
         raise UserError(
@@ -51,7 +62,10 @@ def hold_out(
         f"{data} has no validation split: {count} of its {len(rows)} training rows ({count / len(rows):.1%}) are held "
         "out for it, stratified by label; no pair is in both"
     )
-    absent = [] if names is None else [names[int(index)] for index in numpy.setdiff1d(values, values[chosen])]
+    absent = []
+    if names is not None:
+        lacking = classes_of(values, targets) - classes_of(values[chosen], targets)
+        absent = [names[index] for index in sorted(lacking)]
     if absent:
         pronoun = "it" if len(absent) == 1 else "them"
         shown = ", ".join(absent[:20]) + (f" and {len(absent) - 20} more" if len(absent) > 20 else "")
@@ -86,17 +100,27 @@ def pair_keys(rows: "Dataset", text_columns: Sequence[str]) -> "numpy.ndarray":
     return keys
 
 
-def label_values(rows: "Dataset", label_column: str, label_ids: Mapping[str, float]) -> "numpy.ndarray":
-    """The class id or value of each row; float64 [rows]."""
+def label_values(
+    rows: "Dataset", label_column: str, label_ids: Mapping[str, Target]
+) -> tuple["numpy.ndarray", list[Target]]:
+    """For each row, the index of its target, int64 [rows], and the distinct targets, sorted."""
     import numpy
     import pyarrow
     import pyarrow.compute as pc
 
     texts = label_texts(rows.data.column(label_column), class_names(rows, label_column))
     index = pc.index_in(texts, value_set=pyarrow.array(list(label_ids), texts.type))
-    values = numpy.array(list(label_ids.values()), numpy.float64)
-    each: numpy.ndarray = values[index.to_numpy()]
-    return each
+    targets = sorted(set(label_ids.values()))  # either numbers or tuples
+    places = {target: place for place, target in enumerate(targets)}
+    return numpy.array([places[target] for target in label_ids.values()])[index.to_numpy()], targets
+
+
+def classes_of(values: "numpy.ndarray", targets: Sequence[Target]) -> set[int]:
+    """The ids of the classes that these rows have. `values`: of each row, the index of its target in `targets`."""
+    import numpy
+
+    held = [targets[index] for index in numpy.unique(values)]
+    return {int(index) for target in held for index in (target if isinstance(target, tuple) else (target,))}
 
 
 def bins(values: "numpy.ndarray") -> "numpy.ndarray":
@@ -149,12 +173,3 @@ def quotas(held: "numpy.ndarray", size: int) -> "numpy.ndarray":
     largest = numpy.argsort(found - exact, kind="stable")[: size - found.sum()]  # the largest remainders
     found[largest] += 1
     return found
-
-
-def taken(rows: "Dataset", indices: "numpy.ndarray") -> "Dataset":
-    """Some rows as a Dataset of their own, without a table of indices: the checks and digests read its columns."""
-    digest = hashlib.sha256(rows._fingerprint.encode() + indices.tobytes()).hexdigest()[:32]
-    some = rows.with_format("arrow").select(indices, new_fingerprint=f"{digest[:-1]}0")
-    some = some.flatten_indices(features=rows.features, new_fingerprint=digest)
-    some.reset_format()
-    return some

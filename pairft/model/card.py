@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pairft import disk
 from pairft.config import Config
+from pairft.data.findings import WORDS
 from pairft.data.pairs import Pairs
-from pairft.tasks import TASKS, f1_of, positive_name, scored_splits
+from pairft.tasks import MULTI_LABEL, TASKS, f1_of, scored_splits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -22,11 +23,13 @@ def sidecar(config: Config, pairs: Pairs, max_length: int) -> dict[str, Any]:
         "data": config.data,
         "task": config.task,
         "text_columns": pairs.text_columns,
-        "label_column": pairs.label_column,
+        "label_column": config.label_column or pairs.label_column,
+        "problem_type": pairs.problem_type,
         "label_names": pairs.label_names,
-        "positive_class": positive_name(pairs.label_names),
+        "positive_class": pairs.positive_name,
         "labels_by_number": pairs.by_number,
         "max_length": max_length,
+        "truncation": config.truncation,
     }
 
 
@@ -62,6 +65,8 @@ def model_card(about: dict[str, Any], settings: str) -> str:
     scores = "\n".join("| " + " | ".join(row) + " |" for row in (["metric", *head], ["---"] * (1 + len(head)), *rows))
     columns = " and ".join(f"`{column}`" for column in about["text_columns"])
     labels = ", ".join(about["label_names"]) if about["label_names"] else "a number (regression)"
+    if about["problem_type"] == MULTI_LABEL:
+        labels = f"any of {labels} (multi-label)"
     return f"""---
 library_name: transformers
 pipeline_tag: text-classification
@@ -74,10 +79,22 @@ Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
 Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {" and ".join(splits)}:
 
 {scores}
-
+{data_checks(about.get("audit", {}))}
 Settings:
 
 ```yaml
 {settings.strip()}
 ```
 """
+
+
+def data_checks(counts: dict[str, dict[str, int]]) -> str:
+    """What is wrong with the data, in numbers alone: the data may be private."""
+    if not counts:
+        return ""
+    lines = [
+        f"| {WORDS[what][2]} | {split} | {count} |"
+        for what, splits in counts.items()
+        for split, count in splits.items()
+    ]
+    return "\n".join(["", "What is wrong with the data:", "", "| | split | count |", "|---|---|---|", *lines, ""])

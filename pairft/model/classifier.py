@@ -14,6 +14,7 @@ from pairft.data import builtin, hub
 from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
 from pairft.model import head
+from pairft.tasks import REGRESSION, SINGLE_LABEL
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -65,7 +66,7 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
 
 
 def load_model(
-    name: str, label_names: Sequence[str] | None, use: str = "by name"
+    name: str, label_names: Sequence[str] | None, use: str = "by name", problem_type: str | None = None
 ) -> tuple["PreTrainedModel", str, list[str]]:
     """Load the classifier in float32, whatever the dtype of its file. Returns the model, a line that says which weights
     are new, and their names.
@@ -77,10 +78,13 @@ def load_model(
     - "by position": keep it with its outputs in their own order, as HF Trainer does.
     - "new": draw a new one.
     - "trained": keep it as it is, for prediction. Raises UserError if any weight is missing.
+
+    `problem_type`: saved in the model's config; default: regression without `label_names`, else classification.
     """
     source, wanted = source_of(name), list(label_names) if label_names is not None else ["score"]
+    problem_type = problem_type or (REGRESSION if label_names is None else SINGLE_LABEL)
     with torch.random.fork_rng(devices=[], enabled=use == "new"):
-        model, report, config = from_source(name, source, wanted, label_names is None)
+        model, report, config = from_source(name, source, wanted, problem_type)
     if use == "new":
         model, report = with_new_head(model, report)
     new = sorted(report["missing_keys"])
@@ -102,8 +106,9 @@ def load_model(
     order = head.output_order(config, label_names)
     if mismatched or (order is None and use == "by name"):
         raise UserError(
-            f"--model {name} has a head for {head.described(config)}, but the data {head.wanted(label_names)}: "
-            "add --new-head for a new one on the same encoder, or take another model"
+            f"--model {name} has a head for {head.described(config)}, but the data "
+            f"{head.wanted(label_names, problem_type)}: add --new-head for a new one on the same encoder, or take "
+            "another model"
         )
     if use == "by name" and order is not None:
         head.put_in_order(model, outputs, order)
@@ -111,7 +116,7 @@ def load_model(
 
 
 def from_source(
-    name: str, source: str, labels: Sequence[str], regression: bool
+    name: str, source: str, labels: Sequence[str], problem_type: str
 ) -> tuple["PreTrainedModel", dict[str, Any], "PretrainedConfig"]:
     """The classifier, transformers' report of missing and mismatched keys, and the model's own config."""
     from safetensors import SafetensorError
@@ -124,7 +129,7 @@ def from_source(
         num_labels=len(labels),
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
-        problem_type="regression" if regression else "single_label_classification",
+        problem_type=problem_type,
         ignore_mismatched_sizes=True,  # load_model reports them, with a remedy
         output_loading_info=True,
         trust_remote_code=False,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-# The problem types in a model's config.
-REGRESSION, SINGLE_LABEL, MULTI_LABEL = "regression", "single_label_classification", "multi_label_classification"
 GENERIC = re.compile(r"LABEL_\d+")  # transformers' names for classes without names
 
 
@@ -85,9 +85,12 @@ def described(source: "PretrainedConfig") -> str:
     return f"{len(held)} {'independent labels' if kind == MULTI_LABEL else 'classes'} ({listed(held)})"
 
 
-def wanted(label_names: Sequence[str] | None) -> str:
+def wanted(label_names: Sequence[str] | None, problem_type: str) -> str:
     """What the data needs, for a message that continues "the data"."""
-    return "is a regression" if label_names is None else f"has {len(label_names)} classes ({listed(label_names)})"
+    if label_names is None:
+        return "is a regression"
+    kind = "independent labels" if problem_type == MULTI_LABEL else "classes"
+    return f"has {len(label_names)} {kind} ({listed(label_names)})"
 
 
 def taken_as(

@@ -28,7 +28,7 @@ class RunLog:
 
     folder: Path
     total_steps: int  # of the whole run
-    num_examples: int  # of the training split
+    num_examples: int | None  # of the training split; None if it isn't known
     config_yaml: str
     first_step: int = 0  # steps done before this process
     num_lines: int = 0  # of metrics.jsonl, including those from before a resume
@@ -64,7 +64,7 @@ class RunLog:
         from pairft.runs.tensorboard import training_scalars
 
         interval = state.interval
-        counted = interval.examples - int(interval.lost)
+        counted = (interval.examples - int(interval.lost)) * interval.losses_of_example
         line: dict[str, Any] = {
             "split": "train",
             "step": state.step,

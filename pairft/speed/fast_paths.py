@@ -41,7 +41,7 @@ def add_fast_paths(
     if not as_trainer:
         dropout.replace_dropout(model)
     used_rows = None
-    if not as_trainer and is_on("auto", device):
+    if not as_trainer and not config.streaming and is_on("auto", device):  # a stream may bring any token
         used_rows = embedding.train_used_rows(model, dataset, tokenizer.pad_token_id)
     captured = device.type == "cuda" and is_on(config.capture, device) and not config.deterministic
 
@@ -51,7 +51,7 @@ def add_fast_paths(
         if used_rows is not None:
             embedding.decay_unused_rows(used_rows, state.optimizer)
             state.extra["embedding_decay"] = used_rows.decay_factor
-        update = plain_update(state, config, device, amp_dtype)
+        update = plain_update(state, config, device, amp_dtype, learner.class_weights)
         release = None
         if captured:
             update, release = replay_steps(update, device)

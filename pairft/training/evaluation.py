@@ -26,11 +26,15 @@ class EvalOutput:
 
     logits: numpy.ndarray  # float32 [examples, classes]
     losses: numpy.ndarray  # float32 [examples]
-    labels: numpy.ndarray  # int64 or float32 [examples]
+    labels: numpy.ndarray  # int64 or float32 [examples]; float32 [examples, classes] if multi-label
 
     def only(self, chosen: numpy.ndarray) -> "EvalOutput":
         """The output for the examples that `chosen`, bool [examples], marks."""
         return EvalOutput(self.logits[chosen], self.losses[chosen], self.labels[chosen])
+
+    def predictions(self) -> numpy.ndarray:
+        """The predicted class ids, values or rows of 0 and 1, of the shape of `labels`."""
+        return predictions_of(self.logits, is_multi_label=self.labels.ndim == 2)
 
 
 @dataclass
@@ -115,8 +119,11 @@ def logits_of(
         fallbacks.divisor *= 2
 
 
-def predictions_of(logits: numpy.ndarray) -> numpy.ndarray:
-    """Class ids, int64 [examples], or the values of a regression (one output), float32 [examples]."""
+def predictions_of(logits: numpy.ndarray, is_multi_label: bool = False) -> numpy.ndarray:
+    """Class ids, int64 [examples]; the values of a regression (one output), float32 [examples]; or, multi-label, 1 for
+    each class whose probability is above 0.5 and 0 for the others, int64 [examples, classes]."""
+    if is_multi_label:
+        return (logits > 0).astype(numpy.int64)
     return logits[:, 0] if logits.shape[1] == 1 else logits.argmax(axis=1)
 
 
@@ -128,4 +135,4 @@ def compute_metrics(
     from pairft.training.metrics import compute  # imports evaluate, which is slow, so not before the first step
 
     loss = output.losses.mean(dtype=numpy.float32 if as_trainer else numpy.float64)
-    return {"loss": float(loss), **compute(metrics, predictions_of(output.logits), output.labels, positive)}
+    return {"loss": float(loss), **compute(metrics, output.predictions(), output.labels, positive)}

@@ -1,9 +1,11 @@
 """The Learner: model, optimizer, collate function and update, built from the settings."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from pairft.config import Config
 from pairft.data.batches import Collate
@@ -23,13 +25,20 @@ class Learner:
     update: Update  # one optimizer step; repeated in smaller micro-batches if memory runs out
     device: torch.device
     amp_dtype: torch.dtype | None  # of autocast; None: float32 throughout
+    class_weights: Tensor | None = None  # float32 [classes] on the device: of the training loss, not of evaluations
     layout: str = "with padding"  # of the batches, in words
 
 
 def build_learner(
-    model: torch.nn.Module, collate: Collate, config: Config, device: torch.device, amp_dtype: torch.dtype | None
+    model: torch.nn.Module,
+    collate: Collate,
+    config: Config,
+    device: torch.device,
+    amp_dtype: torch.dtype | None,
+    class_weights: Sequence[float] | None = None,
 ) -> Learner:
-    """A learner at step 0. `model` must be on the device already."""
+    """A learner at step 0. `model` must be on the device already. `class_weights`: of the training loss, by id."""
+    weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=device)
     state = TrainState(
         model=model,
         optimizer=build_optimizer(model, config.weight_decay),
@@ -37,11 +46,17 @@ def build_learner(
         interval=new_interval(device),
         bad_steps=torch.zeros((), device=device),
     )
-    update = retry_smaller(plain_update(state, config, device, amp_dtype), state)
-    return Learner(state, collate, update, device, amp_dtype)
+    update = retry_smaller(plain_update(state, config, device, amp_dtype, weights), state)
+    return Learner(state, collate, update, device, amp_dtype, weights)
 
 
-def plain_update(state: TrainState, config: Config, device: torch.device, amp_dtype: torch.dtype | None) -> Update:
+def plain_update(
+    state: TrainState,
+    config: Config,
+    device: torch.device,
+    amp_dtype: torch.dtype | None,
+    class_weights: Tensor | None = None,
+) -> Update:
     """`step.update` with all but its arguments (micro_batches, num_examples, lr) bound to this state."""
     return functools.partial(
         step.update,
@@ -52,4 +67,6 @@ def plain_update(state: TrainState, config: Config, device: torch.device, amp_dt
         device=device,
         amp_dtype=amp_dtype,
         max_grad_norm=config.max_grad_norm,
+        class_weights=class_weights,
+        label_smoothing=config.label_smoothing,
     )

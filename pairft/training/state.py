@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pairft.data.batches import Position, StepData
+from pairft.training.step import losses_of_example
 
 
 @dataclass
@@ -21,6 +22,7 @@ class LogInterval:
     seconds: float = 0.0
     tokens: int = 0  # without padding
     slots: int = 0  # tokens with padding
+    losses_of_example: int = 1  # terms of each example in `loss_sum`: the classes if it is multi-label
 
     def count(self, loss_sum: Tensor, bad_steps: Tensor, data: StepData) -> None:
         """Add a step. `loss_sum`: from `update`."""
@@ -29,6 +31,7 @@ class LogInterval:
         self.lost += ~finite * data.num_examples
         self.skipped += bad_steps > 0
         self.examples += data.num_examples
+        self.losses_of_example = losses_of_example(data.micro_batches[0].labels)
         self.tokens += sum(batch.num_tokens for batch in data.micro_batches)
         self.slots += sum(batch.input_ids.numel() for batch in data.micro_batches)
 
@@ -58,6 +61,9 @@ class TrainState:
     last: dict[str, Any] | None = None  # the latest one
     lost_best: dict[str, Any] | None = None  # the best evaluation, if its model was damaged on disk
 
-    def epoch(self, num_examples: int) -> float:
-        """Epochs done, including the fraction of the current one. `num_examples`: size of the training split."""
+    def epoch(self, num_examples: int | None) -> float:
+        """Epochs done, including the fraction of the current one. `num_examples`: size of the training split; if it is
+        None, only whole epochs count."""
+        if num_examples is None:
+            return float(self.position.epoch)
         return self.position.epoch + self.position.consumed / num_examples

@@ -15,17 +15,35 @@ Update = Callable[[Sequence[MicroBatch], int, float | Tensor], tuple[Tensor, Ten
 MAX_SKIPPED = 20  # steps in a row; each halves the scale, from 65,536 to 1/16
 
 
-def loss_of(logits: Tensor, labels: Tensor, reduction: str) -> Tensor:
-    """Cross entropy, or the squared error if the labels are floats. Computed in float32, or float64 for such logits.
+def loss_of(
+    logits: Tensor, labels: Tensor, reduction: str, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Cross entropy; for labels [examples] of floats, the squared error; for labels [examples, classes], the binary
+    cross entropy of each class. Computed in float32, or float64 for such logits.
 
     logits: [examples, classes], or [examples, 1] for a regression.
-    labels: [examples], int64 class ids or float32 values.
-    reduction: "none" for the loss of each example [examples], "sum" or "mean" for a scalar [].
+    labels: [examples], int64 class ids or float32 values, or [examples, classes], float32 0 and 1 (multi-label).
+    reduction: "none" for the loss of each example [examples], which is the mean over the classes if it is multi-label;
+        "mean" for their mean []; "sum" for a scalar [], the sum over the examples and, if it is multi-label, classes.
+    class_weights: [classes], label_smoothing: those of torch's cross_entropy. A "sum" with weights is divided by the
+        number of examples, not by the sum of their weights: the mean of "balanced" weights over the split is 1.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if is_multi_label(labels):
+        losses = F.binary_cross_entropy_with_logits(logits, labels, reduction=reduction)
+        return losses.mean(dim=1) if reduction == "none" else losses
     if labels.is_floating_point():
         return F.mse_loss(logits.squeeze(-1), labels, reduction=reduction)
-    return F.cross_entropy(logits, labels, reduction=reduction)
+    return F.cross_entropy(logits, labels, class_weights, reduction=reduction, label_smoothing=label_smoothing)
+
+
+def is_multi_label(labels: Tensor) -> bool:
+    return labels.ndim == 2
+
+
+def losses_of_example(labels: Tensor) -> int:
+    """How many terms each example has in the sum that `loss_of` returns: its classes if it is multi-label, else 1."""
+    return labels.shape[1:].numel()
 
 
 def update(
@@ -40,12 +58,15 @@ def update(
     device: torch.device,
     amp_dtype: torch.dtype | None,
     max_grad_norm: float,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """One optimizer step. Returns the sum of the examples' losses and the gradient norm before clipping, as tensors []
-    on the device. Nothing here waits for the device.
+    """One optimizer step. Returns the sum of the losses (see `loss_of`) and the gradient norm before clipping, as
+    tensors [] on the device. Nothing here waits for the device.
 
     num_examples: the number of examples in the whole step. Each micro-batch adds the sum of its losses divided by it,
-        so that the gradient is the mean over all examples, however they are split into micro-batches.
+        so that the gradient is the mean over all examples, however they are split into micro-batches. (Class weights
+        don't change the divisor; the loss of a multi-label example is the mean over its classes.)
     lr: a float or, for a captured step, a tensor [] on the device, which each replay reads again.
     bad_steps: [], the number of latest steps in a row whose loss or gradient is not finite. Such a step leaves weights
         and moments unchanged, and so do all steps after it. With a gradient scaler, only that step is skipped, and the
@@ -58,8 +79,11 @@ def update(
         batch = batch.to(device)
         with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
             logits = model(**batch.inputs()).logits
-        loss = loss_of(logits, batch.labels, "sum")
-        scaler.scale(loss / num_examples).backward()
+        loss = loss_of(logits, batch.labels, "sum", class_weights, label_smoothing)
+        share = loss / num_examples
+        if is_multi_label(batch.labels):  # as in Trainer, to the last bit: torch's "mean" divides in the backward pass
+            share = loss_of(logits, batch.labels, "mean") * (len(batch.labels) / num_examples)
+        scaler.scale(share).backward()
         losses.append(loss.detach())
     scaler.unscale_(optimizer)  # so that the norm is that of the gradients themselves
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)

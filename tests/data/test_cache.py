@@ -1,7 +1,12 @@
 """The cache of rows: what is read again, and a cache that can't be written."""
 
 import json
+import multiprocessing
 import os
+import resource
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
@@ -9,7 +14,8 @@ import pytest
 from test_columns import message_of, read
 
 from pairft import predict
-from pairft.data import files
+from pairft.data import cache, files
+from pairft.errors import UserError
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
@@ -36,6 +42,52 @@ def test_the_same_content_elsewhere_is_not_read_again(tmp_path):
     assert made[0] == made[1]
 
 
+SCHEMA = pyarrow.schema([("a", pyarrow.string())])
+
+
+def slow_batches(number: int) -> Iterator[pyarrow.RecordBatch]:
+    for _ in range(number):
+        time.sleep(0.01)
+        yield pyarrow.RecordBatch.from_pylist([{"a": "x"}] * 1000, SCHEMA)
+
+
+def keep(path: Path) -> int:
+    cache.write_rows(path, SCHEMA, slow_batches(20))
+    return len(pyarrow.ipc.open_stream(path).read_all())
+
+
+def test_processes_that_write_the_same_rows_both_get_them_whole(tmp_path):
+    path = tmp_path / "key" / "rows.arrow"
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(keep, [path, path], chunksize=1) == [20_000, 20_000]
+    assert [file.name for file in path.parent.iterdir()] == ["rows.arrow"]
+
+
+def test_an_error_midway_leaves_nothing_in_the_cache(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    path = tmp_path / "train.csv"
+    path.write_text("a,b,y\n" + "c,d,1\n" * 30_000 + "c,d\n")
+    assert "row 30001" in message_of(read, path)
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+    path.write_text("a,b,y\n" + "c,d,1\n" * 30_001)
+    found = files.read_files([path], ("a", "b"), "y")
+    assert len(found) == 30_001 and found[30_000] == {"a": "c", "b": "d", "y": "1"}
+
+
+def test_rows_that_do_not_fit_are_named(tmp_path):
+    """A limit on the size of files stands for a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"can't write to the cache folder .*File too large; set HF_DATASETS_CACHE"):
+            cache.write_rows(tmp_path / "cache" / "rows.arrow", SCHEMA, slow_batches(20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "cache").iterdir())
+
+
 @pytest.mark.parametrize("source", ["csv", "parquet"])
 def test_a_part_of_the_cache_that_another_owns_is_named(source, tmp_path, monkeypatch):
     """The data aren't blamed for it. A file stands where the folder of this kind of source should be."""
@@ -44,7 +96,7 @@ def test_a_part_of_the_cache_that_another_owns_is_named(source, tmp_path, monkey
     cache = tmp_path / "cache"
     cache.mkdir()
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-    (cache / {"csv": "generator", "parquet": "parquet"}[source]).write_text("")
+    (cache / {"csv": "pairft", "parquet": "parquet"}[source]).write_text("")
     path = tmp_path / f"train.{source}"
     if source == "csv":
         path.write_text("a,b,y\nc,d,1\n")

@@ -11,7 +11,7 @@ import yaml
 
 from pairft import checks, config, flags, predict
 from pairft.config import Config
-from pairft.data import files
+from pairft.data import files, shards
 from pairft.data.pairs import check_columns, check_sentences, load_pairs, without_nulls
 from pairft.errors import UserError
 
@@ -166,28 +166,37 @@ def test_empty_columns_without_a_name_are_ignored_and_said_once(tmp_path, capsys
 def test_other_columns_without_a_name_are_columns_like_any(tmp_path, capsys):
     (tmp_path / "index.csv").write_text(",a,b,y\n0,c,d,no\n")  # as pandas writes its index
     assert read(tmp_path / "index.csv") == [{"a": "c", "b": "d", "y": "no"}]
-    assert capsys.readouterr().err == ""
+    assert (
+        capsys.readouterr().err
+        == f"{tmp_path}: ignoring the first column of each table, which has no name (an index)\n"
+    )
     (tmp_path / "shifted.csv").write_text("a,b,y,,\nc,d,no,,\nHello, world,f,yes,\n")  # a comma too many
     assert "row 2: 'yes' is in a column without a name" in message_of(read, tmp_path / "shifted.csv")
     (tmp_path / "twice.csv").write_text("a,b,a,,\nc,d,no,,\n")
-    assert "names a column twice: a, b, a" in message_of(read, tmp_path / "twice.csv", "b", label="a")
+    assert "names the column 'a' twice" in message_of(read, tmp_path / "twice.csv", "b", label="a")
+    assert files.read_files([tmp_path / "twice.csv"], ("b",), None).to_list() == [{"b": "d"}]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "said"),
     [
-        ("rows.csv", "a;b;y\nc, d;e;no\n", "separated by semicolons (';'): write it with commas"),
-        ("rows.csv", 'a;"b";"y"\nc, d;e;no\n', "separated by semicolons"),
-        ("rows.csv", "a\tb\ty\nc\te\tno\n", "separated by tabs ('\\t'): write it with commas, or name it .tsv"),
-        ("rows.csv", "a|b|y\nc|e|no\n", "separated by vertical bars"),
-        ("rows.tsv", "a,b,y\nc,e,no\n", "separated by commas (','): write it with tabs"),
-        ("rows.csv", "a;c;y\nc;d;no\n", "it has: a;c;y. Name others with --text-columns"),
+        ("rows.csv", "a;b;y\nc, d;e;no\n", "semicolons (';')"),
+        ("rows.csv", 'a;"b";"y"\n"c, d";e;no\n', "semicolons (';')"),
+        ("rows.csv", "a\tb\ty\nc, d\te\tno\n", "tabs ('\\t')"),
+        ("rows.csv", "a|b|y\nc, d|e|no\n", "vertical bars ('|')"),
+        ("rows.tsv", 'a,b,y\n"c, d",e,no\n', "commas (',')"),
     ],
 )
-def test_another_delimiter_is_named(name, content, words, tmp_path):
+def test_another_delimiter_is_read_and_said(name, content, said, tmp_path, capsys):
     (tmp_path / name).write_text(content)
-    message = message_of(read, tmp_path / name)
-    assert name in message and words in message
+    assert read(tmp_path / name) == [{"a": "c, d", "b": "e", "y": "no"}]
+    assert f"{tmp_path / name}: columns are separated by {said}\n" in capsys.readouterr().err
+
+
+def test_without_the_wanted_columns_no_other_delimiter_is_taken(tmp_path, capsys):
+    (tmp_path / "rows.csv").write_text("a;c;y\nc;d;no\n")
+    assert "it has: a;c;y. Name others with --text-columns" in message_of(read, tmp_path / "rows.csv")
+    assert capsys.readouterr().err == ""
 
 
 def test_shards_that_number_their_classes_differently_are_refused(tmp_path):
@@ -197,7 +206,7 @@ def test_shards_that_number_their_classes_differently_are_refused(tmp_path):
         kinds = {"a": datasets.Value("string"), "b": datasets.Value("string"), "y": datasets.ClassLabel(names=names)}
         rows = datasets.Dataset.from_dict({"a": ["a"], "b": ["b"], "y": [0]}, features=datasets.Features(kinds))
         rows.to_parquet(str(tmp_path / f"train-{number}-of-2.parquet"))
-    message = message_of(files.read_files, files.split_files(tmp_path, "train"), ("a", "b"), "y")
+    message = message_of(files.read_files, shards.split_files(tmp_path, "train"), ("a", "b"), "y")
     assert "train-1-of-2.parquet numbers its classes as ['yes', 'no']" in message and "['no', 'yes']" in message
 
 

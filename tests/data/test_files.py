@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from pairft.data import files
+from pairft.data import files, shards
 from pairft.errors import UserError
 
 COLUMNS = ["sentence1", "sentence2", "label"]
@@ -153,19 +153,23 @@ def test_a_file_without_rows_says_so(name, content, tmp_path):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("coding", ["latin-1", "utf-16"])
-def test_another_coding_than_utf8_is_named(kind, coding, tmp_path):
-    content = FORMATS[kind](PLAIN).replace("1998", "größe")
-    message = message_of(read, put(tmp_path / f"train.{kind}", content.encode(coding)))
-    assert f"train.{kind}" in message and "UTF-8" in message
+@pytest.mark.parametrize(
+    ("coding", "name"), [("cp1252", "Windows-1252 (größe)"), ("utf-16", "UTF-16"), ("utf-32", "UTF-32")]
+)
+def test_another_encoding_than_utf8_is_read_and_said(kind, coding, name, tmp_path, capsys):
+    rows = [[value.replace("1998", "größe") for value in row] for row in PLAIN]
+    content = FORMATS[kind](rows).replace("\\u00f6", "ö").replace("\\u00df", "ß")
+    path = put(tmp_path / f"train.{kind}", content.encode(coding))
+    assert read(path) == rows
+    assert f"{path} is not UTF-8; read as {name}" in capsys.readouterr().err.splitlines()
 
 
-def test_a_byte_that_is_not_utf8_is_named_with_its_line(tmp_path):
+def test_a_wrong_byte_in_utf8_is_named_with_its_line(tmp_path):
     """Far behind the first block that the decoder reads, and not at a block's begin."""
-    lines = ["sentence1,sentence2,label", *[f"sentence {number},b,1" for number in range(2000)]]
-    content = "\n".join(lines).encode("utf-8").replace(b"sentence 1500,", b"sentence \xe9,")
+    lines = ["sentence1,sentence2,label", *[f"satz für {number},b,1" for number in range(2000)]]
+    content = "\n".join(lines).encode("utf-8").replace("satz für 1500,".encode(), b"satz f\xfcr 1500,")
     message = message_of(read, put(tmp_path / "train.csv", content))
-    assert "0xe9" in message and "line 1502" in message
+    assert "0xfc" in message and "line 1502 is not UTF-8" in message
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
@@ -200,7 +204,7 @@ def test_shards_are_read_in_their_order(kind, tmp_path):
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(objects(rows)), path)
         else:
             put(path, FORMATS[kind](rows))
-    found = files.split_files(tmp_path, "train")
+    found = shards.split_files(tmp_path, "train")
     assert [path.name for path in found] == [f"train-{number:05d}-of-00003.{kind}" for number in range(3)]
     assert [row[0] for row in read(*found)] == ["s0", "s1", "s2"]
 
@@ -218,7 +222,7 @@ def test_the_files_of_a_split_are_found_by_name(names, found, tmp_path):
     for name in names:
         put(tmp_path / name, "x")
     (tmp_path / "train.json").mkdir()  # a folder is no file
-    assert [path.name for path in files.split_files(tmp_path, "train")] == found
+    assert [path.name for path in shards.split_files(tmp_path, "train")] == found
 
 
 @pytest.mark.parametrize(
@@ -235,5 +239,5 @@ def test_the_files_of_a_split_are_found_by_name(names, found, tmp_path):
 def test_a_split_given_twice_or_in_part_is_named(names, words, tmp_path):
     for name in names:
         put(tmp_path / name, "x")
-    message = message_of(files.split_files, tmp_path, "train")
+    message = message_of(shards.split_files, tmp_path, "train")
     assert words in message and str(tmp_path) in message

@@ -14,8 +14,8 @@ from conftest import some_pairs
 
 from pairft import predict
 from pairft.config import Config
-from pairft.data import labels
-from pairft.data.pairs import fingerprint, load_pairs, summary
+from pairft.data.pairs import fingerprint, load_pairs
+from pairft.data.summary import near_equal, summary
 from pairft.errors import UserError
 
 KINDS = ("csv", "jsonl", "parquet")
@@ -115,13 +115,16 @@ def test_labels_from_leading_zeros_are_answered_as_they_are(go, score, tmp_path)
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
-        (["yes"] * 3 + ["no"], "custom: 2 classes in 4 training examples: no 25.0%, yes 75.0%; F1 is of yes"),
-        (["-1", "0", "1", "1"], "3 classes in 4 training examples: -1 25.0%, 0 25.0%, 1 50.0%; F1 is the mean"),
-        (["+", "-"], "2 classes in 2 training examples: + 50.0%, - 50.0%; F1 is of -"),
-        (["0.5", "4.75", "-1", "2"], "a regression on 'y', from -1 to 4.75 (mean 1.5625) in 4 training examples"),
+        (["yes"] * 3 + ["no"], "label: 2 classes (no 25 %, yes 75 %) in 4 training examples; F1 is of yes"),
+        (["-1", "0", "1", "1"], "label: 3 classes (-1 25 %, 0 25 %, 1 50 %) in 4 training examples; F1 is the mean"),
+        (["+", "-"], "label: 2 classes (+ 50 %, - 50 %) in 2 training examples; F1 is of -"),
+        (["0.5", "4.75", "-1", "2"], "label: a regression from -1 to 4.75 (mean 1.5625) in 4 training examples"),
         (["Yes", "yes", "YES", "no"], "warning: classes that differ only in spelling: 'YES', 'Yes', 'yes'"),
         (["1", "01", "2", "2"], "warning: classes that differ only in spelling: '01', '1'"),
-        ([f"c{number:02}" for number in range(30)], "c19 3.3% and 10 more; F1 is the mean over the classes"),
+        (
+            [f"c{number:02}" for number in range(30)],
+            "c19 3.3 % and 10 more) in 30 training examples; F1 is the mean",
+        ),
     ],
 )
 def test_what_was_understood_is_said_before_training(answers, said, go, tmp_path, capsys):
@@ -139,7 +142,7 @@ def test_the_shares_are_of_the_names_that_a_class_label_has(tmp_path):
     write(tmp_path / "data" / "train.parquet", [0, 1, 1, 1], ["1", "0", "never"])
     write(tmp_path / "data" / "validation.parquet", [0, 1], ["1", "0", "never"])
     found = load_pairs(Config(task="custom", data=str(tmp_path / "data"), text_columns=("a", "b"), label_column="y"))
-    assert "3 classes in 4 training examples: 1 25.0%, 0 75.0%, never 0.0%" in summary(found, "custom")
+    assert "label: 3 classes (1 25 %, 0 75 %, never 0 %) in 4 training examples" in summary(found, "custom")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ def test_the_shares_are_of_the_names_that_a_class_label_has(tmp_path):
     ],
 )
 def test_names_that_differ_only_in_spelling(names, groups):
-    assert labels.near_equal(names) == groups
+    assert near_equal(names) == groups
 
 
 def test_an_id_that_a_class_label_has_no_name_for_is_named(tmp_path):

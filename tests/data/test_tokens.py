@@ -14,7 +14,7 @@ from conftest import ROOT, some_pairs, write_rows, write_tiny_model
 
 from pairft.config import Config
 from pairft.data import files, tokens
-from pairft.data.labels import read_labels
+from pairft.data.meaning import read_labels
 from pairft.data.pairs import Pairs, load_pairs
 from pairft.data.targets import has_label
 
@@ -56,15 +56,15 @@ def scored(folder: Path) -> Pairs:
     """The test split with its labels, read as predict does."""
     trained, columns = load(folder), ("sentence1", "sentence2")
     rows = files.read_files([folder / "test.jsonl"], columns, "label", label_needed=False)
-    ids = read_labels(rows, "test", "label", trained.label_names, trained.by_number, label_needed=False)
-    return Pairs({"test": rows}, columns, "label", trained.label_names, ids)
+    ids = read_labels(rows, "test", "label", trained.problem_type, trained.label_names, trained.by_number, False)
+    return Pairs({"test": rows}, columns, "label", trained.problem_type, trained.label_names, ids)
 
 
 @pytest.mark.parametrize("max_length", [5, 6, 13, 64])
 def test_tokens_are_what_the_tokenizer_gives(max_length, tokenizer, tmp_path):
     pairs = load(folder_of(tmp_path, TEXTS, [number % 2 for number in range(len(TEXTS))]))
     rows = tokens.tokenise(pairs, tokenizer, max_length)["train"]
-    assert sorted(rows.column_names) == ["input_ids", "label", "length", "token_type_ids"]
+    assert sorted(rows.column_names) == ["input_ids", "label", "length", "lost", "token_type_ids"]
     for row, (first, second) in zip(rows, TEXTS, strict=True):
         direct = tokenizer(first, second, truncation="longest_first", max_length=max_length)
         assert row["input_ids"] == direct["input_ids"]
@@ -97,7 +97,7 @@ def test_token_type_ids_only_where_the_model_reads_them(tiny_model, tmp_path):
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model, model_input_names=["input_ids", "attention_mask"])
     rows = tokens.tokenise(load(folder_of(tmp_path, TEXTS[:2], [0, 1])), tokenizer, 64)["train"]
-    assert sorted(rows.column_names) == ["input_ids", "label", "length"]
+    assert sorted(rows.column_names) == ["input_ids", "label", "length", "lost"]
 
 
 @pytest.mark.parametrize(
