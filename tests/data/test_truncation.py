@@ -111,9 +111,12 @@ def test_several_processes_give_the_same_tokens_and_use_the_same_cache(folders, 
     assert (again.cache_files, again._fingerprint) == (files, together._fingerprint)
 
 
-@pytest.mark.parametrize(("num_rows", "wanted"), [(40_000, None), (49_999, None), (50_000, 2), (10**7, 2)])
-def test_small_data_are_tokenised_in_this_process(num_rows, wanted, monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1})
+@pytest.mark.parametrize(
+    ("cores", "num_rows", "wanted"),
+    [(2, 10**7, None), (4, 99_999, None), (4, 100_000, 4), (16, 150_000, 6), (16, 10**7, 16)],
+)
+def test_several_processes_only_where_cores_and_rows_are_many(cores, num_rows, wanted, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
     assert tokens.num_processes(num_rows) == wanted
 
 
