@@ -27,7 +27,7 @@ from pairft.config import Config  # noqa: E402
 from pairft.data import batches, builtin, lengths, tokens  # noqa: E402
 from pairft.data.pairs import load_pairs  # noqa: E402
 from pairft.model import classifier as model  # noqa: E402
-from pairft.tasks import TASKS  # noqa: E402
+from pairft.tasks import PAIR, TASKS  # noqa: E402
 from pairft.training import evaluation  # noqa: E402
 
 TRAIN_ROWS, VALIDATION_ROWS = 207, 61  # of the builtin pairs: 26 steps an epoch, the last of 7 examples
@@ -103,7 +103,8 @@ def largest(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def logits_of(folder: Path, data: Path, task: str) -> torch.Tensor:
     """What a saved model says of the validation split, in the batches that Trainer makes: float32 [rows, classes]."""
-    pairs = load_pairs(Config(model=str(folder), data=str(data), task=task))
+    columns = PAIR if task == "custom" else None
+    pairs = load_pairs(Config(model=str(folder), data=str(data), task=task, text_columns=columns))
     tokenizer, config = model.load_tokenizer(str(folder))
     rows = tokens.tokenise(pairs, tokenizer, lengths.length_limit(tokenizer, config))["validation"]
     classifier, *_ = model.load_model(str(folder), pairs.label_names, "trained", pairs.problem_type)
@@ -128,9 +129,12 @@ def write_pairs(folder: Path, rows: int = TRAIN_ROWS, task: str = "mrpc") -> Pat
 
 def as_in(task: str, row: Row) -> Row:
     """A builtin pair as a row of a task. A regression is of the share of words that the sentences have in common; a
-    third class is of the equivalent pairs that have few."""
+    third class is of the equivalent pairs that have few. For custom, a row has several labels."""
     first, second = (set(row[name].lower().split()) for name in ("sentence1", "sentence2"))
     shared = len(first & second) / len(first | second)
+    if task == "custom":
+        held = {"equivalent": row["label"], "long": len(first) > 8, "near": shared > 0.5}
+        return {**{name: row[name] for name in PAIR}, "label": [name for name, yes in held.items() if yes]}
     columns, names = TASKS[task].text_columns or (), TASKS[task].label_names
     label = 5 * shared if names is None else row["label"] + (len(names) == 3 and row["label"] and shared < 0.5)
     return {**dict(zip(columns, (row["sentence1"], row["sentence2"]), strict=False)), "label": label}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import load_dataset
+from datasets import Features, List, Value, load_dataset
 from safetensors.torch import save_file
 from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score
@@ -30,10 +30,11 @@ COLUMNS = {  # of a task of each kind: two classes of pairs and of sentences, a 
     "sst2": ("sentence",),
     "stsb": ("sentence1", "sentence2"),
     "mnli": ("premise", "hypothesis"),
+    "custom": ("sentence1", "sentence2"),  # multi-label, as lists of names
 }
 NUM_LABELS = {"stsb": 1, "mnli": 3}  # others: 2
 MNLI = ("validation_matched", "validation_mismatched")
-METRICS = ("loss", "accuracy", "f1", "pearson", "spearman")
+METRICS = ("loss", "accuracy", "f1", "f1_micro", "pearson", "spearman")
 
 
 class Recorder(Trainer):  # type: ignore[misc]
@@ -49,6 +50,11 @@ def scores(predicted: Any, task: str) -> dict[str, float]:
     if task == "stsb":
         pair = predicted.predictions[:, 0].astype(np.float64), predicted.label_ids.astype(np.float64)
         return {"pearson": float(pearsonr(*pair).statistic), "spearman": float(spearmanr(*pair).statistic)}
+    if task == "custom":
+        pair = predicted.label_ids.astype(int), (predicted.predictions > 0).astype(int)
+        averages = {"f1": "macro", "f1_micro": "micro"}
+        found = {name: float(f1_score(*pair, average=kind, zero_division=0.0)) for name, kind in averages.items()}
+        return {"accuracy": float(accuracy_score(*pair)), **found}
     labels = np.argmax(predicted.predictions, axis=-1)
     found = {"accuracy": accuracy_score(predicted.label_ids, labels)}
     return {**found, "f1": f1_score(predicted.label_ids, labels)} if task == "mrpc" else found
@@ -72,6 +78,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--task", default="mrpc", choices=COLUMNS)
+    parser.add_argument("--text-columns", help="those of COLUMNS")
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--max-steps", type=int, default=-1)
@@ -84,11 +91,18 @@ def main() -> None:
     kind = Path(files["train"]).suffix.lstrip(".").replace("jsonl", "json")
     raw = load_dataset(kind, data_files=files, cache_dir=str(args.output / "cache"))
     tokenizer = AutoTokenizer.from_pretrained(args.model)
-    columns = COLUMNS[args.task]
+    columns, names = COLUMNS[args.task], []
+    if args.task == "custom":
+        names = sorted({name for row in raw["train"]["label"] for name in row})
+        kinds = raw["train"].features | {"label": List(Value("float32"))}
+        raw = raw.map(lambda row: {"label": [float(name in row["label"]) for name in names]}, features=Features(kinds))
     tokenised = raw.map(lambda rows: tokenizer(*(rows[name] for name in columns), truncation=True), batched=True)
     set_seed(args.seed)  # the new head is drawn here
     model = AutoModelForSequenceClassification.from_pretrained(
-        args.model, num_labels=NUM_LABELS.get(args.task, 2), dtype=torch.float32
+        args.model,
+        num_labels=len(names) or NUM_LABELS.get(args.task, 2),
+        problem_type="multi_label_classification" if names else None,
+        dtype=torch.float32,
     )
     strategy = {"epoch": "epoch", "never": "no"}.get(args.eval_every, "steps")
     trainer = Recorder(

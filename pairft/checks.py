@@ -99,9 +99,19 @@ def wrong_columns(config: Config) -> Iterator[str]:
         yield f"--text-columns is {','.join(columns)!r}, but should name one or two columns"
     if columns is not None and len(set(columns)) < len(columns):
         yield f"--text-columns names {columns[0]!r} twice"
-    label_column = config.label_column or (task and task.label_column)
-    if label_column in (columns or (task and task.text_columns) or ()):
-        yield f"--text-columns names {label_column!r}, which is the label column: name another with --label-column"
+    labels = config.label_columns if task else ()
+    for label_column in labels:
+        if label_column in (columns or (task and task.text_columns) or ()):
+            yield f"--text-columns names {label_column!r}, which is the label column: name another with --label-column"
+    if len(set(labels)) < len(labels) or not all(labels):
+        yield f"--label-column is {config.label_column!r}, but should name each column once"
+    if task and len(labels) > 1:
+        remedy = "put a name that contains a comma in double quotes"
+        if not task.is_open or task.regression:
+            yield f"--label-column names {len(labels)} columns (multi-label): use --task custom, or {remedy}"
+        for name in ("regression", "classification"):
+            if getattr(config, name):
+                yield f"--label-column names {len(labels)} columns (multi-label): leave out {flag_of(name)} or {remedy}"
     if config.truncation == "second" and len(columns or (task and task.text_columns) or "ab") == 1:
         yield "--truncation second: there is only one text column; choose longest or head-tail"
     if config.task == "custom" and columns is None:

@@ -7,6 +7,7 @@ ranges and combinations.
 import csv
 import dataclasses
 import difflib
+import io
 import types
 import typing
 from collections.abc import Sequence
@@ -48,7 +49,9 @@ class Config:
     text_columns: tuple[str, ...] | None = setting(
         None, "one or two columns of sentences, comma-separated; put a name that contains a comma in double quotes"
     )
-    label_column: str | None = setting(None, "column of the labels")
+    label_column: str | None = setting(
+        None, "column of the labels; or several columns of 0 and 1, comma-separated: one for each label (multi-label)"
+    )
     regression: bool = setting(False, "labels are values, even if all are whole numbers (custom, nli, sts)")
     classification: bool = setting(False, "labels are classes, even if they are numbers (custom, nli, sts)")
     positive_class: str | None = setting(
@@ -114,6 +117,11 @@ class Config:
     )
     fallback: bool = setting(False, "the Hub could not be reached: the builtin model and pairs were used", flag=False)
 
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The label columns: the task's, unless --label-column names one or several."""
+        return (TASKS[self.task].label_column,) if self.label_column is None else columns_in(self.label_column)
+
 
 PRESETS: dict[str, dict[str, Any]] = {
     "trainer": {
@@ -137,6 +145,19 @@ FIELDS = {f.name: f for f in dataclasses.fields(Config)}
 TYPES = typing.get_type_hints(Config)
 
 
+def columns_in(text: str) -> tuple[str, ...]:
+    """The column names in a comma-separated text; a name that contains a comma is in double quotes. Raises csv.Error if
+    quotes don't match."""
+    return tuple(column.strip() for column in next(csv.reader([text], skipinitialspace=True, strict=True), []))
+
+
+def in_text(columns: Sequence[str]) -> str:
+    """The text in which `columns_in` reads these names."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(columns)
+    return text.getvalue()
+
+
 def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -156,13 +177,15 @@ def parse_value(name: str, value: Any) -> Any:
         if isinstance(value, bool):
             return value
         wanted = "true or false"
-    elif name == "text_columns":
-        try:  # a name that contains a comma is in quotes
-            columns = next(csv.reader([text], skipinitialspace=True, strict=True)) if isinstance(text, str) else text
+    elif name in ("text_columns", "label_column"):
+        try:
+            columns = columns_in(str(text)) if isinstance(text, str) or number else text
         except csv.Error:
             columns = None
         if isinstance(columns, (list, tuple)) and all(isinstance(column, str) for column in columns):
-            return tuple(column.strip() for column in columns)
+            if name == "text_columns":
+                return tuple(column.strip() for column in columns)
+            return text if isinstance(text, str) else in_text([str(text)] if number else columns)
         wanted = "column names, comma-separated; put a name that contains a comma in double quotes"
     elif name == "seeds":
         parts = text.split(",") if isinstance(text, str) else [value] if number else value

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from pairft import disk
 from pairft.command import exit_code
-from pairft.config import Config, parse_value
+from pairft.config import Config, columns_in, parse_value
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.predict_args import partial_path, read_arguments
-from pairft.tasks import MULTI_LABEL, TASKS
+from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -59,18 +59,23 @@ def predict(args: argparse.Namespace) -> None:
     kind, output_names = head.kind_of(model_config), head.names_of(model_config)
     names = None if len(output_names) == 1 and kind != MULTI_LABEL else output_names
     columns = columns_of(args, about)
-    label_column = args.label_column or about.get("label_column", "label")
+    labels = columns_in(parse_value("label_column", args.label_column) or about.get("label_column", "label"))
+    label_column = ", ".join(labels)
     if args.data is not None:
-        rows = read_files([disk.expanded(args.data)], columns, label_column, label_needed=args.label_column is not None)
+        rows = read_files([disk.expanded(args.data)], columns, labels, label_needed=args.label_column is not None)
     else:
         rows = datasets.Dataset.from_dict({name: [text] for name, text in zip(columns, args.text, strict=True)})
     where = args.data or "--text"
-    check_columns(rows, where, columns, label_column, label_needed=False)
+    check_columns(rows, where, columns, labels, label_needed=False)
     blank_allowed = TASKS[about.get("task", "custom")].blank_allowed
     rows = checked_sentences({"data": rows}, {"data": where}, columns, blank_allowed)["data"]
-    ids = known_labels(args, rows, label_column, names, model_config, about) if args.data is not None else {}
+    ids: dict[str, Target] = {}
+    if args.data is not None:
+        rows, ids = known_labels(args, rows, labels, names, model_config, about)
 
-    pairs = Pairs({"test": rows}, columns, label_column, kind, names, ids)
+    several_values = names is not None and kind == REGRESSION  # then nothing is scored
+    problem_type = SINGLE_LABEL if several_values else kind
+    pairs = Pairs({"test": rows}, columns, label_column, problem_type, names, ids)
     max_length = about.get("max_length") or lengths.length_limit(tokenizer, model_config)
     dataset = tokens.tokenise(pairs, tokenizer, max_length, about.get("truncation", "longest"))["test"]
     target, amp_dtype = device.choose_device(Config(device=args.device, precision=args.precision))
@@ -98,18 +103,21 @@ def predict(args: argparse.Namespace) -> None:
 def known_labels(
     args: argparse.Namespace,
     rows: "Dataset",
-    label_column: str,
+    labels: Sequence[str],
     names: tuple[str, ...] | None,
     config: "PretrainedConfig",
     about: dict[str, Any],
-) -> dict[str, "Target"]:
-    """The target of each distinct label in the file. Empty if nothing can be scored, which a line explains. Raises
-    UserError if there is no --output either."""
+) -> tuple["Dataset", dict[str, "Target"]]:
+    """The rows, with several label columns as one, and the target of each distinct label in the file. There are no
+    targets if nothing can be scored, which a line explains. Raises UserError if there is no --output either."""
     from pairft.answers import labels_of
+    from pairft.data.label_sets import join_columns
 
     ids: dict[str, Target] = {}
-    if label_column in rows.column_names:
+    label_column = ", ".join(labels)
+    if set(labels) <= set(rows.column_names):
         try:
+            rows = join_columns(rows, args.data, labels, label_column)
             ids = labels_of(rows, args.data, label_column, names, config, about)
             if not ids and args.output is not None:
                 say(f"{args.data}: the column {label_column!r} holds no known label, so nothing is scored")
@@ -119,7 +127,7 @@ def known_labels(
             say(f"not scored: {error}")
     if not ids and args.output is None:
         raise UserError(f"{args.data} has no labels to score: name a file for the answers with --output")
-    return ids
+    return rows, ids
 
 
 def about_of(model: str) -> dict[str, Any]:

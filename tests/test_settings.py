@@ -13,11 +13,13 @@ from pairft.config import FIELDS
 from pairft.runs import checkpoint
 
 OF_RUNS = ("seed", "seeds", "runs_dir", "run_name", "resume")
+OF_LABELS = ("label_column", "regression", "classification", "positive_class", "class_weights", "label_smoothing")
 ELSEWHERE = {
     **dict.fromkeys(("data_config", "revision"), ("data/test_hub_datasets.py", "test_configurations_and_revisions")),
     "validation_share": ("data/test_splits.py", "test_validation_share_arrives"),
     **{name: ("test_run_settings.py", f"test_{name}_arrives") for name in OF_RUNS},
     "fallback": ("data/test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
+    **{name: ("test_label_settings.py", f"test_{name}_arrives") for name in OF_LABELS},
     "limit": ("data/test_limit.py", "test_limit_arrives"),
     "new_head": ("model/test_head.py", "test_a_head_for_something_else_is_refused_unless_a_new_one_is_asked_for"),
 }
@@ -109,12 +111,6 @@ def test_text_columns_arrives(made, words):
     )
     assert about(swapped)["text_columns"] == ["second", "first"]
     assert len({losses(run)[0] for run in (both, swapped, one)}) == 3
-
-
-def test_label_column_arrives(made, words):
-    flags = ("--task", "custom", "--data", words, "--text-columns", "first,second", "--max-steps", 1)
-    run = made(*flags, "--label-column", "verdict")
-    assert (about(run)["label_column"], about(run)["label_names"]) == ("verdict", ["no", "yes"])
 
 
 def test_epochs_arrives(made):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairft.data.cache import cache_errors, check_cache, kept_rows, of_cache, unwritable
 from pairft.data.formats import SUFFIXES, suffix_of
-from pairft.data.kinds import check_kinds, plain_kind
+from pairft.data.kinds import check_kinds, is_list, names_of, plain_kind
 from pairft.data.readers import batches_of, string_schema
 from pairft.data.table_files import no_column
 from pairft.data.table_layout import table_layout
@@ -45,34 +45,39 @@ def split_files(folder: Path, split: str) -> list[Path]:
 
 @cache_errors()
 def read_files(
-    files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool = True
+    files: list[Path],
+    text_columns: Sequence[str],
+    label_column: str | Sequence[str] | None,
+    label_needed: bool = True,
 ) -> "Dataset":
     """The wanted columns of files of one format, as a memory-mapped Dataset. If `label_needed` is false, the label
-    column may be missing; if `label_column` is None, no label is read.
+    column may be missing; if `label_column` is None, no label is read; it may name several columns.
 
     csv, tsv, json and jsonl give text columns (None for null and for a missing key in JSON); parquet keeps its types.
     Raises UserError, which names the file and, except for parquet, the row, if something can't be read.
     """
     check_cache()
-    if label_column in text_columns:
-        raise UserError(f"the column {label_column!r} is named as the label (--label-column) and in --text-columns")
+    labels = [label_column] if isinstance(label_column, str) else list(label_column or ())
+    for label in labels:
+        if label in text_columns:
+            raise UserError(f"the column {label!r} is named as the label (--label-column) and in --text-columns")
     if suffix_of(files[0]) == ".parquet":
-        return read_parquet(files, text_columns, label_column, label_needed)
+        return read_parquet(files, text_columns, labels, label_needed)
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
-    names = [*text_columns, *([label_column] if label_column is not None else [])]
+    names = [*text_columns, *labels]
     if not is_json:  # a table has a header; in JSON any row may lack any key
-        needed = [*text_columns, *([label_column] if label_needed and label_column is not None else [])]
+        needed = [*text_columns, *(labels if label_needed else [])]
         columns = table_layout(files[0], needed).columns
-        names = wanted_columns(files, columns, text_columns, label_column, label_needed)
+        names = wanted_columns(files, columns, text_columns, labels, label_needed)
     key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
-    loaded = kept_rows(key, string_schema(names), batches_of(files, names, label_column))
+    loaded = kept_rows(key, string_schema(names), batches_of(files, names, labels[0] if len(labels) == 1 else None))
     if is_json and any(loaded.data.column(name).null_count == len(loaded) for name in names):
-        names = wanted_columns(files, header(files[0]), text_columns, label_column, label_needed)
+        names = wanted_columns(files, header(files[0]), text_columns, labels, label_needed)
     return loaded.select_columns(names)
 
 
 def read_parquet(
-    files: list[Path], text_columns: Sequence[str], label_column: str | None, label_needed: bool
+    files: list[Path], text_columns: Sequence[str], labels: Sequence[str], label_needed: bool
 ) -> "Dataset":
     """`read_files` for parquet. Other columns are not read: they may have types that `datasets` doesn't know."""
     from pyarrow import parquet
@@ -80,8 +85,8 @@ def read_parquet(
     with reading_errors(files):
         if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
             raise UserError(f"{files[0]} is empty: it has no rows")
-        names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, label_column, label_needed)
-        features = parquet_features(files, names, text_columns, label_column)
+        names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, labels, label_needed)
+        features = parquet_features(files, names, text_columns, labels)
         loaded = read_typed("parquet", files, columns=names, features=features)
         return loaded.select_columns(names)
 
@@ -119,7 +124,7 @@ def reading_errors(files: list[Path]) -> Iterator[None]:
 
 
 def parquet_features(
-    files: list[Path], names: Sequence[str], text_columns: Sequence[str], label_column: str | None
+    files: list[Path], names: Sequence[str], text_columns: Sequence[str], labels: Sequence[str]
 ) -> "Features":
     """The types of the named columns; the names of a ClassLabel come from the file's metadata. Raises UserError if a
     type is neither text nor a label's, or if the files number their classes differently."""
@@ -130,19 +135,22 @@ def parquet_features(
     found = []
     for path in files:
         schema = parquet.read_schema(path)
-        wanted_columns([path], schema.names, names, None, True)
-        check_kinds(str(path), schema, text_columns, label_column if label_column in names else None)
+        wanted_columns([path], schema.names, names, (), True)
+        check_kinds(str(path), schema, text_columns, [label for label in labels if label in names])
         kinds = {name: plain_kind(schema.field(name).type) for name in names}
         features = datasets.Features.from_arrow_schema(pyarrow.schema(kinds))
         about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
         for name, kind in kinds.items():
-            if about.get(name, {}).get("_type") == "ClassLabel" and pyarrow.types.is_integer(kind):
+            said = about.get(name, {})
+            held, said = (kind.value_type, said.get("feature", {})) if is_list(kind) else (kind, said)
+            if said.get("_type") == "ClassLabel" and pyarrow.types.is_integer(held):
                 features[name] = datasets.Features.from_dict({name: about[name]})[name]
         found.append(features)
     for path, features in zip(files, found, strict=True):
-        own, other = (getattr(some.get(label_column), "names", None) for some in (found[0], features))
-        if own != other:
-            raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: use one order")
+        for label in labels:
+            own, other = (names_of(some.get(label)) for some in (found[0], features))
+            if own != other:
+                raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: use one order")
     return found[0]
 
 
@@ -159,17 +167,16 @@ def content_key(files: Sequence[Path]) -> str:
 
 
 def wanted_columns(
-    files: list[Path], columns: Sequence[str], text_columns: Sequence[str], label_column: str | None, label_needed: bool
+    files: list[Path], columns: Sequence[str], text_columns: Sequence[str], labels: Sequence[str], label_needed: bool
 ) -> list[str]:
     """The wanted ones among the file's `columns`. Raises UserError if one that is needed is missing."""
     if not columns:
         raise UserError(f"{files[0]} is empty")
-    label = () if label_column is None else (label_column,)
-    needed = (*text_columns, *(label if label_needed else ()))
+    needed = (*text_columns, *(labels if label_needed else ()))
     missing = [column for column in needed if column not in columns]
     if missing:
         raise no_column(files[0], columns, missing[0])
-    return [column for column in (*text_columns, *label) if column in columns]
+    return [column for column in (*text_columns, *labels) if column in columns]
 
 
 def unreadable(files: list[Path], error: BaseException) -> UserError:

@@ -1,7 +1,7 @@
 """Checks of the Arrow types of text columns and label columns."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pairft.errors import UserError
 
@@ -26,9 +26,14 @@ def is_list(kind: "pyarrow.DataType") -> bool:
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
-def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str], label_column: str | None) -> None:
-    """Raise UserError unless the text columns hold text and the label column, if any, holds names, numbers or lists of
-    them."""
+def names_of(feature: Any) -> list[str] | None:
+    """The names of a ClassLabel, or of a list of them; None for any other feature of `datasets`."""
+    return getattr(getattr(feature, "feature", feature), "names", None)
+
+
+def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str], labels: Sequence[str]) -> None:
+    """Raise UserError unless the text columns hold text and the label columns, if there are any, names, numbers or
+    lists of them."""
     from pyarrow import types
 
     def is_text(kind: "pyarrow.DataType") -> bool:
@@ -38,10 +43,9 @@ def check_kinds(where: str, schema: "pyarrow.Schema", text_columns: Sequence[str
         kind = plain_kind(schema.field(column).type)
         if not is_text(kind):
             raise UserError(f"the column {column!r} of {where} holds {kind}, not text")
-    if label_column is None or label_column not in schema.names:
-        return
-    kind = plain_kind(schema.field(label_column).type)
-    held = plain_kind(kind.value_type) if is_list(kind) else kind
     scalar = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null, is_text)
-    if not any(is_it(held) for is_it in scalar):
-        raise UserError(f"the label column {label_column!r} of {where} holds {kind}, not names or numbers")
+    for label in (label for label in labels if label in schema.names):
+        kind = plain_kind(schema.field(label).type)
+        held = plain_kind(kind.value_type) if is_list(kind) else kind
+        if not any(is_it(held) for is_it in scalar):
+            raise UserError(f"the label column {label!r} of {where} holds {kind}, not names or numbers")

@@ -4,11 +4,21 @@ Either way it becomes text, a JSON list of class names such as ["spam", "ad"], s
 like any other label. An empty list is a row without any of the classes; null is a missing label.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from pairft.data.labels import names_in, numbers_of
+from pairft.data.cache import cache_errors
+from pairft.data.labels import class_names, label_texts, names_in, sorted_names, whole_text
 from pairft.errors import UserError
+
+if TYPE_CHECKING:
+    import pyarrow
+    from datasets import Dataset
+
+YES, NO = ("1", "true"), ("0", "false")
+UNKNOWN = ("-1", "?", "-")
 
 
 def are_lists(texts: Iterable[str], where: str, column: str) -> bool:
@@ -31,10 +41,8 @@ def are_lists(texts: Iterable[str], where: str, column: str) -> bool:
 
 
 def set_names(texts: Iterable[str]) -> tuple[str, ...]:
-    """The classes in these lists, sorted by number, then by text."""
-    names = {name for text in texts for name in names_in(text) or ()}
-    numbers = numbers_of(names)
-    return tuple(sorted(names, key=lambda name: (numbers.get(name, Decimal(0)), name)))
+    """The classes in these lists, sorted."""
+    return sorted_names({name for text in texts for name in names_in(text) or ()})
 
 
 def set_ids(texts: Sequence[str], names: Sequence[str], by_number: bool) -> dict[str, tuple[int, ...]]:
@@ -49,3 +57,62 @@ def set_ids(texts: Sequence[str], names: Sequence[str], by_number: bool) -> dict
         for text, items in found.items()
         if all(item in index for item in items) and len(set(items)) == len(items)
     }
+
+
+@cache_errors()
+def join_columns(rows: "Dataset", where: str, columns: Sequence[str], name: str) -> "Dataset":
+    """`rows` with one column, `name`, in place of several `columns` of 0 and 1 (or false and true): the list of those
+    that are 1, as text. It is null in a row that lacks one of the values. Rows without all the columns are unchanged.
+
+    Raises UserError, which names the row, for any other value.
+    """
+    if len(columns) == 1 or not set(columns) <= set(rows.column_names):
+        return rows
+    for column in columns:
+        check_column(rows, where, column)
+    joined = rows.with_format("arrow").map(
+        joined_rows,
+        batched=True,
+        fn_kwargs={"columns": tuple(columns), "name": name},
+        new_fingerprint=hashlib.sha256(repr((rows._fingerprint, columns)).encode()).hexdigest()[:32],
+    )
+    joined.reset_format()
+    return joined
+
+
+def check_column(rows: "Dataset", where: str, column: str) -> None:
+    """Raise UserError, which names the row, unless a column holds 0 and 1 or is missing."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    if class_names(rows, column) is not None:
+        raise UserError(f"the label column {column!r} of {where} has classes of its own, but should be 0 or 1")
+    texts = label_texts(rows.data.column(column), None)
+    for text in pc.unique(texts).to_pylist():
+        if text is not None and whole_text(text.lower()) not in (*YES, *NO, *UNKNOWN):
+            row = pc.index(texts, pyarrow.scalar(text)).as_py() + 1
+            raise UserError(
+                f"{where}, row {row}: {column!r} holds {text!r}; each of several label columns should hold 0 or 1, or "
+                "false or true"
+            )
+
+
+def joined_rows(rows: "pyarrow.Table", columns: Sequence[str], name: str) -> "pyarrow.Table":
+    """`join_columns` for a batch of rows."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    names, known = [], pyarrow.scalar(True)
+    for column in columns:
+        texts = label_texts(rows.column(column), None)
+        values = {text: whole_text(text.lower()) for text in pc.unique(texts).drop_null().to_pylist()}
+        chosen = [text for text, value in values.items() if value in YES]
+        held = [text for text, value in values.items() if value in (*YES, *NO)]
+        is_chosen = pc.is_in(texts, pyarrow.array(chosen, pyarrow.string()))
+        names.append(pc.if_else(is_chosen, ", " + json.dumps(column, ensure_ascii=False), ""))
+        known = pc.and_(known, pc.is_in(texts, pyarrow.array(held, pyarrow.string())))
+    # Not with null for what isn't chosen: binary_join_element_wise with "skip" leaves out rows that are all null.
+    inner = pc.utf8_slice_codeunits(pc.binary_join_element_wise(*names, ""), 2)
+    lists = pc.binary_join_element_wise("[", inner, "]", "")
+    lists = pc.if_else(known, lists, pyarrow.scalar(None, pyarrow.string()))
+    return rows.drop_columns(list(columns)).append_column(name, lists)

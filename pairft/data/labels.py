@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from pairft.data.kinds import is_list
+from pairft.data.kinds import is_list, names_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -51,6 +51,12 @@ def numbers_of(texts: Iterable[str], comma: bool = False) -> dict[str, Decimal]:
     return {text: number for text, number in held.items() if number is not None}
 
 
+def sorted_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names in order: numbers by their values, then text."""
+    numbers = numbers_of(held := list(names))
+    return tuple(sorted(held, key=lambda name: (name not in numbers, numbers.get(name, Decimal(0)), name)))
+
+
 def decimal_comma(texts: Iterable[str]) -> str | None:
     """A label with a decimal comma, such as 1,25, if all labels are numbers and all that are not whole have one."""
     others = [text for text in texts if (number := as_number(text)) is None or not is_whole(number)]
@@ -59,8 +65,7 @@ def decimal_comma(texts: Iterable[str]) -> str | None:
 
 def class_names(rows: "Dataset", column: str) -> list[str] | None:
     """The names of a label column of ClassLabels, or of lists of them; None for any other column."""
-    kind = rows.features.get(column)
-    return getattr(getattr(kind, "feature", kind), "names", None)
+    return names_of(rows.features.get(column))
 
 
 def label_texts(values: "pyarrow.ChunkedArray", classes: Sequence[str] | None) -> "pyarrow.ChunkedArray":

@@ -17,6 +17,7 @@ from pairft.data.labels import (
     label_counts,
     label_texts,
     numbers_of,
+    sorted_names,
 )
 from pairft.data.row_numbers import row_numbers
 from pairft.errors import UserError
@@ -62,7 +63,7 @@ def problem_of(
     check_values(counts, numbers, where, column, asked)
     if asked is None and is_regression(counts, numbers, where, column):
         return REGRESSION, None
-    return SINGLE_LABEL, tuple(sorted(counts, key=lambda text: (numbers.get(text, Decimal(0)), text)))
+    return SINGLE_LABEL, sorted_names(counts)
 
 
 def is_regression(counts: Mapping[str, int], numbers: Mapping[str, Decimal], where: str, column: str) -> bool:

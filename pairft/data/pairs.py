@@ -16,6 +16,7 @@ from pairft.data.cache import cache_errors
 from pairft.data.class_settings import balanced_weights, check_loss, positive_of, target_counts
 from pairft.data.findings import Finding
 from pairft.data.kinds import check_kinds
+from pairft.data.label_sets import join_columns
 from pairft.data.labels import class_names
 from pairft.data.meaning import Target, check_scores, has_comma, problem_of, read_labels
 from pairft.data.sources import read_splits
@@ -34,7 +35,7 @@ class Pairs:
 
     splits: dict[str, "Dataset"]  # train, the scored ones and, if there is one, test
     text_columns: tuple[str, ...]
-    label_column: str
+    label_column: str  # several columns of 0 and 1 are one, whose rows are lists
     problem_type: str  # REGRESSION, SINGLE_LABEL or MULTI_LABEL
     label_names: tuple[str, ...] | None  # by id; None for regression
     label_ids: dict[str, Target]  # by the label's text: the class id, the value, or the ids of a multi-label row
@@ -54,11 +55,13 @@ def load_pairs(config: Config) -> Pairs:
     task = TASKS[config.task]
     text_columns = config.text_columns or task.text_columns
     assert text_columns is not None, config.task  # checks.py has made sure
-    label_column = config.label_column or task.label_column
-    splits = read_splits(config, text_columns, label_column)
+    labels = config.label_columns
+    splits = read_splits(config, text_columns, labels)
     where = {split: f"the {split} split of {config.data}" for split in splits}
     for split, rows in splits.items():
-        check_columns(rows, where[split], text_columns, label_column, label_needed=split != "test")
+        check_columns(rows, where[split], text_columns, labels, label_needed=split != "test")
+    label_column = ", ".join(labels)
+    splits = {split: join_columns(rows, where[split], labels, label_column) for split, rows in splits.items()}
     asked = REGRESSION if config.regression else SINGLE_LABEL if config.classification else None
     dropped: tuple[Finding, ...] = ()
     if config.drop_bad_rows:
@@ -67,7 +70,8 @@ def load_pairs(config: Config) -> Pairs:
     if config.limit is not None:
         splits = {split: rows.select(range(min(config.limit, len(rows)))) for split, rows in splits.items()}
     splits = checked_sentences(splits, where, text_columns, task.blank_allowed, ", or leave it out: --drop-bad-rows")
-    problem_type, names = problem_of(whole, where["train"], label_column, task, asked)
+    known = labels if len(labels) > 1 else None
+    problem_type, names = problem_of(whole, where["train"], label_column, task, asked, known)
     check_loss(config, problem_type)
     # A number may be a class id if the task or the source numbers the classes, but not if we have only sorted them.
     by_number = task.label_names is not None or class_names(whole, label_column) is not None
@@ -98,16 +102,16 @@ def load_pairs(config: Config) -> Pairs:
 
 
 def check_columns(
-    rows: "Dataset", where: str, text_columns: tuple[str, ...], label_column: str, label_needed: bool
+    rows: "Dataset", where: str, text_columns: tuple[str, ...], labels: tuple[str, ...], label_needed: bool
 ) -> None:
     """Raise UserError unless there are rows, the wanted columns exist, sentences are text and labels are names or
     numbers."""
     if len(rows) == 0:
         raise UserError(f"{where} is empty")
-    for column in (*text_columns, label_column):
-        if column not in rows.column_names and (label_needed or column != label_column):
+    for column in (*text_columns, *labels):
+        if column not in rows.column_names and (label_needed or column not in labels):
             raise UserError(f"{where} has no column {column!r}; it has: {', '.join(rows.column_names)}")
-    check_kinds(where, rows.data.schema, text_columns, label_column)
+    check_kinds(where, rows.data.schema, text_columns, labels)
 
 
 def checked_sentences(

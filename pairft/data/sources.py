@@ -25,7 +25,7 @@ NAME_FILES = "name the one to use with --data train=FILE,validation=FILE, or onl
 
 
 @cache_errors()
-def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
+def read_splits(config: Config, text_columns: tuple[str, ...], labels: tuple[str, ...]) -> dict[str, "Dataset"]:
     """train and, if there are any, validation and test, unchecked. Test comes without its labels, which may be anything
     since training doesn't score it. Raises UserError if something can't be found or read."""
     import datasets
@@ -34,23 +34,23 @@ def read_splits(config: Config, text_columns: tuple[str, ...], label_column: str
     check_cache()
     name, path, known = config.data, disk.expanded(config.data), formats.names_of(TASKS[config.task])
     if hub.is_hub_id(name):
-        return wanted_only(load_from_hub(config), text_columns, label_column)
+        return wanted_only(load_from_hub(config), text_columns, labels)
     for flag, value in (("--data-config", config.data_config), ("--revision", config.revision)):
         if value is not None:
             say(f"note: {flag} {value} has no effect: --data {name} is not a dataset on the Hub")
     if name == "builtin":
         splits = {split: builtin.pairs(split) for split in SPLITS}
-        return wanted_only(splits, text_columns, label_column)
+        return wanted_only(splits, text_columns, labels)
     if formats.named_paths(name) is not None and not disk.exists(path):
         found = files_by_split(name, known)
     elif not (disk.exists(path) and path.is_dir()):
         found = {"train": [checked_file(name, "--data")]}
     elif is_saved(path):
-        return wanted_only(read_saved(path, known), text_columns, label_column)
+        return wanted_only(read_saved(path, known), text_columns, labels)
     else:
         found = files_of_folder(path, known)
     return {
-        split: files.read_files(paths, text_columns, label_column if split != "test" else None)
+        split: files.read_files(paths, text_columns, labels if split != "test" else None)
         for split, paths in found.items()
     }
 
@@ -209,10 +209,12 @@ def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
     return error is not None
 
 
-def wanted_only(splits: dict[str, "Dataset"], text_columns: tuple[str, ...], label_column: str) -> dict[str, "Dataset"]:
+def wanted_only(
+    splits: dict[str, "Dataset"], text_columns: tuple[str, ...], labels: tuple[str, ...]
+) -> dict[str, "Dataset"]:
     """The splits with the wanted columns only, test without the label. A split that lacks one of them is unchanged."""
     selected = {}
     for split, rows in splits.items():
-        names = [*text_columns, *([label_column] if split != "test" else [])]
+        names = [*text_columns, *(labels if split != "test" else [])]
         selected[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
     return selected

@@ -22,7 +22,7 @@ def summary(pairs: Pairs, task: str) -> str:
         values = {float(value): count for value, count in found.items()}  # type: ignore[arg-type]  # of a regression
         mean = sum(value * count for value, count in values.items()) / len(rows)
         span = f"from {min(values):g} to {max(values):g} (mean {mean:g})"
-        return f"{pairs.label_column}: a regression {span} {where}{warning}"
+        return f"label: a regression {span} {where}{warning}"
     names, counts, held = pairs.label_names, [0] * len(pairs.label_names), 0
     for target, count in found.items():
         for index in target if isinstance(target, tuple) else (int(target),):
@@ -32,9 +32,9 @@ def summary(pairs: Pairs, task: str) -> str:
     shown = ", ".join(shares[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     if pairs.problem_type == MULTI_LABEL:
         labels = f"{len(names)} label{'s' * (len(names) > 1)}"
-        text = f"{pairs.label_column}: multi-label: {labels} ({shown}), {held / len(rows):.1f} per example {where}"
+        text = f"multi-label: {labels} ({shown}), {held / len(rows):.1f} per example {where}"
     else:
-        text = f"{pairs.label_column}: {len(names)} classes ({shown}) {where}"
+        text = f"label: {len(names)} classes ({shown}) {where}"
     if "f1" in metrics_of(TASKS[task], pairs.problem_type)[0]:
         each = "labels" if pairs.problem_type == MULTI_LABEL else "classes"
         macro = f"the mean over the {each} (macro)"

@@ -48,7 +48,7 @@ def tokenise(
     truncation reads it. Neither the tokens nor the cache key depend on the number of processes.
     """
     has_types = "token_type_ids" in tokenizer.model_input_names
-    names = (pairs.text_columns, pairs.label_column, pairs.label_names, pairs.label_ids)
+    names = (pairs.text_columns, pairs.label_column, pairs.problem_type, pairs.label_names, pairs.label_ids)
     rules = (tokenizer_digest(tokenizer), tokenizer.truncation_side, truncation, max_length)
     key = repr((TOKENS_VERSION, has_types, *rules, *names))
     arguments = {"pairs": pairs, "tokenizer": tokenizer, "max_length": max_length, "truncation": truncation}

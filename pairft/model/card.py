@@ -23,7 +23,7 @@ def sidecar(config: Config, pairs: Pairs, max_length: int) -> dict[str, Any]:
         "data": config.data,
         "task": config.task,
         "text_columns": pairs.text_columns,
-        "label_column": pairs.label_column,
+        "label_column": config.label_column or pairs.label_column,
         "problem_type": pairs.problem_type,
         "label_names": pairs.label_names,
         "positive_class": pairs.positive_name,

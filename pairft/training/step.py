@@ -29,12 +29,16 @@ def loss_of(
         number of examples, not by the sum of their weights: the mean of "balanced" weights over the split is 1.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if labels.ndim == 2:
+    if is_multi_label(labels):
         losses = F.binary_cross_entropy_with_logits(logits, labels, reduction=reduction)
         return losses.mean(dim=1) if reduction == "none" else losses
     if labels.is_floating_point():
         return F.mse_loss(logits.squeeze(-1), labels, reduction=reduction)
     return F.cross_entropy(logits, labels, class_weights, reduction=reduction, label_smoothing=label_smoothing)
+
+
+def is_multi_label(labels: Tensor) -> bool:
+    return labels.ndim == 2
 
 
 def losses_of_example(labels: Tensor) -> int:
@@ -61,8 +65,8 @@ def update(
     tensors [] on the device. Nothing here waits for the device.
 
     num_examples: the number of examples in the whole step. Each micro-batch adds the sum of its losses divided by it,
-        so that the gradient is the mean over all examples, however they are split into micro-batches. (Multi-label:
-        by the number of examples times classes. Weights don't change the divisor, see `loss_of`.)
+        so that the gradient is the mean over all examples, however they are split into micro-batches. (Class weights
+        don't change the divisor; the loss of a multi-label example is the mean over its classes.)
     lr: a float or, for a captured step, a tensor [] on the device, which each replay reads again.
     bad_steps: [], the number of latest steps in a row whose loss or gradient is not finite. Such a step leaves weights
         and moments unchanged, and so do all steps after it. With a gradient scaler, only that step is skipped, and the
@@ -76,7 +80,10 @@ def update(
         with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
             logits = model(**batch.inputs()).logits
         loss = loss_of(logits, batch.labels, "sum", class_weights, label_smoothing)
-        scaler.scale(loss / (num_examples * losses_of_example(batch.labels))).backward()
+        share = loss / num_examples
+        if is_multi_label(batch.labels):  # as in Trainer, to the last bit: torch's "mean" divides in the backward pass
+            share = loss_of(logits, batch.labels, "mean") * (len(batch.labels) / num_examples)
+        scaler.scale(share).backward()
         losses.append(loss.detach())
     scaler.unscale_(optimizer)  # so that the norm is that of the gradients themselves
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)

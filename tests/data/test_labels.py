@@ -115,15 +115,15 @@ def test_labels_from_leading_zeros_are_answered_as_they_are(go, score, tmp_path)
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
-        (["yes"] * 3 + ["no"], "y: 2 classes (no 25 %, yes 75 %) in 4 training examples; F1 is of yes"),
-        (["-1", "0", "1", "1"], "y: 3 classes (-1 25 %, 0 25 %, 1 50 %) in 4 training examples; F1 is the mean"),
-        (["+", "-"], "y: 2 classes (+ 50 %, - 50 %) in 2 training examples; F1 is of -"),
-        (["0.5", "4.75", "-1", "2"], "y: a regression from -1 to 4.75 (mean 1.5625) in 4 training examples"),
+        (["yes"] * 3 + ["no"], "label: 2 classes (no 25 %, yes 75 %) in 4 training examples; F1 is of yes"),
+        (["-1", "0", "1", "1"], "label: 3 classes (-1 25 %, 0 25 %, 1 50 %) in 4 training examples; F1 is the mean"),
+        (["+", "-"], "label: 2 classes (+ 50 %, - 50 %) in 2 training examples; F1 is of -"),
+        (["0.5", "4.75", "-1", "2"], "label: a regression from -1 to 4.75 (mean 1.5625) in 4 training examples"),
         (["Yes", "yes", "YES", "no"], "warning: classes that differ only in spelling: 'YES', 'Yes', 'yes'"),
         (["1", "01", "2", "2"], "warning: classes that differ only in spelling: '01', '1'"),
         (
             [f"c{number:02}" for number in range(30)],
-            "c19 3.3 % and 10 more) in 30 training examples; F1 is the mean over the classes",
+            "c19 3.3 % and 10 more) in 30 training examples; F1 is the mean",
         ),
     ],
 )
@@ -142,7 +142,7 @@ def test_the_shares_are_of_the_names_that_a_class_label_has(tmp_path):
     write(tmp_path / "data" / "train.parquet", [0, 1, 1, 1], ["1", "0", "never"])
     write(tmp_path / "data" / "validation.parquet", [0, 1], ["1", "0", "never"])
     found = load_pairs(Config(task="custom", data=str(tmp_path / "data"), text_columns=("a", "b"), label_column="y"))
-    assert "y: 3 classes (1 25 %, 0 75 %, never 0 %) in 4 training examples" in summary(found, "custom")
+    assert "label: 3 classes (1 25 %, 0 75 %, never 0 %) in 4 training examples" in summary(found, "custom")
 
 
 @pytest.mark.parametrize(

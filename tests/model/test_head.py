@@ -181,3 +181,23 @@ def test_a_resumed_run_keeps_its_new_head_and_one_begun_without_gets_none(go, ti
     capsys.readouterr()
     assert go("--resume", "--run-name", "b", "--new-head") == 2
     assert "--new-head is True" in capsys.readouterr().err
+
+
+def test_a_multi_label_head_is_kept_for_multi_label_data_by_its_names(go, tiny_model, tmp_path, capsys):
+    several = {"problem_type": "multi_label_classification"}
+    for split, number in (("train", 24), ("validation", 8)):
+        rows = [
+            {**row, "label": [["spam"], ["ad", "spam"], []][index % 3]}
+            for index, row in enumerate(some_pairs(split, number))
+        ]
+        write_rows(tmp_path / "data" / f"{split}.jsonl", rows)
+    flags = ("--data", tmp_path / "data", "--task", "custom", "--text-columns", "sentence1", "--max-steps", 1)
+    kept = with_head(tmp_path / "kept", tiny_model, ("spam", "ad"), **several)
+    assert go(*flags, "--model", kept, "--lr", "1e-9", "--run-name", "a") == 0
+    assert "its head's classes put in the data's order: ad, spam" in capsys.readouterr().err
+    config = json.loads((tmp_path / "runs" / "a" / "last" / "config.json").read_text())
+    assert config["problem_type"] == "multi_label_classification"
+    other = with_head(tmp_path / "other", tiny_model, ("spam", "rude"), **several)
+    assert go(*flags, "--model", other) == 2
+    message = capsys.readouterr().err
+    assert "2 independent labels (spam, rude), but the data has 2 independent labels (ad, spam)" in message

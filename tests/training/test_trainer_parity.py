@@ -64,6 +64,15 @@ def test_a_regression_a_single_sentence_and_two_validation_splits(tiny_model, tm
     assert all(line.keys() - {"split", "step", "epoch", "loss"} == keys for line in found.our_evaluations)
 
 
+def test_several_labels_a_row(tiny_model, tmp_path):
+    """Three labels, and 7 examples in the last batch of an epoch: the divisor 21 is divided by once."""
+    pairs = write_pairs(tmp_path / "pairs", rows=39, task="custom")
+    flags = ["--task", "custom", "--text-columns", "sentence1,sentence2", "--epochs", "2"]
+    found = compare(str(tiny_model), pairs, tmp_path / "both", flags, threads=1)
+    assert_equal(found, 10, [5, 10])
+    assert found.our_evaluations[0].keys() >= {"accuracy", "f1", "f1_micro"}
+
+
 @pytest.mark.slow
 def test_a_number_of_steps_that_ends_within_an_epoch(tiny_model, pairs, tmp_path):
     found = compare(str(tiny_model), pairs, tmp_path / "both", ["--max-steps", "40"], threads=1)
