@@ -70,6 +70,16 @@ class Config:
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; takes precedence over --epochs")
     batch_size: int = setting(8, "examples per micro-batch")
+    max_tokens: int | None = setting(
+        None,
+        "tokens per micro-batch instead of --batch-size examples, padding not counted; an example that is longer is a "
+        "micro-batch of its own",
+    )
+    streaming: bool = setting(
+        False,
+        "read and tokenise the training files as training goes, not before; needs --max-steps and a validation split",
+    )
+    shuffle_buffer: int = setting(10_000, "rows of the blocks in which --streaming shuffles")
     accumulate: int = setting(1, "micro-batches per step; the gradient is the mean over all their examples")
     lr: float = setting(5e-5, "peak learning rate of AdamW")
     warmup_ratio: float = setting(0.0, "fraction of the steps that warm up the learning rate from 0; then linear to 0")

@@ -104,7 +104,7 @@ def find_encoding(path: Path, _version: tuple[int, ...]) -> str:
         if encoding is not None:
             say(f"{path} is not UTF-8; read as {SHOWN.get(encoding, encoding.upper())}")
             return encoding
-        if b"\0" in head.split(b"\n", 1)[0]:
+        if b"\0" in re.split(rb"[\r\n]", head, maxsplit=1)[0]:
             raise not_text(path, "not text")
         decoder, ascii_so_far, block, pending = codecs.getincrementaldecoder("utf-8")(), True, head, b""
         while True:
@@ -121,11 +121,10 @@ def find_encoding(path: Path, _version: tuple[int, ...]) -> str:
 
 
 def without_bom(head: bytes) -> str | None:
-    """UTF-16, if every other byte of some ASCII characters, and no other byte, is NUL."""
+    """UTF-16, if NULs are every other byte of at least an eighth of the characters (ASCII's), and nothing else."""
     even, odd = head[:4096:2].count(0), head[1:4096:2].count(0)
-    if odd > 20 * even and odd >= len(head[:4096]) // 50 + 2:
-        return "utf-16-le"
-    return "utf-16-be" if even > 20 * odd and even >= len(head[:4096]) // 50 + 2 else None
+    few = len(head[:4096]) // 16 + 1
+    return "utf-16-le" if odd > few and not even else "utf-16-be" if even > few and not odd else None
 
 
 def guess(path: Path, block: bytes, ascii_before: bool) -> str:
@@ -137,8 +136,10 @@ def guess(path: Path, block: bytes, ascii_before: bool) -> str:
     wrong = text.count("\ufffd")
     if not ascii_before or sum(not letter.isascii() for letter in text) > 2 * wrong:
         raise not_utf8(path)
-    lines = [line for line in block.splitlines() if not line.isascii()]
-    sample = b"\n".join(lines)[:SAMPLE]
+    sample = b""
+    for line in block.splitlines():  # whole ones, or the last letter may be cut
+        if not line.isascii() and len(sample) < SAMPLE:
+            sample += line + b"\n"
     if len(CONTROL.findall(sample)) > len(sample) // 1000:
         raise not_text(path, "not text")
     chaos: dict[str, float] = {}
@@ -150,9 +151,9 @@ def guess(path: Path, block: bytes, ascii_before: bool) -> str:
                 chaos.setdefault(name, match.chaos)
     if not chaos:
         raise not_utf8(path)
-    best = min(chaos, key=lambda name: chaos[name])
-    # The other code pages give Western text as many letters as its own does.
-    encoding = "cp1252" if chaos.get("cp1252", 1.0) <= chaos[best] + 0.03 else best
+    close = [name for name in chaos if chaos[name] <= min(chaos.values()) + 0.03]
+    # The code pages of Eastern Europe give Western text as many letters as its own does, and KOI8-R gives Hebrew some.
+    encoding = "cp1252" if "cp1252" in close else next((name for name in close if name != "koi8_r"), close[0])
     words = re.findall(r"\w*[^\W\x00-\x7f]\w*", sample.decode(encoding, "replace"))
     such = f" ({', '.join(dict.fromkeys(words[:3]))})" if words else ""
     say(f"{path} is not UTF-8; read as {SHOWN.get(encoding, encoding.upper())}{such}")

@@ -8,39 +8,25 @@ of `datasets`. Parquet is typed and is read by `datasets`.
 import contextlib
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairft.data.cache import cache_errors, check_cache, kept_rows, of_cache, unwritable
-from pairft.data.formats import SUFFIXES, suffix_of
+from pairft.data.formats import suffix_of
+from pairft.data.json_files import json_columns
+from pairft.data.json_layouts import json_layout
 from pairft.data.kinds import check_kinds, is_list, names_of, plain_kind
 from pairft.data.readers import batches_of, string_schema
 from pairft.data.table_files import no_column
 from pairft.data.table_layout import table_layout
-from pairft.data.text_files import header
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
+ROWS_OF_A_BATCH = 10_000  # of the Arrow file in the cache: the metadata of each batch is in memory
 READER_VERSION = 3  # part of the cache key: raise it when the same file is to give other rows
-
-
-def split_files(folder: Path, split: str) -> list[Path]:
-    """The files of a split by one of its names, sorted: train.csv, or shards such as train-00000-of-00002.csv, with or
-    without a hash. May be empty. Raises UserError if the split exists twice or some of its shards are missing."""
-    pattern = re.compile(rf"{split}(-\d+(-of-\d+(-[0-9a-f]+)?)?)?\.({'|'.join(map(re.escape, SUFFIXES))})")
-    files = sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name) and path.is_file())
-    kinds = {(path.name.partition(".")[2], "-" in path.name) for path in files}
-    if len(kinds) > 1:
-        names = ", ".join(path.name for path in files)
-        raise UserError(f"{folder} holds the {split} split more than once ({names}): keep one")
-    totals = {found.group(1) for path in files if (found := re.search(r"-of-(\d+)[-.]", path.name))}
-    if totals and {int(total) for total in totals} != {len(files)}:
-        raise UserError(f"{folder} holds {len(files)} of the {max(map(int, totals))} files of the {split} split")
-    return files
 
 
 @cache_errors()
@@ -65,14 +51,17 @@ def read_files(
         return read_parquet(files, text_columns, labels, label_needed)
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
     names = [*text_columns, *labels]
-    if not is_json:  # a table has a header; in JSON any row may lack any key
+    if is_json:  # any row may lack any key
+        for path in files:
+            json_layout(path, text_columns)  # says how it is read, even if the cache has the rows
+    else:
         needed = [*text_columns, *(labels if label_needed else [])]
         columns = table_layout(files[0], needed).columns
         names = wanted_columns(files, columns, text_columns, labels, label_needed)
     key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
     loaded = kept_rows(key, string_schema(names), batches_of(files, names, labels[0] if len(labels) == 1 else None))
     if is_json and any(loaded.data.column(name).null_count == len(loaded) for name in names):
-        names = wanted_columns(files, header(files[0]), text_columns, labels, label_needed)
+        names = wanted_columns(files, json_columns(files[0], text_columns), text_columns, labels, label_needed)
     return loaded.select_columns(names)
 
 
@@ -101,6 +90,7 @@ def read_typed(kind: str, files: list[Path], **options: Any) -> "Dataset":
             content_key(files),  # otherwise the cache key is path, size and time
             data_files={"rows": [str(path) for path in files]},
             split="rows",
+            writer_batch_size=ROWS_OF_A_BATCH,
             **options,
         )
 

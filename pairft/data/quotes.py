@@ -8,6 +8,7 @@ import csv
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from pairft.data.encodings import BLOCK, opened, opened_utf8, version_of
 
@@ -21,7 +22,8 @@ class Quotes:
 
     opened: bool  # a field begins with a quote
     regular: bool  # every quote of the file is one of a well-formed quoted field
-    lines: bool  # a quoted field contains a line end; unknown unless `regular`
+    inside: bool  # a quoted field contains a delimiter or a line end; unknown unless `regular`
+    nul: bool  # there is a NUL character
 
 
 def scan(path: Path, delimiter: str) -> Quotes:
@@ -38,11 +40,12 @@ def scan_version(path: Path, delimiter: str, _version: tuple[int, ...]) -> Quote
     edges[[QUOTE, NEWLINE, RETURN, ord(delimiter)]] = True
     starts = edges.copy()
     starts[QUOTE] = False
-    count, opens, regular, lines = 0, False, True, False
+    count, opens, regular, inside, nul = 0, False, True, False, False
     with opened_utf8(path) as file:
         data, block = b"\n", file.read(BLOCK)
         while data:
             data += block or b"\n"
+            nul = nul or b"\0" in data
             codes = numpy.frombuffer(data, numpy.uint8)
             at = numpy.flatnonzero(codes[1:-1] == QUOTE) + 1
             before, after = codes[at - 1], codes[at + 1]
@@ -50,22 +53,31 @@ def scan_version(path: Path, delimiter: str, _version: tuple[int, ...]) -> Quote
             if regular:
                 odd = (count + numpy.arange(len(at))) % 2 == 1
                 regular = bool(edges[numpy.where(odd, after, before)].all())
-                if regular and not lines and (count % 2 or len(at)):
-                    ends = numpy.flatnonzero((codes[1:-1] == NEWLINE) | (codes[1:-1] == RETURN)) + 1
-                    lines = bool(((count + numpy.searchsorted(at, ends)) % 2).any())
+                if regular and not inside and (count % 2 or len(at)):
+                    ends = numpy.flatnonzero(starts[codes[1:-1]]) + 1
+                    inside = bool(((count + numpy.searchsorted(at, ends)) % 2).any())
             count += len(at)
             data, block = (data[-2:], file.read(BLOCK)) if block else (b"", b"")
-    return Quotes(opens, regular and count % 2 == 0, lines)
+    return Quotes(opens, regular and count % 2 == 0, inside, nul)
 
 
-def is_well_formed(path: Path, delimiter: str) -> bool:
-    """Whether every quoted field of a file is well-formed, and every row has as many fields as the first. Python's csv
-    module reads it: slower than `scan`, but exact where quotes stand within fields that are not quoted."""
-    csv.field_size_limit(MAX_FIELD)
+def rows_if_even(path: Path, delimiter: str, quoted: bool) -> tuple[int, int] | None:
+    """The number of rows, and of fields in each; None if a row has another number than the first, or if a quoted field
+    is not well-formed. Python's csv module reads the file: slower than `scan`, but exact where quotes stand within
+    fields that are not quoted."""
+    rows, width = 0, 0
     with opened(path) as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
-            width = len(next(filter(None, reader), []))
-            return all(len(fields) in (0, width) for fields in reader)
+            for fields in filter(None, strict_reader(file, delimiter, quoted)):  # without blank lines
+                rows, width = rows + 1, width or len(fields)
+                if len(fields) != width:
+                    return None
         except csv.Error:
-            return False
+            return None
+    return rows, width
+
+
+def strict_reader(file: IO[str], delimiter: str, quoted: bool) -> Any:
+    """Python's reader of the fields of each row; [] for a blank line."""
+    csv.field_size_limit(MAX_FIELD)
+    return csv.reader(file, delimiter=delimiter, strict=True, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)

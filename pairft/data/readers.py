@@ -4,20 +4,17 @@ A reader is `NAME_batches(path, names, label_column)`. It yields record batches 
 string, with null for a missing value, and raises UserError with the file and row if something can't be read.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairft.data.formats import suffix_of
+from pairft.data.json_files import json_batches
 from pairft.data.table_files import table_batches
-from pairft.data.text_files import rows
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow
-
-ROWS_OF_A_BATCH = 10_000  # of a reader that makes rows one by one
 
 
 def batches_of(
@@ -37,19 +34,9 @@ def batches_of(
 
 def batches(path: Path, names: Sequence[str], label_column: str | None) -> Iterator["pyarrow.RecordBatch"]:
     """The batches of one file, by the reader for its suffix."""
-    if suffix_of(path) in (".csv", ".tsv"):
-        return table_batches(path, names, label_column)
-    return row_batches(path, names, label_column)
-
-
-def row_batches(path: Path, names: Sequence[str], label_column: str | None) -> Iterator["pyarrow.RecordBatch"]:
-    """The reader for formats whose rows are made one by one."""
-    import pyarrow
-
-    schema = string_schema(names)
-    found = rows(path, names, label_column)
-    while some := list(itertools.islice(found, ROWS_OF_A_BATCH)):
-        yield pyarrow.RecordBatch.from_pylist(some, schema)
+    if suffix_of(path) in (".json", ".jsonl"):
+        return json_batches(path, names, label_column)
+    return table_batches(path, names, label_column)
 
 
 def string_schema(names: Sequence[str]) -> "pyarrow.Schema":

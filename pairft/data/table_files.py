@@ -5,9 +5,10 @@ isn't what the file's name promises. pyarrow's errors don't name the row as a us
 read a second time by Python's csv module, which finds it.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from pairft.data.encodings import opened_utf8
 from pairft.data.table_layout import Layout, check_rows, table_layout
@@ -30,7 +31,8 @@ def table_batches(path: Path, names: Sequence[str], label_column: str | None) ->
         if layout.columns.count(name) > 1:
             raise UserError(f"{path}: the header names the column {name!r} twice: rename one of them")
     done = 0
-    for size in BLOCK_SIZES:
+    # pyarrow's search for the last line end of a block goes wrong at a NUL in quotes.
+    for size in BLOCK_SIZES[-1:] if layout.quoted and layout.nul else BLOCK_SIZES:
         row = 0
         try:
             for batch in parsed(path, layout, names, size):
@@ -60,7 +62,7 @@ def parsed(path: Path, layout: Layout, names: Sequence[str], block_size: int) ->
         while rest:
             rest -= len(file.read(rest))
         yield from arrow_csv.open_csv(
-            file if isinstance(file, pyarrow.NativeFile) else pyarrow.PythonFile(file, mode="r"),
+            pyarrow.PythonFile(WholeLineEnds(file), mode="r"),
             arrow_csv.ReadOptions(use_threads=False, block_size=block_size, column_names=ids),
             arrow_csv.ParseOptions(
                 delimiter=layout.delimiter,
@@ -73,6 +75,22 @@ def parsed(path: Path, layout: Layout, names: Sequence[str], block_size: int) ->
                 check_utf8=False,  # encodings.py has seen to that
             ),
         )
+
+
+class WholeLineEnds(io.RawIOBase):
+    """A file whose reads don't end between \\r and \\n: pyarrow would drop the \\n, even from a quoted field."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.file.read(size)
+        while data.endswith(b"\r") and (more := self.file.read(1)):
+            data += more
+        return data
 
 
 def without_unnamed(

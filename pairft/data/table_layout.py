@@ -7,11 +7,10 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 from pairft.data.encodings import opened
 from pairft.data.formats import suffix_of
-from pairft.data.quotes import MAX_FIELD, is_well_formed, scan
+from pairft.data.quotes import rows_if_even, scan, strict_reader
 from pairft.errors import UserError
 from pairft.output import say
 
@@ -27,6 +26,7 @@ class Layout:
     header: int  # its size in bytes, in UTF-8
     delimiter: str
     quoted: bool  # quotes enclose fields; if not, they are text
+    nul: bool = False  # there is a NUL character in the file
 
     @property
     def end(self) -> int:
@@ -54,7 +54,7 @@ def table_layout(path: Path, needed: Sequence[str]) -> Layout:
         say_once(f"{path}: columns are separated by {DELIMITERS[delimiter]} ({delimiter!r})")
     quoted = (tsv_is_quoted if is_tsv else csv_is_quoted)(path, delimiter)
     columns, header = first_row(head, delimiter, quoted)
-    layout = Layout(tuple(columns), header, delimiter, quoted)
+    layout = Layout(tuple(columns), header, delimiter, quoted, scan(path, delimiter).nul)
     if layout.end and layout.end < len(columns):
         number = len(columns) - layout.end
         say_once(f"{path.parent}: ignoring {number} empty column(s) without a name at the end of each table")
@@ -76,27 +76,25 @@ def first_row(head: str, delimiter: str, quoted: bool) -> tuple[list[str], int]:
     return [name.strip() for name in names], len(head[: file.tell()].encode())
 
 
-def strict_reader(file: IO[str], delimiter: str, quoted: bool) -> Any:
-    """Python's reader of the fields of each row; [] for a blank line."""
-    csv.field_size_limit(MAX_FIELD)
-    return csv.reader(file, delimiter=delimiter, strict=True, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-
-
 def csv_is_quoted(path: Path, delimiter: str) -> bool:
     """Whether a field of a csv file is quoted. Raises UserError if one is not well-formed."""
     found = scan(path, delimiter)
-    if found.opened and not found.regular and not is_well_formed(path, delimiter):
+    if found.opened and not found.regular and rows_if_even(path, delimiter, quoted=True) is None:
         check_rows(path, delimiter, quoted=True)
     return found.opened
 
 
 def tsv_is_quoted(path: Path, delimiter: str) -> bool:
     """Whether all fields of a tsv file that begin with a quote are well-formed quoted fields. If not, quotes are text:
-    GLUE's own files have unpaired ones."""
+    GLUE's own files have unpaired ones. Some of them may look like a pair around a delimiter or a line end."""
     found = scan(path, delimiter)
     if not found.opened:
         return False
-    quoted = (found.regular and not found.lines) or is_well_formed(path, delimiter)
+    quoted = found.regular
+    if found.inside or not quoted:
+        rows = rows_if_even(path, delimiter, quoted=True)
+        # A single column can't tell; with more, rows that are even as text, too, and others, are text.
+        quoted = rows is not None and (rows[1] == 1 or rows_if_even(path, delimiter, quoted=False) in (None, rows))
     what = "enclose fields: each that begins with one ends with one" if quoted else "are text: not all enclose a field"
     say_once(f'{path}: double quotes (") {what}')
     return quoted

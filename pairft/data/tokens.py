@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pairft.data.cache import cache_errors
 from pairft.data.labels import class_names
 from pairft.data.pairs import Pairs
+from pairft.data.row_numbers import row_numbers
 from pairft.data.targets import encode_labels
 from pairft.data.truncation import gaps
 from pairft.errors import UserError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 TOKENS_VERSION = 3  # part of the cache key: raise it when the same rows are to give other tokens
 NO_ROOM = -1  # in the column `lost`
+ROWS_AT_ONCE = 1000  # tokenised together
+ROWS_OF_A_BATCH = 4000  # of the Arrow file: its metadata, 3 KiB per batch, is in memory
 ROWS_PER_PROCESS = 25_000  # with fewer, starting a process takes longer than it saves
 PROCESSES_FROM = 4  # with fewer cores the tokenizer's threads are as fast: 100,000 pairs in 5.3 s on 2, against 6.7 s
 
@@ -60,6 +63,8 @@ def tokenise(
             splits[split] = rows.with_format("arrow").map(
                 encode_rows,
                 batched=True,
+                batch_size=ROWS_OF_A_BATCH,
+                writer_batch_size=ROWS_OF_A_BATCH,
                 remove_columns=rows.column_names,
                 fn_kwargs={**arguments, "classes": classes},
                 new_fingerprint=hashlib.sha256((key + repr((classes, rows._fingerprint))).encode()).hexdigest()[:32],
@@ -67,7 +72,7 @@ def tokenise(
                 desc=f"tokenising the {split} split",
             )
         splits[split].reset_format()
-        check_cut(splits[split], split, max_length, truncation)
+        check_cut(splits[split], rows, split, max_length, truncation)
     return splits
 
 
@@ -123,10 +128,11 @@ def encode_sentences(
 
     backend = tokenizer.backend_tokenizer
     backend.no_truncation(), backend.no_padding()
-    # Without offsets in the text, which nobody reads.
-    encoded = backend.encode_batch_fast(sentences[0] if len(sentences) == 1 else list(zip(*sentences, strict=True)))
+    texts = sentences[0] if len(sentences) == 1 else list(zip(*sentences, strict=True))
+    # Without offsets in the text, which nobody reads. Not all at once: before they are cut, encodings may be long.
+    pieces = (texts[start : start + ROWS_AT_ONCE] for start in range(0, len(texts), ROWS_AT_ONCE))
     ids, types, lost = [], [], []
-    for encoding in encoded:
+    for encoding in (encoding for some in pieces for encoding in backend.encode_batch_fast(some)):
         tokens, sentence = encoding.ids, encoding.type_ids
         lost.append(max(0, len(tokens) - max_length))
         if lost[-1]:
@@ -145,18 +151,24 @@ def encode_sentences(
     return columns
 
 
-def check_cut(rows: "Dataset", split: str, max_length: int, truncation: str) -> None:
-    """Raise UserError if, in a row, the sentence that --truncation keeps whole leaves no room for the other one."""
+def check_cut(tokens: "Dataset", rows: "Dataset", split: str, max_length: int, truncation: str) -> None:
+    """Raise UserError if, in one of the `rows` (`tokens`: the same tokenised), the sentence that --truncation keeps
+    whole leaves no room for the other one."""
     import pyarrow
     import pyarrow.compute as pc
 
-    row = pc.index(rows.data.column("lost"), pyarrow.scalar(NO_ROOM, pyarrow.int32())).as_py()
+    row = pc.index(tokens.data.column("lost"), pyarrow.scalar(NO_ROOM, pyarrow.int32())).as_py()
     if row >= 0:
-        other = {"first": "second", "second": "first"}[truncation]
-        raise UserError(
-            f"--truncation {truncation}: in row {row + 1} of the {split} split the {other} sentence alone fills the "
-            f"{max_length} tokens: choose --truncation longest or head-tail, a greater --max-length, or shorten it"
-        )
+        raise no_room(f"row {row_numbers(rows, [row])[0]} of the {split} split", max_length, truncation)
+
+
+def no_room(where: str, max_length: int, truncation: str) -> UserError:
+    """The error for a row whose sentence that --truncation keeps whole leaves no room for the other one."""
+    other = {"first": "second", "second": "first"}[truncation]
+    return UserError(
+        f"--truncation {truncation}: in {where} the {other} sentence alone fills the {max_length} tokens: choose "
+        "--truncation longest or head-tail, a greater --max-length, or shorten it"
+    )
 
 
 def fingerprint(splits: Mapping[str, "Dataset"]) -> str:

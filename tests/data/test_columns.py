@@ -11,7 +11,7 @@ import yaml
 
 from pairft import checks, config, flags, predict
 from pairft.config import Config
-from pairft.data import files
+from pairft.data import files, shards
 from pairft.data.pairs import check_columns, check_sentences, load_pairs, without_nulls
 from pairft.errors import UserError
 
@@ -206,7 +206,7 @@ def test_shards_that_number_their_classes_differently_are_refused(tmp_path):
         kinds = {"a": datasets.Value("string"), "b": datasets.Value("string"), "y": datasets.ClassLabel(names=names)}
         rows = datasets.Dataset.from_dict({"a": ["a"], "b": ["b"], "y": [0]}, features=datasets.Features(kinds))
         rows.to_parquet(str(tmp_path / f"train-{number}-of-2.parquet"))
-    message = message_of(files.read_files, files.split_files(tmp_path, "train"), ("a", "b"), "y")
+    message = message_of(files.read_files, shards.split_files(tmp_path, "train"), ("a", "b"), "y")
     assert "train-1-of-2.parquet numbers its classes as ['yes', 'no']" in message and "['no', 'yes']" in message
 
 

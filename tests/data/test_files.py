@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from pairft.data import files
+from pairft.data import files, shards
 from pairft.errors import UserError
 
 COLUMNS = ["sentence1", "sentence2", "label"]
@@ -204,7 +204,7 @@ def test_shards_are_read_in_their_order(kind, tmp_path):
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(objects(rows)), path)
         else:
             put(path, FORMATS[kind](rows))
-    found = files.split_files(tmp_path, "train")
+    found = shards.split_files(tmp_path, "train")
     assert [path.name for path in found] == [f"train-{number:05d}-of-00003.{kind}" for number in range(3)]
     assert [row[0] for row in read(*found)] == ["s0", "s1", "s2"]
 
@@ -222,7 +222,7 @@ def test_the_files_of_a_split_are_found_by_name(names, found, tmp_path):
     for name in names:
         put(tmp_path / name, "x")
     (tmp_path / "train.json").mkdir()  # a folder is no file
-    assert [path.name for path in files.split_files(tmp_path, "train")] == found
+    assert [path.name for path in shards.split_files(tmp_path, "train")] == found
 
 
 @pytest.mark.parametrize(
@@ -239,5 +239,5 @@ def test_the_files_of_a_split_are_found_by_name(names, found, tmp_path):
 def test_a_split_given_twice_or_in_part_is_named(names, words, tmp_path):
     for name in names:
         put(tmp_path / name, "x")
-    message = message_of(files.split_files, tmp_path, "train")
+    message = message_of(shards.split_files, tmp_path, "train")
     assert words in message and str(tmp_path) in message

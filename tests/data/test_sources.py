@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow
 import pytest
 from conftest import some_pairs
+from test_ugly_tables import zipped
 
 from pairft import predict
 from pairft.config import Config
@@ -38,8 +40,10 @@ def put(path: Path, rows: list[dict[str, Any]]) -> Path:
     if kind == "parquet":
         datasets.Dataset.from_list(rows).to_parquet(str(path))
         return path
-    content = FORMATS[kind.removesuffix(".gz")](rows).encode()
-    path.write_bytes(gzip.compress(content) if kind.endswith(".gz") else content)
+    kind, _, by = kind.partition(".")
+    content = FORMATS[kind](rows).encode()
+    forms = {"": content, "gz": gzip.compress(content), "zip": zipped(rows=content)}
+    path.write_bytes(forms[by] if by in forms else pyarrow.compress(content, "zstd", asbytes=True))
     return path
 
 
@@ -73,7 +77,7 @@ def refused(go, tmp_path, capfd) -> Callable[..., str]:
     return run
 
 
-KINDS = [*FORMATS, "parquet", *(f"{kind}.gz" for kind in FORMATS)]
+KINDS = [*FORMATS, "parquet", *(f"{kind}.{by}" for kind in FORMATS for by in ("gz", "zst", "zip"))]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "CSV"])
