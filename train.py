@@ -65,7 +65,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
     """
     with collector_paused():
         # The heavy imports begin here, so that --help and a mistyped flag answer at once.
-        from pairft.data import lengths, tokens
+        from pairft.data import lengths, order, streaming, tokens
         from pairft.data.batches import training_steps
         from pairft.data.pairs import load_pairs
         from pairft.data.summary import summary
@@ -82,7 +82,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         pairs = load_pairs(config)
         tokenizer, model_config = classifier.load_tokenizer(config.model)
         max_length = lengths.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
-        splits = tokens.tokenise(pairs, tokenizer, max_length)
+        splits = tokens.tokenise(pairs, tokenizer, max_length, config.truncation)
 
         # ---- the model, and the collate function for its batches ---------------------------------------------------
         as_trainer = config.preset == "trainer"  # the same random draws and evaluation batches as Trainer
@@ -93,8 +93,9 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         fingerprints = {"weights": classifier.fingerprint(model, drawn), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
         seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
-    notes = [line for line in (note, summary(pairs, config.task), warning) if line]
-    sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, notes)
+    stream = streaming.open_stream(config, pairs, tokenizer, max_length)  # None without --streaming
+    notes = [line for line in (stream and stream.about(), note, summary(pairs, config.task), warning) if line]
+    sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, stream, notes)
 
     # ---- the optimizer, the training state and the update; then the optional fast paths ----------------------------
     learner = build_learner(model.to(device), collate, config, device, amp_dtype, pairs.class_weights)
@@ -102,10 +103,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
 
     # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:  # a resume restores learner.state here
-        steps = training_steps(
-            splits["train"], learner.collate, config.seed, config.batch_size, config.accumulate,
-            learner.state.position, loader_draw=as_trainer,
-        )  # fmt: skip
+        how = learner.collate, config.seed, order.step_size(config), learner.state.position
+        steps = streaming.steps(stream, *how) if stream else training_steps(splits["train"], *how, as_trainer)
         if run.steps_left:
             fit(
                 learner.state, steps, learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,

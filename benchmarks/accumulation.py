@@ -26,6 +26,7 @@ from transformers import (  # noqa: E402
 
 from pairft.data import builtin  # noqa: E402
 from pairft.data.batches import Position, collate_for, training_steps  # noqa: E402
+from pairft.data.order import StepSize  # noqa: E402
 from pairft.training.optim import build_optimizer  # noqa: E402
 from pairft.training.step import update  # noqa: E402
 
@@ -81,7 +82,7 @@ def by_pairft(
         gradients.update({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
 
     optimizer.register_step_pre_hook(keep)
-    steps = training_steps(data, collate_for(tokenizer, CPU), 42, batch_size, accumulate, Position(), loader_draw=False)
+    steps = training_steps(data, collate_for(tokenizer, CPU), 42, StepSize(batch_size, accumulate), Position(), False)
     step = next(steps)
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     one = partial(update, model, optimizer, scaler, torch.zeros(()), device=CPU, amp_dtype=None, max_grad_norm=1e9)

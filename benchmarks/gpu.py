@@ -82,7 +82,7 @@ def by_trainer(args: argparse.Namespace, rows: Rows, validation: Rows) -> dict[s
 def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str, Any]:
     """The parts that train.py puts together, with rows of our own and nothing written."""
     from pairft.config import Config
-    from pairft.data import batches
+    from pairft.data import batches, order
     from pairft.speed import dropout, embedding, unpad
     from pairft.training import device, evaluation, loop, optim
     from pairft.training.learner import build_learner, plain_update
@@ -105,7 +105,7 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
     clock = Clocked(args)
     if captured:
         one = captured_update(one, where, clock)
-    per_epoch = batches.steps_per_epoch(len(rows), args.batch_size, 1)
+    per_epoch = order.steps_per_epoch(len(rows), args.batch_size, 1)
     total = args.epochs * per_epoch if args.epochs else args.steps
 
     def timed(*given: Any) -> Any:
@@ -123,7 +123,7 @@ def by_pairft(args: argparse.Namespace, rows: Any, validation: Any) -> dict[str,
     clock.begin()
     loop.fit(
         state,
-        batches.training_steps(rows, collate, 42, args.batch_size, 1, batches.Position(), False),
+        batches.training_steps(rows, collate, 42, order.StepSize(args.batch_size, 1), batches.Position(), False),
         timed,
         lambda step: optim.lr_at(step, total, 5e-5, 0),
         loop.Schedule(total, 10, "epoch" if args.epochs else "never", "never"),

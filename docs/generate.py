@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 import compare_trainer  # noqa: E402
+import kinds  # noqa: E402
+import large_data  # noqa: E402
 import recipes  # noqa: E402
 import spread  # noqa: E402
 
@@ -175,10 +177,12 @@ def parts() -> dict[str, dict[str, str]]:
         "docs/benchmarks.md": {
             "speed": compare_trainer.table(results("cpu-speed.json")),
             "mrpc": compare_trainer.table(results("cpu-mrpc.json")),
+            "large": large_data.table(results("large-data.json")),
         },
         "docs/recipes.md": {
             "seeds": recipes.table(results("recipes.json")),
             "spread": spread.table(results("spread.json")),
+            "kinds": kinds.table(results("kinds.json")),
         },
     }
 

@@ -9,7 +9,7 @@ from pairft.errors import UserError
 from pairft.tasks import TASKS
 
 AT_LEAST_1 = (
-    *("epochs", "max_steps", "batch_size", "accumulate", "max_length", "limit"),
+    *("epochs", "max_steps", "batch_size", "max_tokens", "shuffle_buffer", "accumulate", "max_length", "limit"),
     *("log_every", "eval_every", "save_every"),
 )
 SEEDS = 2**32  # the number of seeds that numpy takes
@@ -36,9 +36,12 @@ def check(config: Config) -> None:
         *wrong_columns(config),
         *wrong_problem(config),
         *wrong_names(config),
+        *wrong_streaming(config),
     ]
     if config.capture == "always" and config.deterministic:
         problems.append("--capture always and --deterministic exclude each other: a resume would capture other steps")
+    if config.preset == "trainer" and config.max_tokens is not None:
+        problems.append("--preset trainer and --max-tokens exclude each other: Trainer's batches have a fixed size")
     if problems:
         raise UserError("\n  ".join(problems))
 
@@ -112,6 +115,8 @@ def wrong_columns(config: Config) -> Iterator[str]:
         for name in ("regression", "classification"):
             if getattr(config, name):
                 yield f"--label-column names {len(labels)} columns (multi-label): leave out {flag_of(name)} or {remedy}"
+    if config.truncation == "second" and len(columns or (task and task.text_columns) or "ab") == 1:
+        yield "--truncation second: there is only one text column; choose longest or head-tail"
     if config.task == "custom" and columns is None:
         yield "--task custom needs --text-columns, for example --text-columns question,answer"
 
@@ -144,14 +149,32 @@ def run_name_problems(name: str) -> list[str]:
     return [f"--run-name is {name!r}, but should be a plain folder name; --runs-dir is the folder that contains it"]
 
 
+def wrong_streaming(config: Config) -> Iterator[str]:
+    """What --streaming lacks, and what it excludes."""
+    if not config.streaming:
+        return
+    if config.max_steps is None:
+        yield "--streaming needs --max-steps: it doesn't count the rows, and so not the steps of --epochs"
+    if config.task in TASKS and len(config.label_columns) > 1:
+        yield "--streaming takes one label column: write the labels of a row as a list"
+    excluded = {"--preset trainer": config.preset, "--limit": config.limit, "--class-weights": config.class_weights}
+    excluded |= {"--audit": config.audit or None, "--drop-bad-rows": config.drop_bad_rows or None}
+    for flag, value in excluded.items():
+        if value is not None:
+            yield f"--streaming and {flag} exclude each other: leave one out"
+
+
 def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:
     """A line for each setting in `given` that has no effect: because another setting takes precedence or, if `device`
     (its type) is given, on that device."""
     if device is not None:
         names = [name for name in ("tf32", "capture") if name in given and device != "cuda"]
         return [f"note: {flag_of(name)} has no effect on {device}" for name in names]
-    winners = {"epochs": "max_steps", "seed": "seeds"}
-    return [
+    unused = []
+    if "shuffle_buffer" in given and not config.streaming:
+        unused = [f"note: --shuffle-buffer {given['shuffle_buffer']} has no effect without --streaming"]
+    winners = {"epochs": "max_steps", "seed": "seeds", "batch_size": "max_tokens"}
+    return unused + [
         f"note: {flag_of(name)} {given[name]} has no effect: {flag_of(winner)} is given"
         for name, winner in winners.items()
         if name in given and getattr(config, winner) is not None

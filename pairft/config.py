@@ -36,8 +36,9 @@ class Config:
     task: str = setting("mrpc", "row of the task table; 'custom' takes its columns from flags", choices=tuple(TASKS))
     data: str = setting(
         "nyu-mll/glue",
-        "Hub id; file (parquet, csv, tsv, json, jsonl; text also as .gz); train=FILE,validation=FILE,test=FILE; folder "
-        "with train.*, validation.*, test.*; folder of save_to_disk; or 'builtin': generated pairs",
+        "Hub id; file (parquet, arrow, feather, xlsx, csv, tsv, json, jsonl; text also as .gz, .zst, .zip); "
+        "train=FILE,validation=FILE,test=FILE; folder with train.*, validation.*, test.*; folder of save_to_disk; or "
+        "'builtin': generated pairs",
     )
     data_config: str | None = setting(None, "configuration of a Hub dataset that has several")
     revision: str | None = setting(None, "branch, tag or commit of a Hub dataset")
@@ -62,17 +63,35 @@ class Config:
     )
     label_smoothing: float = setting(0.0, "share of each training label that is spread over all classes")
     limit: int | None = setting(None, "rows of each split, the first ones, for a first try; default: all")
+    drop_bad_rows: bool = setting(
+        False, "leave out rows without text or label, which are an error otherwise; those of a test split stay"
+    )
+    audit: bool = setting(False, "show everything that looks wrong with the data, with row numbers, then train")
     new_head: bool = setting(False, "draw a new head; without it, a head with labels other than the data's is an error")
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; takes precedence over --epochs")
     batch_size: int = setting(8, "examples per micro-batch")
+    max_tokens: int | None = setting(
+        None,
+        "tokens per micro-batch instead of --batch-size examples, padding not counted; an example that is longer is a "
+        "micro-batch of its own",
+    )
+    streaming: bool = setting(
+        False,
+        "read and tokenise the training files as training goes, not before; needs --max-steps and a validation split",
+    )
+    shuffle_buffer: int = setting(10_000, "rows of the blocks in which --streaming shuffles")
     accumulate: int = setting(1, "micro-batches per step; the gradient is the mean over all their examples")
     lr: float = setting(5e-5, "peak learning rate of AdamW")
     warmup_ratio: float = setting(0.0, "fraction of the steps that warm up the learning rate from 0; then linear to 0")
     weight_decay: float = setting(0.01, "AdamW's weight decay, on weight matrices only: none on biases and norms")
     max_grad_norm: float = setting(1.0, "gradients are clipped to this L2 norm")
-    max_length: int | None = setting(
-        None, "tokens per pair; truncates the longer sentence first; default: the model's limit"
+    max_length: int | None = setting(None, "tokens per pair; longer ones are truncated; default: the model's limit")
+    truncation: str = setting(
+        "longest",
+        "what to cut from a pair that is too long: the longer sentence first, only the first sentence, only the "
+        "second, or, of both, the middle",
+        choices=("longest", "first", "second", "head-tail"),
     )
     precision: str = setting(
         "auto",
@@ -128,7 +147,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # Settings that --resume may change. With any other change it would be a different run.
 MAY_CHANGE = (
-    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir"),
+    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir", "audit"),
     # Where model and data are; fingerprints in the manifest tell whether the content is the same.
     *("model", "data", "data_config", "revision"),
 )

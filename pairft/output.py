@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -19,6 +19,35 @@ def say(text: str) -> None:
         sys.modules["tqdm"].tqdm.write(text + "\n", file=sys.stderr, end="")  # in one write
     else:  # don't import tqdm just for a message
         sys.stderr.write(text + "\n")
+
+
+SHOW_PROGRESS = 50_000  # rows from which on work on them has a progress bar
+
+
+@contextlib.contextmanager
+def progress(what: str, num_rows: int) -> Iterator[Callable[[int], Any]]:
+    """Within the context, a progress bar for work on many rows, if standard error is a terminal. Yields the function to
+    call with the number of rows that are done since the last call."""
+    if num_rows < SHOW_PROGRESS or not sys.stderr.isatty():
+        yield lambda number: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=num_rows, desc=what, unit="row", unit_scale=True, dynamic_ncols=True, leave=False) as bar:
+        yield bar.update
+
+
+@contextlib.contextmanager
+def datasets_progress(num_rows: int) -> Iterator[None]:
+    """Within the context, `datasets` shows its own progress bar, under the same conditions."""
+    import datasets
+
+    if num_rows >= SHOW_PROGRESS and sys.stderr.isatty():
+        datasets.enable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.disable_progress_bars()
 
 
 class Output(io.TextIOBase):

@@ -77,7 +77,7 @@ def predict(args: argparse.Namespace) -> None:
     problem_type = SINGLE_LABEL if several_values else kind
     pairs = Pairs({"test": rows}, columns, label_column, problem_type, names, ids)
     max_length = about.get("max_length") or lengths.length_limit(tokenizer, model_config)
-    dataset = tokens.tokenise(pairs, tokenizer, max_length)["test"]
+    dataset = tokens.tokenise(pairs, tokenizer, max_length, about.get("truncation", "longest"))["test"]
     target, amp_dtype = device.choose_device(Config(device=args.device, precision=args.precision))
     model, *_ = classifier.load_model(args.model, names, "trained")
     collate = batches.collate_for(tokenizer, target)

@@ -1,4 +1,4 @@
-"""The order of the examples, how they are grouped into steps and batches, and how batches become tensors."""
+"""Batches for training and evaluation: which examples they hold, and how these become tensors."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy
 import torch
 from torch import Tensor
+
+from pairft.data.order import StepSize, epoch_order, micro_batch_sizes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -149,53 +151,35 @@ def collate_for(tokenizer: "PreTrainedTokenizerFast", device: torch.device) -> C
     )
 
 
-def epoch_order(num_examples: int, seed: int, epoch: int) -> Tensor:
-    """The order of the examples in an epoch, int64 [num_examples]: the order that HF Trainer uses, a function of seed
-    and epoch only.
-
-    It is drawn from its own generator, so that dropout's random state doesn't change.
-    """
-    return torch.randperm(num_examples, generator=torch.Generator().manual_seed(seed + epoch))
-
-
-def steps_per_epoch(num_examples: int, batch_size: int, accumulate: int) -> int:
-    """The number of optimizer steps in an epoch. The last step may have fewer examples."""
-    return -(-num_examples // (batch_size * accumulate))
-
-
-def examples_of_step(num_examples: int, seed: int, step_size: int, step: int) -> list[int]:
-    """The indices of the examples of a step (counted from 1): `step_size` of them, or fewer at the end of an epoch."""
-    epoch, number = divmod(step - 1, -(-num_examples // step_size))
-    order = epoch_order(num_examples, seed, epoch)
-    indices: list[int] = order[number * step_size : (number + 1) * step_size].tolist()
-    return indices
-
-
 def training_steps(
-    dataset: "Dataset",
-    collate: Collate,
-    seed: int,
-    batch_size: int,
-    accumulate: int,
-    start: Position,
-    loader_draw: bool,
+    dataset: "Dataset", collate: Collate, seed: int, size: StepSize, start: Position, loader_draw: bool
 ) -> Iterator[StepData]:
     """Generate the steps from the position `start` on, epoch after epoch without end. A step never spans two epochs.
 
     `loader_draw`: draw once from the global random state at the start of each epoch, as a DataLoader's iterator does.
     """
     epoch, consumed = start
+    lengths = None if size.max_tokens is None else lengths_of(dataset)
+    most = (size.max_tokens or size.batch_size) * size.accumulate  # examples in a step
     while True:
         if loader_draw and consumed == 0:
             torch.empty((), dtype=torch.int64).random_()
         order = epoch_order(len(dataset), seed, epoch)
         while consumed < len(order):
-            indices = order[consumed : consumed + batch_size * accumulate]
-            micro_batches = [collate(dataset[part.tolist()]) for part in indices.split(batch_size)]
-            consumed += len(indices)
+            indices = order[consumed : consumed + most].numpy()
+            sizes = micro_batch_sizes(indices if lengths is None else lengths[indices], size)
+            ends = numpy.cumsum(sizes)
+            micro_batches = [collate(dataset[part.tolist()]) for part in numpy.split(indices[: ends[-1]], ends[:-1])]
+            consumed += int(ends[-1])
             after = Position(epoch, consumed) if consumed < len(order) else Position(epoch + 1, 0)
-            yield StepData(micro_batches, len(indices), after)
+            yield StepData(micro_batches, int(ends[-1]), after)
         epoch, consumed = epoch + 1, 0
+
+
+def lengths_of(dataset: "Dataset") -> numpy.ndarray:
+    """The number of tokens of each example, int32 [examples]."""
+    lengths: numpy.ndarray = dataset.data.column("length").to_numpy()
+    return lengths
 
 
 def evaluation_batches(
@@ -210,7 +194,7 @@ def evaluation_batches(
     """
     order, sizes = numpy.arange(len(dataset)), numpy.full(len(dataset), batch_size)
     if batch_size is None:
-        lengths = dataset.with_format("numpy")["length"][:]
+        lengths = lengths_of(dataset)
         order = numpy.argsort(-lengths, kind="stable")
         sizes = numpy.maximum(1, EVALUATION_TOKENS // lengths[order])
     start = 0

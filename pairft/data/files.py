@@ -23,8 +23,9 @@ from pairft.data.typed_files import TYPED, features_of, schema_of, typed_batches
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
+ROWS_OF_A_BATCH = 10_000  # of the Arrow file in the cache: the metadata of each batch is in memory
 READER_VERSION = 3  # part of the cache key: raise it when the same file is to give other rows
 
 
@@ -71,14 +72,21 @@ def read_columns(
     """`read_files` for files with types. Other columns are not read: they may have types that `datasets` doesn't
     know."""
     with reading_errors(files):
-        schemas = {path: schema_of(path) for path in files}
-        columns = schemas[files[0]].names
-        names = wanted_columns(files, columns, text_columns, labels, label_needed)
-        for path, schema in schemas.items():
-            wanted_columns([path], schema.names, names, (), True)
-        schema = features_of(schemas, names, text_columns, labels).arrow_schema
+        names = wanted_columns(files, schema_of(files[0]).names, text_columns, labels, label_needed)
+        schema = typed_features(files, names, text_columns, labels).arrow_schema
         key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
         return kept_rows(key, schema, typed_batches(files, schema))
+
+
+def typed_features(
+    files: Sequence[Path], names: Sequence[str], text_columns: Sequence[str], labels: Sequence[str]
+) -> "Features":
+    """The types of the named columns in files with types. Raises UserError if a column is missing, has the wrong type
+    or numbers its classes differently from file to file."""
+    schemas = {path: schema_of(path) for path in files}
+    for path, schema in schemas.items():
+        wanted_columns([path], schema.names, names, (), True)
+    return features_of(schemas, names, text_columns, labels)
 
 
 def read_typed(kind: str, files: list[Path], **options: Any) -> "Dataset":
@@ -91,6 +99,7 @@ def read_typed(kind: str, files: list[Path], **options: Any) -> "Dataset":
             content_key(files),  # otherwise the cache key is path, size and time
             data_files={"rows": [str(path) for path in files]},
             split="rows",
+            writer_batch_size=ROWS_OF_A_BATCH,
             **options,
         )
 

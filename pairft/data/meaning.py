@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from pairft.data.gold_labels import NO_GOLD_LABEL, is_unlabelled, without_gold_label
 from pairft.data.kinds import is_list
 from pairft.data.label_sets import are_lists, set_ids, set_names
 from pairft.data.labels import (
@@ -18,6 +19,7 @@ from pairft.data.labels import (
     numbers_of,
     sorted_names,
 )
+from pairft.data.row_numbers import row_numbers
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL, Task
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Target = float | tuple[int, ...]  # a class id, the value of a regression, or the class ids of a multi-label row
-NO_GOLD_LABEL = ("-", "?")  # SNLI's if annotators disagreed; often used for unknown values
 MOST_CLASSES = 20  # whole numbers with more distinct values may be scores: the user says what they are
 
 
@@ -111,38 +112,23 @@ def check_values(
     `numbers`: the values of those that are numbers; in a task that is a regression, of all splits. `score_remedy`: in
     such a task, what to do if -1 is a value.
     """
+    for text in without_gold_label(counts, numbers, asked, score_remedy is not None):
+        remedy = f" or, if it is a value, {score_remedy}" if score_remedy else " or, if it is a class, "
+        if text in NO_GOLD_LABEL:
+            remedy = "" if score_remedy else f"{remedy}give it another name"
+        elif score_remedy is None:
+            remedy += "add --classification"
+        raise UserError(
+            f"the column {column!r} of {where} has the label {text!r} (count: {counts[text]}), which often means that "
+            f"there is no gold label: remove these rows (--drop-bad-rows leaves them out){remedy}"
+        )
     others = [text for text in counts if text not in numbers]
-    for text, count in counts.items():
-        dash = text in NO_GOLD_LABEL and "+" not in counts
-        minus_one = numbers.get(text) == -1 and asked is None
-        if dash or (minus_one and not may_be_class(numbers, others, score_remedy is not None)):
-            remedy = f" or, if it is a value, {score_remedy}" if score_remedy else " or, if it is a class, "
-            if dash:
-                remedy = "" if score_remedy else f"{remedy}give it another name"
-            elif score_remedy is None:
-                remedy += "add --classification"
-            raise UserError(
-                f"the column {column!r} of {where} has the label {text!r} (count: {count}), which often means that "
-                f"there is no gold label: remove these rows{remedy}"
-            )
     commas = [text for text in others if DECIMAL_COMMA.fullmatch(text)]
     if commas and len(commas) == len(others) and asked != SINGLE_LABEL:
         raise UserError(
             f"the label column {column!r} of {where} holds {commas[0]!r}, with a comma, beside numbers with a point: "
             f"write all of them with a point, {commas[0].replace(',', '.')}"
         )
-
-
-def may_be_class(numbers: Mapping[str, Decimal], others: Sequence[str], regression: bool) -> bool:
-    """Whether -1 is a class or a value: not beside names, and not where the other labels are ids from 0, except for -1,
-    0 and 1. Beside fractions it is a value. In a task that is a regression (`regression`) it is one only beside other
-    negative numbers, or among -1, 0 and 1."""
-    rest = [number for number in numbers.values() if number != -1]
-    if others or not rest or min(rest) < 0:
-        return not others
-    if regression:
-        return max(rest) <= 1 and all(map(is_whole, rest))
-    return min(rest) > 0 or max(rest) <= 1 or not all(map(is_whole, rest))
 
 
 def read_labels(
@@ -186,11 +172,12 @@ def read_labels(
             return {}
     for text in unknown:
         alike = pc.is_null(texts) if text is None else pc.fill_null(pc.equal(texts, text), False)
-        row = pc.index(alike, pyarrow.scalar(True)).as_py() + 1
+        row = row_numbers(rows, [pc.index(alike, pyarrow.scalar(True)).as_py()])[0]
         what = "has no label" if text is None else f"has the label {text!r}"
         more = pc.sum(alike).as_py() - 1
         also = f" (and {more} more)" if more else ""
         should = wanted(problem_type, names, text, comma)
+        should += "; --drop-bad-rows leaves such rows out" if label_needed and is_unlabelled(text) else ""
         raise UserError(f"{where}, row {row} {what} in the column {column!r}{also}; it should be {should}")
     return ids
 
@@ -218,11 +205,6 @@ def wanted(problem_type: str, names: tuple[str, ...] | None, text: str | None, c
     number = as_number(text or "")
     is_score = number is not None and not is_whole(number) and len(numbers_of(names)) == len(names)
     return f"one of: {shown}" + ("; if the labels are scores, add --regression" if is_score else "")
-
-
-def is_unlabelled(text: str | None) -> bool:
-    """Whether a text that isn't a class name marks a row without a label."""
-    return text is None or text in NO_GOLD_LABEL or as_number(text) == -1
 
 
 def label_ids(

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pairft.config import Config
+from pairft.data.bad_rows import drop_bad_rows, is_blank
+from pairft.data.blocks import TrainingFiles
 from pairft.data.cache import cache_errors
 from pairft.data.class_settings import balanced_weights, check_loss, positive_of, target_counts
-from pairft.data.kinds import check_kinds, plain_kind
+from pairft.data.findings import Finding
+from pairft.data.kinds import check_kinds
 from pairft.data.label_sets import join_columns
 from pairft.data.labels import class_names
 from pairft.data.meaning import Target, check_scores, has_comma, problem_of, read_labels
@@ -24,7 +27,6 @@ from pairft.output import say
 from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS, scored_splits
 
 if TYPE_CHECKING:
-    import pyarrow
     from datasets import Dataset
 
 
@@ -41,6 +43,8 @@ class Pairs:
     by_number: bool = False  # labels may be class ids, because the task or the source numbers the classes
     positive: int | None = None  # the id of the class that F1 is about; None: macro F1, or no F1
     class_weights: tuple[float, ...] | None = None  # of the training loss, by id
+    training_files: TrainingFiles | None = None  # with --streaming: train is only their first rows
+    dropped: tuple[Finding, ...] = ()  # the rows that --drop-bad-rows has left out
 
     @property
     def positive_name(self) -> str | None:
@@ -54,19 +58,24 @@ def load_pairs(config: Config) -> Pairs:
     text_columns = config.text_columns or task.text_columns
     assert text_columns is not None, config.task  # checks.py has made sure
     labels = config.label_columns
-    splits = read_splits(config, text_columns, labels)
+    splits, training_files = read_splits(config, text_columns, labels)
     where = {split: f"the {split} split of {config.data}" for split in splits}
     for split, rows in splits.items():
         check_columns(rows, where[split], text_columns, labels, label_needed=split != "test")
     label_column = ", ".join(labels)
     splits = {split: join_columns(rows, where[split], labels, label_column) for split, rows in splits.items()}
-    whole = splits["train"]  # the classes don't depend on --limit
+    asked = REGRESSION if config.regression else SINGLE_LABEL if config.classification else None
+    dropped: tuple[Finding, ...] = ()
+    if config.drop_bad_rows:
+        splits, dropped = drop_bad_rows(splits, where, text_columns, label_column, task, asked)
+    # The split that says what the classes are. They don't depend on --limit, nor on the first rows of a stream.
+    decisive = "validation" if config.streaming else "train"
+    whole = splits[decisive]
     if config.limit is not None:
         splits = {split: rows.select(range(min(config.limit, len(rows)))) for split, rows in splits.items()}
-    splits = checked_sentences(splits, where, text_columns, task.blank_allowed)
-    asked = REGRESSION if config.regression else SINGLE_LABEL if config.classification else None
+    splits = checked_sentences(splits, where, text_columns, task.blank_allowed, ", or leave it out: --drop-bad-rows")
     known = labels if len(labels) > 1 else None
-    problem_type, names = problem_of(whole, where["train"], label_column, task, asked, known)
+    problem_type, names = problem_of(whole, where[decisive], label_column, task, asked, known)
     check_loss(config, problem_type)
     # A number may be a class id if the task or the source numbers the classes, but not if we have only sorted them.
     by_number = task.label_names is not None or class_names(whole, label_column) is not None
@@ -78,10 +87,8 @@ def load_pairs(config: Config) -> Pairs:
     ids: dict[str, Target] = {}
     for split in labelled:
         found = read_labels(splits[split], where[split], label_column, problem_type, names, by_number, True, comma)
-        if split == "train" and len(set(found.values())) < 2:
-            only = next(iter(found))
-            rows_seen = f"every row of {where[split]}" + (f" up to --limit {config.limit}" if config.limit else "")
-            raise UserError(f"{rows_seen} has the label {only!r}: nothing to learn")
+        if split == decisive and len(set(found.values())) < 2:
+            raise one_label(next(iter(found)), where[split], config.limit)
         ids |= found
     if "validation" not in splits:
         train, share = splits["train"], config.validation_share
@@ -91,7 +98,25 @@ def load_pairs(config: Config) -> Pairs:
     positive, weights = positive_of(config, problem_type, names), None
     if config.class_weights is not None:
         weights = balanced_weights(target_counts(splits["train"], label_column, ids), len(names or ()))
-    return Pairs(splits, text_columns, label_column, problem_type, names, ids, by_number, positive, weights)
+    return Pairs(
+        splits,
+        text_columns,
+        label_column,
+        problem_type,
+        names,
+        ids,
+        by_number,
+        positive,
+        weights,
+        training_files,
+        tuple(dropped),
+    )
+
+
+def one_label(label: str, where: str, limit: int | None) -> UserError:
+    """The error for training rows that all have the same label."""
+    rows_seen = f"every row of {where}" + (f" up to --limit {limit}" if limit else "")
+    return UserError(f"{rows_seen} has the label {label!r}: nothing to learn")
 
 
 def check_columns(
@@ -108,14 +133,19 @@ def check_columns(
 
 
 def checked_sentences(
-    splits: dict[str, "Dataset"], where: Mapping[str, str], text_columns: Sequence[str], blank_allowed: bool
+    splits: dict[str, "Dataset"],
+    where: Mapping[str, str],
+    text_columns: Sequence[str],
+    blank_allowed: bool,
+    hint: str = "",
 ) -> dict[str, "Dataset"]:
     """The splits, with empty text for missing sentences. Says how many rows have an empty sentence. Raises UserError if
-    one has in train or a scored split or, with `blank_allowed`, if all its sentences are empty."""
+    one has in train or a scored split or, with `blank_allowed`, if all its sentences are empty. `hint`: added to that
+    message."""
     count = {}
     for split, rows in splits.items():
         allowed = len(text_columns) if split == "test" else len(text_columns) - 1 if blank_allowed else 0
-        count[split] = check_sentences(rows, where[split], text_columns, allowed)
+        count[split] = check_sentences(rows, where[split], text_columns, allowed, hint)
     used = ", ".join(f"{number} of {where[split]}" for split, number in count.items() if number and split != "test")
     if used:
         say(f"note: rows with an empty sentence, which this task may have: {used}")
@@ -124,7 +154,7 @@ def checked_sentences(
     return {split: without_nulls(rows, text_columns) for split, rows in splits.items()}
 
 
-def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], allowed: int) -> int:
+def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], allowed: int, hint: str = "") -> int:
     """How many rows have an empty sentence. Raises UserError if a row has more than `allowed` of them."""
     import pyarrow
     import pyarrow.compute as pc
@@ -135,21 +165,8 @@ def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], al
     if row >= 0:
         names = [repr(name) for name, column in zip(text_columns, blank, strict=True) if column[row].as_py()]
         what = f"{names[0]} is empty; fill it" if len(names) == 1 else f"{' and '.join(names)} are empty; fill them"
-        raise UserError(f"{where}, row {row + 1}: {what} in or remove the row")
+        raise UserError(f"{where}, row {row + 1}: {what} in or remove the row{hint}")
     return int(pc.sum(pc.greater(number, 0)).as_py())
-
-
-def is_blank(rows: "Dataset", column: str) -> "pyarrow.ChunkedArray":
-    """Whether each sentence of a column is null, empty or only white space; bool [rows]."""
-    import pyarrow
-    import pyarrow.compute as pc
-
-    values = rows.data.column(column)
-    kind = plain_kind(values.type)
-    blank = [  # a chunk at a time, since the trimmed text is held in memory
-        pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk.cast(kind)), ""), True) for chunk in values.chunks
-    ]
-    return pyarrow.chunked_array(blank, pyarrow.bool_())
 
 
 @cache_errors()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pairft import disk
 from pairft.config import Config, closest
 from pairft.data import builtin, files, formats, hub, shards
+from pairft.data.blocks import TrainingFiles, check_streamed, check_validation, first_rows, training_files
 from pairft.data.cache import cache_errors, check_cache
 from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
@@ -25,34 +26,44 @@ NAME_FILES = "name the one to use with --data train=FILE,validation=FILE, or onl
 
 
 @cache_errors()
-def read_splits(config: Config, text_columns: tuple[str, ...], labels: tuple[str, ...]) -> dict[str, "Dataset"]:
+def read_splits(
+    config: Config, text_columns: tuple[str, ...], labels: tuple[str, ...]
+) -> tuple[dict[str, "Dataset"], TrainingFiles | None]:
     """train and, if there are any, validation and test, unchecked. Test comes without its labels, which may be anything
-    since training doesn't score it. Raises UserError if something can't be found or read."""
+    since training doesn't score it. With --streaming, train is only the first rows of the training files, which are
+    returned, too. Raises UserError if something can't be found or read."""
     import datasets
 
     datasets.disable_progress_bars()
     check_cache()
     name, path, known = config.data, disk.expanded(config.data), formats.names_of(TASKS[config.task])
+    if config.streaming:
+        check_streamed(config.data, hub.is_hub_id(name), is_saved(path))
     if hub.is_hub_id(name):
-        return wanted_only(load_from_hub(config), text_columns, labels)
+        return wanted_only(load_from_hub(config), text_columns, labels), None
     for flag, value in (("--data-config", config.data_config), ("--revision", config.revision)):
         if value is not None:
             say(f"note: {flag} {value} has no effect: --data {name} is not a dataset on the Hub")
     if name == "builtin":
         splits = {split: builtin.pairs(split) for split in SPLITS}
-        return wanted_only(splits, text_columns, labels)
+        return wanted_only(splits, text_columns, labels), None
     if formats.named_paths(name) is not None and not disk.exists(path):
         found = files_by_split(name, known)
     elif not (disk.exists(path) and path.is_dir()):
         found = {"train": [checked_file(name, "--data")]}
     elif is_saved(path):
-        return wanted_only(read_saved(path, known), text_columns, labels)
+        return wanted_only(read_saved(path, known), text_columns, labels), None
     else:
         found = files_of_folder(path, known)
-    return {
+    streamed = None
+    if config.streaming:
+        check_validation(config.data, found)
+        streamed = training_files(found.pop("train"), text_columns, labels, config.shuffle_buffer)
+    splits = {
         split: files.read_files(paths, text_columns, labels if split != "test" else None)
         for split, paths in found.items()
     }
+    return splits if streamed is None else {"train": first_rows(streamed), **splits}, streamed
 
 
 def checked_file(name: str, flag: str) -> Path:

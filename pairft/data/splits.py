@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pairft.data.labels import class_names, label_texts
 from pairft.data.meaning import Target
+from pairft.data.row_numbers import taken
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.tasks import MULTI_LABEL, REGRESSION
@@ -172,12 +173,3 @@ def quotas(held: "numpy.ndarray", size: int) -> "numpy.ndarray":
     largest = numpy.argsort(found - exact, kind="stable")[: size - found.sum()]  # the largest remainders
     found[largest] += 1
     return found
-
-
-def taken(rows: "Dataset", indices: "numpy.ndarray") -> "Dataset":
-    """Some rows as a Dataset of their own, without a table of indices: the checks and digests read its columns."""
-    digest = hashlib.sha256(rows._fingerprint.encode() + indices.tobytes()).hexdigest()[:32]
-    some = rows.with_format("arrow").select(indices, new_fingerprint=f"{digest[:-1]}0")
-    some = some.flatten_indices(features=rows.features, new_fingerprint=digest)
-    some.reset_format()
-    return some

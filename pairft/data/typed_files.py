@@ -85,8 +85,8 @@ def raw_batches(path: Path, names: Sequence[str]) -> Iterator["pyarrow.RecordBat
     from pyarrow import ipc, parquet
 
     if suffix_of(path) == ".parquet":
-        with parquet.ParquetFile(path) as file:
-            yield from file.iter_batches(ROWS_OF_A_BATCH, columns=list(names))
+        with parquet.ParquetFile(path, memory_map=True) as file:
+            yield from file.iter_batches(ROWS_OF_A_BATCH, columns=list(names), use_threads=False)
         return
     columns = schema_of(path).names
     with open_arrow(path, [columns.index(name) for name in names]) as reader:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairft import disk
 from pairft.config import Config
+from pairft.data.findings import WORDS
 from pairft.data.pairs import Pairs
 from pairft.tasks import MULTI_LABEL, TASKS, f1_of, scored_splits
 
@@ -28,6 +29,7 @@ def sidecar(config: Config, pairs: Pairs, max_length: int) -> dict[str, Any]:
         "positive_class": pairs.positive_name,
         "labels_by_number": pairs.by_number,
         "max_length": max_length,
+        "truncation": config.truncation,
     }
 
 
@@ -77,10 +79,22 @@ Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
 Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {" and ".join(splits)}:
 
 {scores}
-
+{data_checks(about.get("audit", {}))}
 Settings:
 
 ```yaml
 {settings.strip()}
 ```
 """
+
+
+def data_checks(counts: dict[str, dict[str, int]]) -> str:
+    """What is wrong with the data, in numbers alone: the data may be private."""
+    if not counts:
+        return ""
+    lines = [
+        f"| {WORDS[what][2]} | {split} | {count} |"
+        for what, splits in counts.items()
+        for split, count in splits.items()
+    ]
+    return "\n".join(["", "What is wrong with the data:", "", "| | split | count |", "|---|---|---|", *lines, ""])

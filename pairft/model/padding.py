@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy
 import torch
 
-from pairft.data.batches import Collate, collate_for
+from pairft.data.batches import Collate, collate_for, lengths_of
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def checked_collate(
 
 def dependence(model: "PreTrainedModel", collate: Collate, dataset: "Dataset") -> float:
     """The relative difference between the logits of a few examples in one padded batch and of each example alone."""
-    examples = dataset[unequal(dataset.with_format("numpy")["length"][:])]
+    examples = dataset[unequal(lengths_of(dataset))]
     model.eval()
     with torch.no_grad():  # not inference_mode: training must be able to use what the model caches here
         batched = model(**collate(examples).inputs()).logits

@@ -28,7 +28,7 @@ class RunLog:
 
     folder: Path
     total_steps: int  # of the whole run
-    num_examples: int  # of the training split
+    num_examples: int | None  # of the training split; None if it isn't known
     config_yaml: str
     first_step: int = 0  # steps done before this process
     num_lines: int = 0  # of metrics.jsonl, including those from before a resume

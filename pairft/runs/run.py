@@ -12,12 +12,15 @@ import torch
 
 from pairft import checks, disk, flags
 from pairft.config import Config, to_yaml, values
-from pairft.data import batches, pairs
+from pairft.data import batches, findings, pairs
+from pairft.data.audit import check_data
 from pairft.data.pairs import Pairs
+from pairft.data.streaming import Stream
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
 from pairft.runs import checkpoint, directory, restore, results
+from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
 from pairft.runs.manifest import check_same, manifest
 from pairft.runs.resume import resume_command
@@ -44,7 +47,18 @@ class Sources:
     tokens: dict[str, "Dataset"]  # by split
     max_length: int  # tokens per pair
     model_fingerprint: dict[str, str]  # sha256 of the base model's weights and of the token ids
+    stream: Stream | None  # the training split with --streaming: tokens["train"] is only its first rows
     notes: Sequence[str]  # lines for the user: new weights, how labels were understood, effects of padding
+
+    @property
+    def lengths(self) -> numpy.ndarray | None:
+        """The tokens of each training example, int32 [examples]; None if they aren't known."""
+        return None if self.stream else batches.lengths_of(self.tokens["train"])
+
+    @property
+    def num_examples(self) -> int | None:
+        """In an epoch; None if it isn't known."""
+        return self.stream.num_examples if self.stream else len(self.tokens["train"])
 
 
 @dataclass
@@ -59,6 +73,7 @@ class Run:
     log: RunLog
     writer: Writer
     stop: StopRequest
+    findings: Sequence[findings.Finding]  # what is wrong with the data
     fallbacks: evaluation.Fallbacks
     exit_code: int = 0
 
@@ -115,6 +130,7 @@ class Run:
     def keep_model(self, name: str, found: dict[str, Any]) -> None:
         """Write the model folder `name`. `found`: the evaluation of the model."""
         about = card.sidecar(self.config, self.sources.pairs, self.sources.max_length)
+        about["audit"] = findings.counts(self.findings)
         model, tokenizer = self.learner.state.model, self.sources.tokenizer
         card.save_model(self.directory / name, model, tokenizer, {**about, **found}, to_yaml(self.config))
 
@@ -164,31 +180,35 @@ def open_run(
     On leaving, the run has finished, was stopped or has diverged: the user is told, and `exit_code` is set. Raises
     UserError if the run can't be resumed or written.
     """
-    state, num_examples = learner.state, len(sources.tokens["train"])
-    schedule = schedule_of(config, num_examples)
+    state, num_examples = learner.state, sources.num_examples
+    schedule = schedule_of(config, sources.tokens["train"])
     with contextlib.ExitStack() as stack:
         resumed = run_dir is not None
         run_dir, start, changed = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
         log = RunLog(run_dir, schedule.total_steps, num_examples, to_yaml(config), state.step, state.num_lines, resumed)
         stack.callback(log.close)
         how = f"{schedule.total_steps} steps on {learner.device}, {learner.layout}, lr {config.lr:.2g}"
-        say(f"{run_dir}: {num_examples} pairs, {how}, {start}")
+        number = "streamed" if sources.stream else str(num_examples)
+        say(f"{run_dir}: {number} pairs, {how}, {start}")
         unused = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
         for line in (*sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
             say(line)
+        found = [] if sources.stream else check_data(config, sources.pairs, sources.tokens, sources.max_length, run_dir)
+        if len(sources.tokens["train"]) >= device.LARGE:
+            device.release_memory()
         try:
             with (
                 contextlib.nullcontext(group.stop) if group else StopRequest() as stop,
                 Writer(run_dir / "checkpoints") as writer,
             ):
-                run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, evaluation.Fallbacks())
+                run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, evaluation.Fallbacks())
                 yield run
                 if not run.steps_left and (state.last is None or state.last["step"] < state.step):
                     run.evaluate(state)  # resumed with a length that ends where it was stopped
             run.exit_code = run.end()
         except Diverged as error:
             log.close()
-            say(divergence(error, config, num_examples, checkpoint.whole_checkpoints(run_dir / "checkpoints")))
+            say(divergence(error, config, sources.lengths, checkpoint.whole_checkpoints(run_dir / "checkpoints")))
             run.exit_code = EXIT_DIVERGED
 
 
@@ -206,6 +226,8 @@ def open_directory(
     into `state`. Returns the directory, where training starts, in words, and a warning if versions have changed."""
     columns = (*sources.pairs.text_columns, sources.pairs.label_column)
     data_fingerprint = {name: pairs.fingerprint(split, columns) for name, split in sources.pairs.splits.items()}
+    if sources.stream is not None:
+        data_fingerprint["train"] = sources.stream.fingerprint
     started = run_dir or (group and group.earlier)
     changed = ""
     if started:
@@ -226,16 +248,3 @@ def open_directory(
     disk.check_space(run_dir, checkpoint.bytes_needed(state, runs_left), held=disk.size_of(run_dir))
     disk.write_text(run_dir / "config.yaml", to_yaml(config))  # a resume may have changed some settings
     return run_dir, start, warning
-
-
-def divergence(error: Diverged, config: Config, num_examples: int, checkpoints: Sequence[Path]) -> str:
-    """The message for a run that diverged: the step, its examples, the last good checkpoint, and what to try."""
-    step_size = config.batch_size * config.accumulate
-    examples = batches.examples_of_step(num_examples, config.seed, step_size, error.step)
-    more = f" and {len(examples) - 32} more" if len(examples) > 32 else ""
-    good = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "there was no checkpoint yet"
-    return (
-        f"error: the training diverged: {error}, which trains on the examples "
-        f"{', '.join(map(str, examples[:32]))}{more} of the training split (counted from 0); {good}. Start a new run "
-        "with a smaller --lr, a longer --warmup-ratio or --precision fp32"
-    )

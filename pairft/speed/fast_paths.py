@@ -41,7 +41,7 @@ def add_fast_paths(
     if not as_trainer:
         dropout.replace_dropout(model)
     used_rows = None
-    if not as_trainer and is_on("auto", device):
+    if not as_trainer and not config.streaming and is_on("auto", device):  # a stream may bring any token
         used_rows = embedding.train_used_rows(model, dataset, tokenizer.pad_token_id)
     captured = device.type == "cuda" and is_on(config.capture, device) and not config.deterministic
 

@@ -12,7 +12,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
-from pairft.data.batches import Batch, Collate
+from pairft.data.batches import Batch, Collate, lengths_of
 from pairft.speed.last_layer import JAGGED, LAST_LAYERS
 from pairft.speed.packed_forward import PackedForward
 from pairft.speed.packing import Packed, pack
@@ -34,7 +34,7 @@ def trial_examples(dataset: "Dataset", config: "PretrainedConfig", limit: int) -
 
     `limit`: the maximum number of tokens.
     """
-    lengths = dataset.with_format("numpy")["length"][:]
+    lengths = lengths_of(dataset)
     longest = lengths.max()
     chosen = {int(numpy.where(lengths <= longest * share, lengths, 0).argmax()) for share in (1, 0.75, 0.5)}
     picked = dataset[sorted(chosen, key=lambda index: -lengths[index])]

@@ -3,13 +3,18 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from pairft.config import Config, Interval
-from pairft.data.batches import StepData, steps_per_epoch
+from pairft.data.batches import StepData, lengths_of
+from pairft.data.order import step_size, steps_in
 from pairft.training.state import TrainState
 from pairft.training.step import Update, check_finite
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,9 @@ class Schedule:
         return every != "never" and state.step % int(every) == 0
 
 
-def schedule_of(config: Config, num_examples: int) -> Schedule:
-    """The schedule for `num_examples` training examples. --max-steps takes precedence over --epochs."""
-    per_epoch = steps_per_epoch(num_examples, config.batch_size, config.accumulate)
-    total_steps = config.max_steps or config.epochs * per_epoch
+def schedule_of(config: Config, dataset: "Dataset") -> Schedule:
+    """The schedule for the tokenised training split. --max-steps takes precedence over --epochs."""
+    total_steps = config.max_steps or steps_in(config.epochs, lengths_of(dataset), step_size(config), config.seed)
     return Schedule(total_steps, config.log_every, config.eval_every, config.save_every)
 
 

@@ -61,6 +61,9 @@ class TrainState:
     last: dict[str, Any] | None = None  # the latest one
     lost_best: dict[str, Any] | None = None  # the best evaluation, if its model was damaged on disk
 
-    def epoch(self, num_examples: int) -> float:
-        """Epochs done, including the fraction of the current one. `num_examples`: size of the training split."""
+    def epoch(self, num_examples: int | None) -> float:
+        """Epochs done, including the fraction of the current one. `num_examples`: size of the training split; if it is
+        None, only whole epochs count."""
+        if num_examples is None:
+            return float(self.position.epoch)
         return self.position.epoch + self.position.consumed / num_examples

@@ -9,7 +9,8 @@ import torch
 from torch.utils.data import RandomSampler
 
 from pairft.data import batches
-from pairft.data.batches import Position, collate, epoch_order, evaluation_batches, steps_per_epoch, training_steps
+from pairft.data.batches import Position, collate, evaluation_batches, training_steps
+from pairft.data.order import StepSize, epoch_order, steps_per_epoch
 
 PAD = partial(collate, pad_token_id=9, pad_token_type_id=3, multiple=1)
 
@@ -51,7 +52,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_and_the_one_of_a_random_sampl
 
 def test_steps_cover_each_epoch_once_and_end_with_a_short_one():
     dataset = rows_of(11)
-    steps = list(itertools.islice(training_steps(dataset, PAD, 7, 2, 2, Position(), False), 6))
+    steps = list(itertools.islice(training_steps(dataset, PAD, 7, StepSize(2, 2), Position(), False), 6))
     assert steps_per_epoch(11, 2, 2) == 3
     assert [data.num_examples for data in steps] == [4, 4, 3, 4, 4, 3]
     assert [len(data.micro_batches) for data in steps] == [2, 2, 2, 2, 2, 2]
@@ -63,10 +64,10 @@ def test_steps_cover_each_epoch_once_and_end_with_a_short_one():
 
 def test_steps_go_on_from_any_position_as_if_never_stopped():
     dataset = rows_of(11)
-    whole = list(itertools.islice(training_steps(dataset, PAD, 7, 2, 2, Position(), False), 6))
+    whole = list(itertools.islice(training_steps(dataset, PAD, 7, StepSize(2, 2), Position(), False), 6))
     for done in range(5):
         start = whole[done].after
-        rest = itertools.islice(training_steps(dataset, PAD, 7, 2, 2, start, False), 5 - done)
+        rest = itertools.islice(training_steps(dataset, PAD, 7, StepSize(2, 2), start, False), 5 - done)
         for data, wanted in zip(rest, whole[done + 1 :], strict=True):
             assert data.after == wanted.after
             assert all(
@@ -78,13 +79,13 @@ def test_steps_go_on_from_any_position_as_if_never_stopped():
 def test_the_loader_draw_is_one_number_an_epoch_and_none_within_it():
     dataset = rows_of(4)
     torch.manual_seed(0)
-    list(itertools.islice(training_steps(dataset, PAD, 7, 2, 1, Position(), True), 4))  # two epochs
+    list(itertools.islice(training_steps(dataset, PAD, 7, StepSize(2, 1), Position(), True), 4))  # two epochs
     drawn = torch.get_rng_state()
     torch.manual_seed(0)
     for _ in range(2):
         torch.empty((), dtype=torch.int64).random_()
     assert torch.equal(torch.get_rng_state(), drawn)
-    list(itertools.islice(training_steps(dataset, PAD, 7, 2, 1, Position(0, 2), True), 1))
+    list(itertools.islice(training_steps(dataset, PAD, 7, StepSize(2, 1), Position(0, 2), True), 1))
     assert torch.equal(torch.get_rng_state(), drawn)
 
 

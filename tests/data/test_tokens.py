@@ -64,7 +64,7 @@ def scored(folder: Path) -> Pairs:
 def test_tokens_are_what_the_tokenizer_gives(max_length, tokenizer, tmp_path):
     pairs = load(folder_of(tmp_path, TEXTS, [number % 2 for number in range(len(TEXTS))]))
     rows = tokens.tokenise(pairs, tokenizer, max_length)["train"]
-    assert sorted(rows.column_names) == ["input_ids", "label", "length", "token_type_ids"]
+    assert sorted(rows.column_names) == ["input_ids", "label", "length", "lost", "token_type_ids"]
     for row, (first, second) in zip(rows, TEXTS, strict=True):
         direct = tokenizer(first, second, truncation="longest_first", max_length=max_length)
         assert row["input_ids"] == direct["input_ids"]
@@ -97,7 +97,7 @@ def test_token_type_ids_only_where_the_model_reads_them(tiny_model, tmp_path):
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model, model_input_names=["input_ids", "attention_mask"])
     rows = tokens.tokenise(load(folder_of(tmp_path, TEXTS[:2], [0, 1])), tokenizer, 64)["train"]
-    assert sorted(rows.column_names) == ["input_ids", "label", "length"]
+    assert sorted(rows.column_names) == ["input_ids", "label", "length", "lost"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pairft.config import Config
 from pairft.data.batches import Position, collate, training_steps
+from pairft.data.order import StepSize
 from pairft.speed import capture, embedding, unpad
 from pairft.speed.attention import jagged_attention
 from pairft.speed.shapes import same_bucket
@@ -46,7 +47,7 @@ def training(precision=HALF, dropout=0.1, batch_size=8, accumulate=1, rows=400):
     state.optimizer = build_optimizer(model, config.weight_decay, capturable=True)
     embedding.decay_unused_rows(used, state.optimizer)
     one = plain_update(state, config, where, amp_dtype)
-    steps = training_steps(rows, packed, 42, batch_size, accumulate, Position(), False)
+    steps = training_steps(rows, packed, 42, StepSize(batch_size, accumulate), Position(), False)
     torch.cuda.synchronize()
     return SimpleNamespace(state=state, steps=steps, one=one, where=where, padded=padded, packed=packed, amp=amp_dtype)
 

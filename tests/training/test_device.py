@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, same_weights
 
 from pairft.config import Config
 from pairft.training import device
@@ -72,3 +72,12 @@ def test_on_cuda_the_defaults_are_the_plain_way():
     [line] = device.caveats(Config(unpad="always", capture="always"), cuda)
     assert "--unpad always and --capture always: not yet run on a GPU" in line
     assert device.caveats(Config(unpad="always"), cpu) == []
+
+
+def test_memory_is_given_back_before_a_large_training(go, tmp_path, monkeypatch):
+    released = []
+    monkeypatch.setattr(device, "release_memory", lambda release=device.release_memory: released.append(release()))
+    assert go("--max-steps", 4, "--run-name", "small") == 0 and not released
+    monkeypatch.setattr(device, "LARGE", 60)
+    assert go("--max-steps", 4, "--run-name", "large") == 0 and len(released) == 1
+    assert same_weights(tmp_path / "runs" / "small", tmp_path / "runs" / "large")

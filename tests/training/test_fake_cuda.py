@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from transformers import masking_utils
 
 import train
-from pairft.data import batches, tokens
+from pairft.data import batches, order, tokens
 from pairft.data.batches import Batch, Position
 from pairft.data.pairs import load_pairs
 from pairft.model import classifier, padding
@@ -133,7 +133,7 @@ def plain(tiny_model, pairs_folder, tmp_path, monkeypatch):
         splits = tokens.tokenise(load_pairs(config), tokenizer, max_length=64)
         model, _, _ = classifier.load_model(config.model, ["0", "1"])
         collate, _ = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=True)
-        steps = batches.training_steps(splits["train"], collate, config.seed, 4, 2, Position(), loader_draw=False)
+        steps = batches.training_steps(splits["train"], collate, config.seed, order.StepSize(4, 2), Position(), False)
         return SimpleNamespace(
             config=config, device=device, amp_dtype=amp_dtype, model=model, tokenizer=tokenizer, splits=splits,
             collate=collate, steps=list(itertools.islice(steps, 4)),

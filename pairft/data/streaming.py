@@ -1,0 +1,160 @@
+"""--streaming: training steps whose rows are read, checked and tokenised as training goes."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from pairft.config import Config
+from pairft.data import blocks
+from pairft.data.batches import Collate, Position, StepData
+from pairft.data.blocks import Block, TrainingFiles
+from pairft.data.kinds import plain_kind
+from pairft.data.labels import class_names, label_texts
+from pairft.data.meaning import label_ids, wanted
+from pairft.data.order import StepSize, micro_batch_sizes
+from pairft.data.pairs import Pairs
+from pairft.data.targets import encode_labels, has_label
+from pairft.data.tokens import NO_ROOM, encode_rows, no_room
+from pairft.errors import UserError
+from pairft.tasks import REGRESSION, TASKS
+
+if TYPE_CHECKING:
+    import pyarrow
+    from transformers import PreTrainedTokenizerFast
+
+ROWS_AT_ONCE = 1000  # tokenised together
+Columns = dict[str, Sequence[Any]]  # examples: input_ids, token_type_ids if the model uses them, length and label
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The training split as a stream of rows, and what is needed to make examples of them."""
+
+    files: TrainingFiles
+    pairs: Pairs
+    classes: Sequence[str] | None  # by id, if the labels are ClassLabels
+    tokenizer: "PreTrainedTokenizerFast"
+    max_length: int
+    truncation: str
+    blank_allowed: int  # empty sentences of a row
+
+    @property
+    def num_examples(self) -> int | None:
+        """In an epoch; None if it isn't known, for text files."""
+        return self.files.num_rows
+
+    @property
+    def fingerprint(self) -> str:
+        return blocks.fingerprint(self.files)
+
+    def about(self) -> str:
+        """A line for the user."""
+        number = "an unknown number of" if self.num_examples is None else self.num_examples
+        known = "" if self.pairs.by_number or not self.pairs.label_names else "; the classes are the validation split's"
+        return (
+            f"--streaming: {number} training pairs, shuffled in blocks of {self.files.block_size} (--shuffle-buffer); "
+            f"the first {len(self.pairs.splits['train'])} are checked now, the others when they are read{known}"
+        )
+
+
+def open_stream(config: Config, pairs: Pairs, tokenizer: "PreTrainedTokenizerFast", max_length: int) -> Stream | None:
+    """The stream of the training split; None without --streaming."""
+    if pairs.training_files is None:
+        return None
+    classes = class_names(pairs.splits["train"], pairs.label_column)
+    blank_allowed = len(pairs.text_columns) - 1 if TASKS[config.task].blank_allowed else 0
+    return Stream(pairs.training_files, pairs, classes, tokenizer, max_length, config.truncation, blank_allowed)
+
+
+def steps(stream: Stream, collate: Collate, seed: int, size: StepSize, start: Position) -> Iterator[StepData]:
+    """Generate the steps from the position `start` on, epoch after epoch without end. A step never spans two epochs.
+    Raises UserError if a row can't be read or is not an example."""
+    epoch, consumed = start
+    while True:
+        held: Columns = {}
+        for some, is_last in with_last(examples(stream, seed, epoch, consumed)):
+            held = {name: [*held.get(name, []), *values] for name, values in some.items()}
+            while sizes := micro_batch_sizes(numpy.array(held["length"]), size):
+                number = sum(sizes)
+                if number == len(held["length"]) and not is_last:
+                    break  # the last micro-batch may take more
+                bounds = itertools.pairwise(itertools.accumulate(sizes, initial=0))
+                micro_batches = [collate(cut(held, begin, end)) for begin, end in bounds]
+                held = cut(held, number, None)
+                consumed += number
+                after = Position(epoch, consumed) if held["length"] else Position(epoch + 1, 0)
+                yield StepData(micro_batches, number, after)
+        epoch, consumed = epoch + 1, 0
+
+
+def cut(examples: Columns, begin: int, end: int | None) -> Columns:
+    return {name: values[begin:end] for name, values in examples.items()}
+
+
+def with_last(parts: Iterator[Columns]) -> Iterator[tuple[Columns, bool]]:
+    """Each part, and whether it is the last one."""
+    part = next(parts, None)
+    while part is not None:
+        following = next(parts, None)
+        yield part, following is None
+        part = following
+
+
+def examples(stream: Stream, seed: int, epoch: int, consumed: int) -> Iterator[Columns]:
+    """The tokenised examples of an epoch from the position on, some at a time. What is before is not tokenised."""
+    first, offset = divmod(consumed, stream.files.block_size)
+    for number, block in enumerate(blocks.blocks(stream.files, seed, epoch, first), first):
+        pairs = checked(stream, block)
+        order = blocks.shuffled(block, seed, epoch, number)
+        for begin in range(offset, len(order), ROWS_AT_ONCE):
+            chosen = order[begin : begin + ROWS_AT_ONCE]
+            some = with_text(block.rows.take(chosen), pairs.text_columns)
+            columns = encode_rows(some, pairs, stream.classes, stream.tokenizer, stream.max_length, stream.truncation)
+            for row in chosen[columns["lost"] == NO_ROOM][:1]:
+                raise no_room(block.place(int(row)), stream.max_length, stream.truncation)
+            yield {name: list(values) for name, values in columns.items()}
+        offset = 0
+
+
+def with_text(rows: "pyarrow.Table", text_columns: Sequence[str]) -> "pyarrow.Table":
+    """The rows with an empty text for each missing sentence."""
+    import pyarrow.compute as pc
+
+    for name in text_columns:
+        values = rows.column(name)
+        filled = pc.fill_null(values.cast(plain_kind(values.type)), "")
+        rows = rows.set_column(rows.column_names.index(name), name, filled)
+    return rows
+
+
+def checked(stream: Stream, block: Block) -> Pairs:
+    """The meaning of the block's labels. Raises UserError, with file and row, if a row lacks a sentence or has no label
+    that is known."""
+    import pyarrow.compute as pc
+
+    pairs, column = stream.pairs, stream.pairs.label_column
+    blank = numpy.zeros(len(block.rows), numpy.int64)
+    for name in pairs.text_columns:
+        values = block.rows.column(name)
+        trimmed = pc.utf8_trim_whitespace(values.cast(plain_kind(values.type)))
+        blank += pc.fill_null(pc.equal(trimmed, ""), True).to_numpy()
+    if (blank > stream.blank_allowed).any():
+        row = int((blank > stream.blank_allowed).argmax())
+        empty = next(name for name in pairs.text_columns if not (block.rows.column(name)[row].as_py() or "").strip())
+        raise UserError(f"{block.place(row)}: {empty!r} is empty; fill it in or remove the row")
+    texts = label_texts(block.rows.column(column), stream.classes)
+    distinct = [text for text in pc.unique(texts).to_pylist() if text is not None]
+    comma = pairs.problem_type == REGRESSION and any("," in text for text in pairs.label_ids)
+    ids = label_ids(distinct, pairs.problem_type, pairs.label_names, pairs.by_number, comma)
+    found = replace(pairs, label_ids=ids)
+    labelled = has_label(encode_labels(block.rows, found, stream.classes))
+    if not labelled.all():
+        row = int(labelled.argmin())
+        text = texts[row].as_py()
+        what = "no label" if text is None else f"the label {text!r}"
+        should = wanted(pairs.problem_type, pairs.label_names, text, comma)
+        raise UserError(f"{block.place(row)} has {what} in the column {column!r}; it should be {should}")
+    return found
