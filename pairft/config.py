@@ -36,8 +36,9 @@ class Config:
     task: str = setting("mrpc", "row of the task table; 'custom' takes its columns from flags", choices=tuple(TASKS))
     data: str = setting(
         "nyu-mll/glue",
-        "Hub id; file (parquet, csv, tsv, json, jsonl; text also as .gz); train=FILE,validation=FILE,test=FILE; folder "
-        "with train.*, validation.*, test.*; folder of save_to_disk; or 'builtin': generated pairs",
+        "Hub id; file (parquet, arrow, feather, xlsx, csv, tsv, json, jsonl; text also as .gz, .zst, .zip); "
+        "train=FILE,validation=FILE,test=FILE; folder with train.*, validation.*, test.*; folder of save_to_disk; or "
+        "'builtin': generated pairs",
     )
     data_config: str | None = setting(None, "configuration of a Hub dataset that has several")
     revision: str | None = setting(None, "branch, tag or commit of a Hub dataset")

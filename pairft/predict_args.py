@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--data",
         metavar="FILE",
-        help="pairs to predict: parquet, csv, tsv, json (rows or a list), jsonl; text also as .gz",
+        help=f"pairs to predict: {formats.SHOWN}",
     )
     flags.add_argument("--output", metavar="FILE", help=f"file for the predictions: {', '.join(OUTPUTS)}")
     flags.add_argument(

@@ -122,7 +122,7 @@ def training_files(
             row += number
     if suffix_of(paths[0]) == ".parquet":
         with files.reading_errors(list(paths)):
-            features = files.parquet_features(list(paths), names, text_columns, labels)
+            features = files.typed_features(paths, names, text_columns, labels)
     return TrainingFiles(tuple(parts), names, labels[0], features, block_size)
 
 

@@ -2,24 +2,24 @@
 
 The csv and json loaders of `datasets` infer types chunk by chunk (numbers, dates, missing values), and their errors
 name no row. So our readers (readers.py) read every value as text, and the rows are kept as an Arrow file in the cache
-of `datasets`. Parquet is typed and is read by `datasets`.
+of `datasets`. Parquet, Arrow and Feather files have types (typed_files.py), which are kept.
 """
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairft.data.cache import cache_errors, check_cache, kept_rows, of_cache, unwritable
+from pairft.data.excel import excel_columns
 from pairft.data.formats import suffix_of
 from pairft.data.json_files import json_columns
 from pairft.data.json_layouts import json_layout
-from pairft.data.kinds import check_kinds, is_list, names_of, plain_kind
 from pairft.data.readers import batches_of, string_schema
 from pairft.data.table_files import no_column
 from pairft.data.table_layout import table_layout
+from pairft.data.typed_files import TYPED, features_of, schema_of, typed_batches
 from pairft.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,16 +39,16 @@ def read_files(
     """The wanted columns of files of one format, as a memory-mapped Dataset. If `label_needed` is false, the label
     column may be missing; if `label_column` is None, no label is read; it may name several columns.
 
-    csv, tsv, json and jsonl give text columns (None for null and for a missing key in JSON); parquet keeps its types.
-    Raises UserError, which names the file and, except for parquet, the row, if something can't be read.
+    Text formats and Excel give text columns (None for null and for a missing key in JSON); parquet, Arrow and Feather
+    keep their types. Raises UserError, which names the file and, where one is to blame, the row.
     """
     check_cache()
     labels = [label_column] if isinstance(label_column, str) else list(label_column or ())
     for label in labels:
         if label in text_columns:
             raise UserError(f"the column {label!r} is named as the label (--label-column) and in --text-columns")
-    if suffix_of(files[0]) == ".parquet":
-        return read_parquet(files, text_columns, labels, label_needed)
+    if suffix_of(files[0]) in TYPED:
+        return read_columns(files, text_columns, labels, label_needed)
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
     names = [*text_columns, *labels]
     if is_json:  # any row may lack any key
@@ -56,7 +56,8 @@ def read_files(
             json_layout(path, text_columns)  # says how it is read, even if the cache has the rows
     else:
         needed = [*text_columns, *(labels if label_needed else [])]
-        columns = table_layout(files[0], needed).columns
+        is_excel = suffix_of(files[0]) == ".xlsx"
+        columns = excel_columns(files[0], text_columns) if is_excel else table_layout(files[0], needed).columns
         names = wanted_columns(files, columns, text_columns, labels, label_needed)
     key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
     loaded = kept_rows(key, string_schema(names), batches_of(files, names, labels[0] if len(labels) == 1 else None))
@@ -65,23 +66,31 @@ def read_files(
     return loaded.select_columns(names)
 
 
-def read_parquet(
+def read_columns(
     files: list[Path], text_columns: Sequence[str], labels: Sequence[str], label_needed: bool
 ) -> "Dataset":
-    """`read_files` for parquet. Other columns are not read: they may have types that `datasets` doesn't know."""
-    from pyarrow import parquet
-
+    """`read_files` for files with types. Other columns are not read: they may have types that `datasets` doesn't
+    know."""
     with reading_errors(files):
-        if not any(parquet.ParquetFile(path).metadata.num_rows for path in files):
-            raise UserError(f"{files[0]} is empty: it has no rows")
-        names = wanted_columns(files, parquet.read_schema(files[0]).names, text_columns, labels, label_needed)
-        features = parquet_features(files, names, text_columns, labels)
-        loaded = read_typed("parquet", files, columns=names, features=features)
-        return loaded.select_columns(names)
+        names = wanted_columns(files, schema_of(files[0]).names, text_columns, labels, label_needed)
+        schema = typed_features(files, names, text_columns, labels).arrow_schema
+        key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
+        return kept_rows(key, schema, typed_batches(files, schema))
+
+
+def typed_features(
+    files: Sequence[Path], names: Sequence[str], text_columns: Sequence[str], labels: Sequence[str]
+) -> "Features":
+    """The types of the named columns in files with types. Raises UserError if a column is missing, has the wrong type
+    or numbers its classes differently from file to file."""
+    schemas = {path: schema_of(path) for path in files}
+    for path, schema in schemas.items():
+        wanted_columns([path], schema.names, names, (), True)
+    return features_of(schemas, names, text_columns, labels)
 
 
 def read_typed(kind: str, files: list[Path], **options: Any) -> "Dataset":
-    """The rows of files that have types of their own, read by a loader of `datasets`: kind is "parquet" or "arrow"."""
+    """The rows of files that `datasets` has written, with all columns. kind: "arrow"."""
     import datasets
 
     with reading_errors(files), cache_errors():
@@ -111,37 +120,6 @@ def reading_errors(files: list[Path]) -> Iterator[None]:
         raise unreadable(files, error) from None
     finally:
         datasets.logging.set_verbosity(level)
-
-
-def parquet_features(
-    files: list[Path], names: Sequence[str], text_columns: Sequence[str], labels: Sequence[str]
-) -> "Features":
-    """The types of the named columns; the names of a ClassLabel come from the file's metadata. Raises UserError if a
-    type is neither text nor a label's, or if the files number their classes differently."""
-    import datasets
-    import pyarrow
-    from pyarrow import parquet
-
-    found = []
-    for path in files:
-        schema = parquet.read_schema(path)
-        wanted_columns([path], schema.names, names, (), True)
-        check_kinds(str(path), schema, text_columns, [label for label in labels if label in names])
-        kinds = {name: plain_kind(schema.field(name).type) for name in names}
-        features = datasets.Features.from_arrow_schema(pyarrow.schema(kinds))
-        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
-        for name, kind in kinds.items():
-            said = about.get(name, {})
-            held, said = (kind.value_type, said.get("feature", {})) if is_list(kind) else (kind, said)
-            if said.get("_type") == "ClassLabel" and pyarrow.types.is_integer(held):
-                features[name] = datasets.Features.from_dict({name: about[name]})[name]
-        found.append(features)
-    for path, features in zip(files, found, strict=True):
-        for label in labels:
-            own, other = (names_of(some.get(label)) for some in (found[0], features))
-            if own != other:
-                raise UserError(f"{path} numbers its classes as {other}, but {files[0]} as {own}: use one order")
-    return found[0]
 
 
 def content_key(files: Sequence[Path]) -> str:

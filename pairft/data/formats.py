@@ -10,8 +10,9 @@ from pairft.tasks import Task
 
 TEXT_FORMATS = ("csv", "tsv", "json", "jsonl")
 COMPRESSED = ("gz", "zst", "zip")  # text formats only
-SUFFIXES = ("parquet", *TEXT_FORMATS, *(f"{kind}.{by}" for kind in TEXT_FORMATS for by in COMPRESSED))
-SHOWN = f".parquet, {', '.join(f'.{kind}' for kind in TEXT_FORMATS)}; text also as .gz, .zst or .zip"  # for messages
+OTHER_FORMATS = ("parquet", "arrow", "feather", "xlsx")
+SUFFIXES = (*OTHER_FORMATS, *TEXT_FORMATS, *(f"{kind}.{by}" for kind in TEXT_FORMATS for by in COMPRESSED))
+SHOWN = f"{', '.join(f'.{kind}' for kind in (*OTHER_FORMATS, *TEXT_FORMATS))}; text also as .gz, .zst or .zip"
 
 NAMES = {"train": ("train",), "validation": ("validation", "dev", "valid", "val", "eval"), "test": ("test",)}
 

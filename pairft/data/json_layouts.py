@@ -10,8 +10,8 @@ from typing import IO, Any, Literal
 
 from pairft.data.encodings import opened, version_of
 from pairft.data.json_stream import DECODER, Stream
+from pairft.data.table_layout import say_once
 from pairft.errors import UserError
-from pairft.output import say
 
 REMEDY = 'write one object per row, as pandas\' to_json(orient="records", lines=True) does'
 LONGEST_LINE = 1 << 20  # characters; a longer one is not decoded to find the layout
@@ -71,7 +71,7 @@ def find_layout(path: Path, wanted: tuple[str, ...], _version: tuple[int, ...]) 
         "split": ' holds cells apart from their columns (orient="split"): read as a table',
     }
     if found.kind in said:
-        say(f"{path}{said[found.kind]}")
+        say_once(f"{path}{said[found.kind]}")
     return found
 
 

@@ -10,20 +10,27 @@ if TYPE_CHECKING:
 
 
 def plain_kind(kind: "pyarrow.DataType") -> "pyarrow.DataType":
-    """The type of a column's values regardless of their layout: a dictionary's value type, and string for
-    string_view."""
+    """The type of a column's values regardless of their layout: a dictionary's value type, a list for any list, and
+    string for string_view. So it is for binary: Impala, Hive and old versions of Spark don't mark text as such."""
     import pyarrow
+    from pyarrow import types
 
-    if pyarrow.types.is_dictionary(kind):
+    if types.is_dictionary(kind):
         kind = kind.value_type
-    return pyarrow.string() if pyarrow.types.is_string_view(kind) else kind
+    if is_list(kind):
+        return pyarrow.list_(plain_kind(kind.value_type))
+    if types.is_large_binary(kind):
+        return pyarrow.large_string()
+    is_text = types.is_string_view(kind) or types.is_binary(kind) or types.is_binary_view(kind)
+    return pyarrow.string() if is_text else kind
 
 
 def is_list(kind: "pyarrow.DataType") -> bool:
     """Whether it is the type of a list of any layout."""
     from pyarrow import types
 
-    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+    views = types.is_list_view(kind) or types.is_large_list_view(kind)
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or views)
 
 
 def names_of(feature: Any) -> list[str] | None:

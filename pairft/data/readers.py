@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pairft.data.excel import excel_batches
 from pairft.data.formats import suffix_of
 from pairft.data.json_files import json_batches
 from pairft.data.table_files import table_batches
@@ -36,6 +37,8 @@ def batches(path: Path, names: Sequence[str], label_column: str | None) -> Itera
     """The batches of one file, by the reader for its suffix."""
     if suffix_of(path) in (".json", ".jsonl"):
         return json_batches(path, names, label_column)
+    if suffix_of(path) == ".xlsx":
+        return excel_batches(path, names, label_column)
     return table_batches(path, names, label_column)
 
 

@@ -68,7 +68,7 @@ def test_labels_from_which_nothing_can_be_learnt(train, words, tmp_path):
         ([1, 2], ["int64", "not text"]),
         ([["a"], ["b"]], ["list<", "not text"]),
         ([{"a": "b"}, {"a": "c"}], ["struct<a: string>", "not text"]),
-        ([b"a", b"b"], ["binary", "not text"]),
+        ([b"a", b"\xff"], ["row 2", "binary", "not text"]),
     ],
 )
 @pytest.mark.parametrize("column", ["sentence1", "sentence2"])

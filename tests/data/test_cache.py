@@ -90,13 +90,13 @@ def test_rows_that_do_not_fit_are_named(tmp_path):
 
 @pytest.mark.parametrize("source", ["csv", "parquet"])
 def test_a_part_of_the_cache_that_another_owns_is_named(source, tmp_path, monkeypatch):
-    """The data aren't blamed for it. A file stands where the folder of this kind of source should be."""
+    """The data aren't blamed for it. A file stands where our folder should be."""
     import datasets
 
     cache = tmp_path / "cache"
     cache.mkdir()
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-    (cache / {"csv": "pairft", "parquet": "parquet"}[source]).write_text("")
+    (cache / "pairft").write_text("")
     path = tmp_path / f"train.{source}"
     if source == "csv":
         path.write_text("a,b,y\nc,d,1\n")

@@ -107,7 +107,7 @@ def unwanted_types() -> dict[str, pyarrow.Array]:
     return {
         "map": pyarrow.array([[("k", "v")], []], pyarrow.map_(pyarrow.string(), pyarrow.string())),
         "extension": pyarrow.ExtensionArray.from_storage(Tagged(), pyarrow.array([1, 2])),
-        "binary_view": pyarrow.array([b"x", b"y"], pyarrow.binary_view()),
+        "duration": pyarrow.array([1, 2], pyarrow.duration("s")),
         "nested": pyarrow.array([{"a": [1]}, {"a": []}]),
     }
 
