@@ -110,8 +110,8 @@ def train(work: Path, data: Path, name: str, flags: tuple[str, ...]) -> dict[str
 def table(measured: dict[str, Any]) -> str:
     """The figures as a table in Markdown."""
     lines = [
-        "| training rows | | start, first time, s | start, tokens cached, s | RssAnon after 1,000 steps, both times, MiB "
-        "| more per row, bytes |",
+        "| training rows | | start, first time, s | start, tokens cached, s "
+        "| RssAnon after 1,000 steps, both times, MiB | more per row, bytes |",
         "|---|---|---|---|---|---|",
     ]
     for way in WAYS:

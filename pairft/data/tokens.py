@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pairft.data.cache import cache_errors
 from pairft.data.labels import class_names
 from pairft.data.pairs import Pairs
+from pairft.data.row_numbers import row_numbers
 from pairft.data.targets import encode_labels
 from pairft.data.truncation import gaps
 from pairft.errors import UserError
@@ -71,7 +72,7 @@ def tokenise(
                 desc=f"tokenising the {split} split",
             )
         splits[split].reset_format()
-        check_cut(splits[split], split, max_length, truncation)
+        check_cut(splits[split], rows, split, max_length, truncation)
     return splits
 
 
@@ -150,14 +151,15 @@ def encode_sentences(
     return columns
 
 
-def check_cut(rows: "Dataset", split: str, max_length: int, truncation: str) -> None:
-    """Raise UserError if, in a row, the sentence that --truncation keeps whole leaves no room for the other one."""
+def check_cut(tokens: "Dataset", rows: "Dataset", split: str, max_length: int, truncation: str) -> None:
+    """Raise UserError if, in one of the `rows` (`tokens`: the same tokenised), the sentence that --truncation keeps
+    whole leaves no room for the other one."""
     import pyarrow
     import pyarrow.compute as pc
 
-    row = pc.index(rows.data.column("lost"), pyarrow.scalar(NO_ROOM, pyarrow.int32())).as_py()
+    row = pc.index(tokens.data.column("lost"), pyarrow.scalar(NO_ROOM, pyarrow.int32())).as_py()
     if row >= 0:
-        raise no_room(f"row {row + 1} of the {split} split", max_length, truncation)
+        raise no_room(f"row {row_numbers(rows, [row])[0]} of the {split} split", max_length, truncation)
 
 
 def no_room(where: str, max_length: int, truncation: str) -> UserError:
