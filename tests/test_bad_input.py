@@ -166,11 +166,11 @@ def test_one_class_only(refused, data):
             b"sentence1,sentence2,label\na,b\xc3\xbc\xc3\xbc,1\n\xe9,b,0\n",
             ("train.csv, line 3", "UTF-8", "0xe9"),
         ),
-        ("train.jsonl", b'{"sentence1": "a"\n', ("train.jsonl, row 1",)),
+        ("train.jsonl", b'{"sentence1": "a"\n', ("train.jsonl", "not JSON at line 2 column 1")),
         (
             "train.json",
             b'[{"sentence1": "a", "sentence2": "b", "label": 1}, {"sent',
-            ("train.json is not JSON", "line 1 column 53"),
+            ("train.json, row 2", "not JSON at line 1 column 53"),
         ),
         ("train.json", b"[1, 2]", ("train.json, row 1", "named columns")),
         ("train-00000-of-00003.csv", b"sentence1,sentence2,label\na,b,1\n", ("1 of the 3 files",)),
@@ -196,7 +196,7 @@ def test_a_part_twice_or_not_at_all(refused, data):
 def test_data_that_is_neither_a_folder_nor_a_file_of_pairs(refused, data):
     assert "doesn't exist" in refused("--data", data / "nowhere")
     (data / "notes.txt").touch()
-    assert "should end in one of .parquet, .csv" in refused("--data", data / "notes.txt")
+    assert "should end in one of .parquet, .arrow" in refused("--data", data / "notes.txt")
 
 
 def test_a_parquet_file_cut_short(refused, data):

@@ -137,6 +137,7 @@ def test_the_defaults_fall_back_with_one_warning(fallen_back, closed):
     assert recorded(folder / "runs" / "a") == [("builtin", "builtin", True)] * 2
 
 
+@pytest.mark.slow
 @needs_package
 def test_a_resume_stays_with_the_fallback_though_the_hub_is_back(fallen_back, listen):
     folder = fallen_back[1]

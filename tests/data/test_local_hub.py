@@ -76,6 +76,7 @@ def test_without_the_hub_the_cache_serves_and_nothing_is_retried(stand_in, close
     assert not lines_with("builtin", result) and not lines_with("retry", result), result.stderr
 
 
+@pytest.mark.slow
 def test_glue_for_short_is_the_same_data_in_the_cache(stand_in, closed, tiny_model):
     folder = stand_in[1]
     flags = ("--data", "glue", "--model", str(tiny_model), "--run-name", "c", "--max-steps", "1", *SHORT)

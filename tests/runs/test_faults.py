@@ -218,8 +218,13 @@ def test_steps_that_a_scaler_skips_are_no_divergence_until_they_are_a_row(tiny_m
         step.check_finite(1, 30, False)
 
 
+def step_of_eight():
+    ones = torch.ones((8, 2), dtype=torch.int64)
+    return StepData([Batch(ones, ones, None, ones[:, 0], 16)], 8, Position())
+
+
 def test_a_loss_that_is_not_finite_is_left_out_of_the_mean():
-    window, data = new_interval(torch.device("cpu")), StepData([], 8, Position())
+    window, data = new_interval(torch.device("cpu")), step_of_eight()
     window.count(torch.tensor(float("nan")), torch.tensor(1.0), data)
     window.count(torch.tensor(4.0), torch.tensor(0.0), data)
     assert (float(window.loss_sum), int(window.lost), int(window.skipped), window.examples) == (4.0, 8, 1, 16)
@@ -230,7 +235,7 @@ def test_the_logged_mean_is_over_the_examples_whose_loss_is_finite(tmp_path):
     optimizer, scaler = torch.optim.AdamW(model.parameters()), torch.amp.GradScaler("cpu", enabled=False)
     state = TrainState(model, optimizer, scaler, new_interval(device), torch.zeros(()), step=2, seconds=1.0)
     for loss, bad in ((float("nan"), 1.0), (4.0, 0.0)):
-        state.interval.count(torch.tensor(loss), torch.tensor(bad), StepData([], 8, Position()))
+        state.interval.count(torch.tensor(loss), torch.tensor(bad), step_of_eight())
     state.interval.seconds, state.interval.slots = 1.0, 1
     record = RunLog(tmp_path, 2, 16, "")
     record.log_training(state, 0.1, torch.tensor(1.0))

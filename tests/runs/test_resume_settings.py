@@ -88,6 +88,7 @@ def test_a_boolean_is_turned_off_against_a_file(go, tmp_path, capsys):
     assert "deterministic: false" in written and "tf32: true" in written
 
 
+@pytest.mark.slow
 def test_the_command_that_resumes_can_be_pasted(tiny_model, pairs_folder, tmp_path):
     """With blanks and quotes in the paths, and a name that looks like a flag."""
     runs = tmp_path / "my 'own' runs"

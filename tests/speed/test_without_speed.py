@@ -58,6 +58,7 @@ def test_the_trainer_preset_gives_the_same_numbers(run, go, tmp_path):
         assert comparable(one, split) == comparable(other, split) != []
 
 
+@pytest.mark.slow
 def test_the_defaults_give_the_same_weights_but_for_rounding(run, go, tmp_path, capsys):
     """Without dropout, for the masks are drawn in another order. The largest difference was 3e-8, in the embedding."""
     rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -74,6 +75,7 @@ def test_the_defaults_give_the_same_weights_but_for_rounding(run, go, tmp_path, 
     assert min(moved) > 1e-5
 
 
+@pytest.mark.slow
 def test_predict_works(run, go, pairs_folder, tmp_path, capsys):
     assert go("--max-steps", 2, "--run-name", "a") == 0
     flags = ["--model", tmp_path / "runs" / "a" / "last", "--data", pairs_folder / "validation.jsonl", "--output"]

@@ -28,10 +28,10 @@ def test_a_step_out_of_memory_is_done_again_in_smaller_parts(go, tmp_path, capsy
     assert go(*flags, "--run-name", "whole") == 0
     loss_of = step.loss_of
 
-    def limited(logits, labels, reduction):
+    def limited(logits, labels, reduction, *settings):
         if reduction == "sum" and len(labels) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return loss_of(logits, labels, reduction)
+        return loss_of(logits, labels, reduction, *settings)
 
     monkeypatch.setattr(step, "loss_of", limited)
     capsys.readouterr()

@@ -48,6 +48,7 @@ def test_evaluation_at_any_interval(tiny_model, pairs, tmp_path, eval_every, eva
     assert_equal(found, 2 * STEPS_PER_EPOCH, evaluated_after)
 
 
+@pytest.mark.slow
 def test_another_seed_and_a_last_batch_of_one(tiny_model, tmp_path):
     pairs = write_pairs(tmp_path / "pairs", rows=161)
     found = compare(str(tiny_model), pairs, tmp_path / "both", ["--epochs", "2", "--seed", "7"], threads=1)
@@ -64,6 +65,7 @@ def test_a_regression_a_single_sentence_and_two_validation_splits(tiny_model, tm
     assert all(line.keys() - {"split", "step", "epoch", "loss"} == keys for line in found.our_evaluations)
 
 
+@pytest.mark.slow
 def test_several_labels_a_row(tiny_model, tmp_path):
     """Three labels, and 7 examples in the last batch of an epoch: the divisor 21 is divided by once."""
     pairs = write_pairs(tmp_path / "pairs", rows=39, task="custom")
