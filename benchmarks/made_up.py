@@ -42,8 +42,12 @@ class Rows:
             return self.columns[what]
         return {name: [column[row] for row in what] for name, column in self.columns.items() if name != "length"}
 
-    def with_format(self, _: str) -> "Rows":
-        return self
+    @property
+    def data(self) -> Any:
+        """The lengths, as an Arrow table."""
+        import pyarrow
+
+        return pyarrow.table({"length": self.columns["length"].astype(numpy.int32)})
 
     def used_ids(self, number: int) -> torch.Tensor:
         used = torch.zeros(number, dtype=torch.bool)
