@@ -178,6 +178,7 @@ def test_help_needs_no_torch():
     assert result.stdout.strip().endswith("[]") and "--text=SENTENCE" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("buffered", [True, False])
 def test_an_answer_that_nobody_reads(place, buffered):
     """Behind head, which has closed its pipe: no traceback, and the file of answers is whole."""

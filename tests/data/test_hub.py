@@ -199,6 +199,7 @@ def test_data_half_prepared_is_not_in_the_cache(tmp_path, monkeypatch):
     assert not hub.data_is_cached(DATA, "rte")
 
 
+@pytest.mark.slow
 def test_local_files_are_reported_to_nobody(tiny_model, pairs_folder, tmp_path):
     """`datasets` would send a request for each parquet that is read, if this were not set before its import."""
     code = (

@@ -68,6 +68,7 @@ def test_a_hub_that_fails_at_random(rate, seed, stand_in, tmp_path):
         assert "3668 pairs" in result.stderr
 
 
+@pytest.mark.slow
 def test_without_the_hub_the_cache_serves_and_nothing_is_retried(stand_in, closed):
     folder = stand_in[1]
     result = run_train(folder, environment(folder / "hf", closed), "--run-name", "b", "--max-steps", "2", *SHORT)

@@ -40,6 +40,7 @@ def test_a_signal_during_a_save_waits_for_it(begin, go, tmp_path):
     assert f"stopped after step {int(kept[-1].name[5:])};" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "second"), [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])
 def test_a_second_signal_stops_at_once(first, second, tiny_model, pairs_folder, tmp_path):
     """In an evaluation that hangs: the first signal waits for its end, the second doesn't."""
@@ -60,6 +61,7 @@ def test_a_second_signal_stops_at_once(first, second, tiny_model, pairs_folder, 
     assert not (tmp_path / "runs" / "a" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_under_torchrun_a_signal_that_comes_twice_is_one(tiny_model, pairs_folder, tmp_path):
     """torchrun passes on what the terminal has sent to its processes already."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "1", "--master-addr", "127.0.0.1"]

@@ -157,6 +157,7 @@ def test_a_best_model_that_can_not_be_kept_is_not_called_best(go, tmp_path, caps
     assert results["best"]["step"] == about["step"] > 8
 
 
+@pytest.mark.slow
 def test_a_folder_removed_during_the_training(begin, tmp_path):
     process = begin("--max-steps", 100000, "--save-every", 50, "--run-name", "a")
     run = tmp_path / "runs" / "a"

@@ -55,6 +55,7 @@ def test_ctrl_c_behind_tee(command, go, tmp_path):
     assert go("--resume", "--run-name", "a", "--max-steps", at + 3) == 0
 
 
+@pytest.mark.slow
 def test_a_pipe_that_is_closed_early_changes_neither_code_nor_result(command, go, tmp_path):
     training = subprocess.Popen(
         command("--max-steps", 40, "--log-every", 1, "--run-name", "a"),
@@ -68,6 +69,7 @@ def test_a_pipe_that_is_closed_early_changes_neither_code_nor_result(command, go
     assert same_weights(tmp_path / "runs" / "a", tmp_path / "runs" / "b")
 
 
+@pytest.mark.slow
 def test_a_full_disk_behind_a_log(command, small_disk, tmp_path):  # noqa: F811
     (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
     with (small_disk / "log").open("w") as log:
@@ -112,6 +114,7 @@ def test_sighup_asks_to_stop_however_often_it_comes(command, tmp_path):
     assert len(checkpoints(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_under_nohup_sighup_stays_ignored(command, tmp_path):
     words = [sys.executable, "-c", HUNG_UP, "nohup", *command(*LONG)]
     training = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

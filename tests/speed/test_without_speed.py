@@ -92,6 +92,7 @@ def test_predict_works(run, go, pairs_folder, tmp_path, capsys):
         assert answer == pytest.approx(wanted, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--unpad", "--capture"])
 def test_a_fast_path_that_is_asked_for_and_missing_is_an_error(run, tmp_path, flag):
     said = run("train.py", flag, "always", "--max-steps", 1, code=2).stderr

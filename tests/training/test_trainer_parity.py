@@ -55,6 +55,7 @@ def test_another_seed_and_a_last_batch_of_one(tiny_model, tmp_path):
     assert_equal(found, 42, [21, 42])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["stsb", "sst2", "mnli"])
 def test_a_regression_a_single_sentence_and_two_validation_splits(tiny_model, tmp_path, task):
     """The last batch of each epoch is of one example."""
