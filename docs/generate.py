@@ -162,6 +162,16 @@ def reading() -> str:
     return f"To follow a pair from text to checkpoint, read {files}: {lines:,} lines.\n"
 
 
+def csv_speed() -> str:
+    """How fast a large csv file is read, and with how much memory."""
+    found = results("read-files.json")
+    first, size = found["first"], found["megabytes"]
+    return (
+        f"A csv file of {size:,.0f} MB is read at {first['megabytes_per_second']:.0f} MB/s on {found['cores']} cores, with "
+        f"{first['peak_megabytes']:.0f} MB of memory (`benchmarks/read_files.py`).\n"
+    )
+
+
 def parts() -> dict[str, dict[str, str]]:
     """The generated parts of each document, by name."""
     return {
@@ -172,6 +182,7 @@ def parts() -> dict[str, dict[str, str]]:
             "reading": reading(),
             "loop": source_of("pairft/training/loop.py", "fit", docstring=False),
         },
+        "docs/data.md": {"csv": csv_speed()},
         "docs/flags.md": {"flags": flag_table()},
         "docs/design.md": {"update": source_of("pairft/training/step.py", "update")},
         "docs/benchmarks.md": {

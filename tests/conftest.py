@@ -148,6 +148,17 @@ def go(tiny_model: Path, pairs_folder: Path, tmp_path: Path) -> Callable[..., in
     return run
 
 
+@pytest.fixture
+def made(go: Callable[..., int], tmp_path: Path) -> Callable[..., Path]:
+    """Train as some flags say. Returns the run directory."""
+
+    def make(*flags: Any, name: str = "a") -> Path:
+        assert go(*flags, "--run-name", name) == 0
+        return tmp_path / "runs" / name
+
+    return make
+
+
 @pytest.fixture(autouse=True)
 def same_random_state() -> Iterator[None]:
     torch.manual_seed(0)

@@ -12,17 +12,6 @@ from pairft.checks import resolve
 from pairft.errors import UserError
 
 
-@pytest.fixture
-def made(go, tmp_path):
-    """The run directory that some flags make."""
-
-    def make(*flags, name="a"):
-        assert go(*flags, "--run-name", name) == 0
-        return tmp_path / "runs" / name
-
-    return make
-
-
 def about(run: Path) -> dict:
     return json.loads((run / "last" / "pairft.json").read_text())
 

@@ -26,17 +26,6 @@ ELSEWHERE = {
 
 
 @pytest.fixture
-def made(go, tmp_path):
-    """The run directory that some flags make."""
-
-    def make(*flags, name="a"):
-        assert go(*flags, "--run-name", name) == 0
-        return tmp_path / "runs" / name
-
-    return make
-
-
-@pytest.fixture
 def words(pairs_folder, tmp_path):
     """The pairs with other column names and the labels as words."""
     for split, number in (("train", 16), ("validation", 8)):

@@ -45,21 +45,22 @@ def drop_bad_rows(
     labelled = {split: splits[split] for split in ("train", *scored_splits(splits))}
     missing = missing_labels(labelled, label_column, task, asked)
     for split, rows in labelled.items():
-        blank = sum(is_blank(rows, column).to_numpy().astype(numpy.int8) for column in text_columns) > allowed
+        blank = [is_blank(rows.data.column(column)).to_numpy() for column in text_columns]
+        textless = numpy.sum(blank, axis=0) > allowed
         texts = label_texts(rows.data.column(label_column), class_names(rows, label_column))
         unlabelled = pc.is_null(texts).to_numpy()
         for text in missing[split]:
             unlabelled |= pc.fill_null(pc.equal(texts, text), False).to_numpy()
-        places = numpy.flatnonzero(blank | unlabelled)
+        places = numpy.flatnonzero(textless | unlabelled)
         if not len(places):
             continue
         if len(places) == len(rows):
             raise UserError(f"--drop-bad-rows: every row of {where[split]} lacks text or label, so nothing is left")
-        more = {"text": int(blank.sum()), "label": int((unlabelled & ~blank).sum())}
+        more = {"text": int(textless.sum()), "label": int((unlabelled & ~textless).sum())}
         shown = row_numbers(rows, places[:SHOWN])
         named = ("row " if len(places) == 1 else "rows ") + ", ".join(map(str, shown))
         found.append(Finding("dropped", split, len(places), len(places) / len(rows), shown, more=more))
-        kept[split] = taken(rows, numpy.flatnonzero(~(blank | unlabelled)))
+        kept[split] = taken(rows, numpy.flatnonzero(~(textless | unlabelled)))
         say(
             f"--drop-bad-rows: {len(places)} of {len(rows)} rows of {where[split]} are left out: {more['text']} with "
             f"an empty sentence, {more['label']} without a label ({named}{', …' * (len(places) > SHOWN)})"
@@ -94,12 +95,11 @@ def missing_labels(splits: Mapping[str, "Dataset"], column: str, task: Task, ask
     return found
 
 
-def is_blank(rows: "Dataset", column: str) -> "pyarrow.ChunkedArray":
-    """Whether each sentence of a column is null, empty or only white space; bool [rows]."""
+def is_blank(values: "pyarrow.ChunkedArray") -> "pyarrow.ChunkedArray":
+    """Whether each sentence is null, empty or only white space; bool [rows]."""
     import pyarrow
     import pyarrow.compute as pc
 
-    values = rows.data.column(column)
     kind = plain_kind(values.type)
     blank = [  # a chunk at a time, since the trimmed text is held in memory
         pc.fill_null(pc.equal(pc.utf8_trim_whitespace(chunk.cast(kind)), ""), True) for chunk in values.chunks

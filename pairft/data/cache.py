@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+ROWS_OF_A_BATCH = 10_000  # of the Arrow files in the cache: the metadata of each batch is in memory
+
+
 def check_cache() -> None:
     """Raise UserError if the cache of `datasets` can't be written."""
     import datasets

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pairft.data.cache import ROWS_OF_A_BATCH
 from pairft.data.encodings import version_of
 from pairft.data.table_layout import say_once
 from pairft.errors import UserError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from openpyxl import Workbook
     from openpyxl.cell import Cell
 
-ROWS_OF_A_BATCH = 10_000
 HEADER_WITHIN = 20  # rows from the top of a sheet: a title may stand above the header
 EXACT = 2**53  # whole numbers below are what a cell shows
 

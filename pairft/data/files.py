@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairft.data.cache import cache_errors, check_cache, kept_rows, of_cache, unwritable
+from pairft.data.cache import ROWS_OF_A_BATCH, cache_errors, check_cache, kept_rows, of_cache, unwritable
 from pairft.data.excel import excel_columns
 from pairft.data.formats import suffix_of
 from pairft.data.json_files import json_columns
@@ -25,7 +25,6 @@ from pairft.errors import UserError
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-ROWS_OF_A_BATCH = 10_000  # of the Arrow file in the cache: the metadata of each batch is in memory
 READER_VERSION = 3  # part of the cache key: raise it when the same file is to give other rows
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from pairft.data.cache import ROWS_OF_A_BATCH
 from pairft.data.encodings import opened
 from pairft.data.json_layouts import REMEDY, json_layout, json_values, lines_of
 from pairft.data.json_stream import DECODER, Number
@@ -23,7 +24,6 @@ from pairft.errors import UserError
 if TYPE_CHECKING:
     import pyarrow
 
-ROWS_OF_A_BATCH = 10_000
 BLOCK = 1 << 22  # characters that pyarrow parses at once
 INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 

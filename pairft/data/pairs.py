@@ -109,7 +109,7 @@ def load_pairs(config: Config) -> Pairs:
         positive,
         weights,
         training_files,
-        tuple(dropped),
+        dropped,
     )
 
 
@@ -159,7 +159,7 @@ def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], al
     import pyarrow
     import pyarrow.compute as pc
 
-    blank = [is_blank(rows, column) for column in text_columns]
+    blank = [is_blank(rows.data.column(column)) for column in text_columns]
     number = functools.reduce(pc.add, [column.cast(pyarrow.int8()) for column in blank])
     row = pc.index(pc.greater(number, allowed), pyarrow.scalar(True)).as_py()
     if row >= 0:

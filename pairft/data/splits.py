@@ -62,14 +62,6 @@ def hold_out(
         f"{data} has no validation split: {count} of its {len(rows)} training rows ({count / len(rows):.1%}) are held "
         "out for it, stratified by label; no pair is in both"
     )
-    absent = []
-    if names is not None:
-        lacking = classes_of(values, targets) - classes_of(values[chosen], targets)
-        absent = [names[index] for index in sorted(lacking)]
-    if absent:
-        pronoun = "it" if len(absent) == 1 else "them"
-        shown = ", ".join(absent[:20]) + (f" and {len(absent) - 20} more" if len(absent) > 20 else "")
-        say(f"warning: the validation split has no example of {shown}: its metrics don't cover {pronoun}")
     return {
         "train": taken(rows, numpy.flatnonzero(~chosen)),
         "validation": taken(rows, numpy.flatnonzero(chosen)),

@@ -9,6 +9,7 @@ import numpy
 
 from pairft.config import Config
 from pairft.data import blocks
+from pairft.data.bad_rows import is_blank
 from pairft.data.batches import Collate, Position, StepData
 from pairft.data.blocks import Block, TrainingFiles
 from pairft.data.kinds import plain_kind
@@ -17,7 +18,7 @@ from pairft.data.meaning import label_ids, wanted
 from pairft.data.order import StepSize, micro_batch_sizes
 from pairft.data.pairs import Pairs
 from pairft.data.targets import encode_labels, has_label
-from pairft.data.tokens import NO_ROOM, encode_rows, no_room
+from pairft.data.tokens import NO_ROOM, ROWS_AT_ONCE, encode_rows, no_room
 from pairft.errors import UserError
 from pairft.tasks import REGRESSION, TASKS
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import pyarrow
     from transformers import PreTrainedTokenizerFast
 
-ROWS_AT_ONCE = 1000  # tokenised together
 Columns = dict[str, Sequence[Any]]  # examples: input_ids, token_type_ids if the model uses them, length and label
 
 
@@ -136,14 +136,11 @@ def checked(stream: Stream, block: Block) -> Pairs:
     import pyarrow.compute as pc
 
     pairs, column = stream.pairs, stream.pairs.label_column
-    blank = numpy.zeros(len(block.rows), numpy.int64)
-    for name in pairs.text_columns:
-        values = block.rows.column(name)
-        trimmed = pc.utf8_trim_whitespace(values.cast(plain_kind(values.type)))
-        blank += pc.fill_null(pc.equal(trimmed, ""), True).to_numpy()
-    if (blank > stream.blank_allowed).any():
-        row = int((blank > stream.blank_allowed).argmax())
-        empty = next(name for name in pairs.text_columns if not (block.rows.column(name)[row].as_py() or "").strip())
+    blank = {name: is_blank(block.rows.column(name)).to_numpy() for name in pairs.text_columns}
+    too_many = numpy.sum(list(blank.values()), axis=0) > stream.blank_allowed
+    if too_many.any():
+        row = int(too_many.argmax())
+        empty = next(name for name in pairs.text_columns if blank[name][row])
         raise UserError(f"{block.place(row)}: {empty!r} is empty; fill it in or remove the row")
     texts = label_texts(block.rows.column(column), stream.classes)
     distinct = [text for text in pc.unique(texts).to_pylist() if text is not None]

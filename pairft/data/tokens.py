@@ -1,10 +1,9 @@
 """Tokenise the checked sentences once, with the fast tokenizer. `datasets` caches the result as an Arrow file."""
 
-import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pairft.data.cache import cache_errors
@@ -26,8 +25,6 @@ TOKENS_VERSION = 3  # part of the cache key: raise it when the same rows are to 
 NO_ROOM = -1  # in the column `lost`
 ROWS_AT_ONCE = 1000  # tokenised together
 ROWS_OF_A_BATCH = 4000  # of the Arrow file: its metadata, 3 KiB per batch, is in memory
-ROWS_PER_PROCESS = 25_000  # with fewer, starting a process takes longer than it saves
-PROCESSES_FROM = 4  # with fewer cores the tokenizer's threads are as fast: 100,000 pairs in 5.3 s on 2, against 6.7 s
 
 
 def tokenizer_digest(tokenizer: "PreTrainedTokenizerFast") -> str:
@@ -48,8 +45,9 @@ def tokenise(
 
     Pairs longer than `max_length` tokens are cut as `truncation` says (--truncation). Raises UserError if the sentence
     to cut would lose all of its tokens. The result is cached: a second call with the same rows, tokenizer, length and
-    truncation reads it. Neither the tokens nor the cache key depend on the number of processes.
+    truncation reads it. The tokenizer uses all cores, in threads.
     """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")  # otherwise it warns after a fork
     has_types = "token_type_ids" in tokenizer.model_input_names
     names = (pairs.text_columns, pairs.label_column, pairs.problem_type, pairs.label_names, pairs.label_ids)
     rules = (tokenizer_digest(tokenizer), tokenizer.truncation_side, truncation, max_length)
@@ -58,8 +56,7 @@ def tokenise(
     splits = {}
     for split, rows in pairs.splits.items():
         classes = class_names(rows, pairs.label_column)
-        number = num_processes(len(rows))
-        with datasets_progress(len(rows)), threads_of_tokenizer(allowed=number is None):
+        with datasets_progress(len(rows)):
             splits[split] = rows.with_format("arrow").map(
                 encode_rows,
                 batched=True,
@@ -68,34 +65,11 @@ def tokenise(
                 remove_columns=rows.column_names,
                 fn_kwargs={**arguments, "classes": classes},
                 new_fingerprint=hashlib.sha256((key + repr((classes, rows._fingerprint))).encode()).hexdigest()[:32],
-                num_proc=number,
                 desc=f"tokenising the {split} split",
             )
         splits[split].reset_format()
         check_cut(splits[split], rows, split, max_length, truncation)
     return splits
-
-
-@contextlib.contextmanager
-def threads_of_tokenizer(allowed: bool) -> Iterator[None]:
-    """Within the context, the tokenizer uses several threads, if `allowed` and unless the user has said otherwise.
-    With several processes of several threads there would be more threads than cores."""
-    name, environment = "TOKENIZERS_PARALLELISM", os.environ
-    before = environment.setdefault(name, "true")  # otherwise it warns after a fork
-    if not allowed:
-        environment[name] = "false"
-    try:
-        yield
-    finally:
-        os.environ = environment  # `datasets` replaces it by a copy  # noqa: B003
-        environment[name] = before
-
-
-def num_processes(num_rows: int) -> int | None:
-    """In how many processes to tokenise; None for this one, in which the tokenizer has threads of its own."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    number = min(cores, num_rows // ROWS_PER_PROCESS)
-    return number if number >= PROCESSES_FROM else None
 
 
 def encode_rows(

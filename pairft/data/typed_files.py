@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pairft.data.cache import ROWS_OF_A_BATCH
 from pairft.data.formats import suffix_of
 from pairft.data.kinds import check_kinds, is_list, names_of, plain_kind
 from pairft.errors import UserError
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Features
 
-ROWS_OF_A_BATCH = 10_000
 TYPED = (".parquet", ".arrow", ".feather")
 
 

@@ -31,9 +31,10 @@ def check_resumed(original: dict[str, Any], given: dict[str, Any], run_dir: Path
     seeds the length may not change either, since some of the runs may have finished."""
     may_change = [n for n in MAY_CHANGE if not (original.get("seeds") and n in ("epochs", "max_steps"))]
     for name, value in given.items():
-        if FIELDS[name].metadata["kept"] and name not in may_change and value != original.get(name, value):
+        own = original.get(name, FIELDS[name].default)  # a run of an older version lacks the newer settings
+        if FIELDS[name].metadata["kept"] and name not in may_change and value != own:
             raise UserError(
-                f"{flag_of(name)} is {value!r}, but {run_dir} was started with {original[name]!r}: leave it out, or "
+                f"{flag_of(name)} is {value!r}, but {run_dir} was started with {own!r}: leave it out, or "
                 f"start a new run; these may change: {', '.join(map(flag_of, may_change))}"
             )
 

@@ -1,44 +1,13 @@
 """What labels are taken for: classes, values or sets of classes; what a flag changes, and what is an error."""
 
-import csv
-from pathlib import Path
-from typing import Any
-
 import datasets
 import numpy
 import pytest
+from label_files import folder, load, message_of, write_csv
 from sklearn.utils.class_weight import compute_class_weight
 
-from pairft.config import Config
-from pairft.data.pairs import Pairs, load_pairs
 from pairft.data.summary import percent, summary
-from pairft.errors import UserError
 from pairft.tasks import REGRESSION, SINGLE_LABEL
-
-
-def write_csv(path: Path, labels: list[Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("a", "b", "y"), *((f"a{i}", f"b{i}", label) for i, label in enumerate(labels))])
-    return path
-
-
-def load(path: Path, **settings: Any) -> Pairs:
-    given = {"task": "custom", "text_columns": ("a", "b"), "label_column": "y", **settings}
-    return load_pairs(Config(data=str(path), **given))
-
-
-def message_of(path: Path, **settings: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        load(path, **settings)
-    return str(caught.value)
-
-
-def folder(path: Path, labels: list[Any], validation: list[Any] | None = None) -> Path:
-    write_csv(path / "train.csv", labels)
-    write_csv(path / "validation.csv", labels if validation is None else validation)
-    return path
-
 
 SCORES = list(range(101))
 

@@ -11,38 +11,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from conftest import write_rows
+from label_files import folder, load, message_of, write_csv
 
-from pairft.config import Config
-from pairft.data.pairs import Pairs, load_pairs
 from pairft.data.summary import summary
 from pairft.data.targets import encode_labels, has_label
-from pairft.errors import UserError
 from pairft.tasks import MULTI_LABEL
-
-
-def write_csv(path: Path, labels: list[Any]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("a", "b", "y"), *((f"a{i}", f"b{i}", label) for i, label in enumerate(labels))])
-    return path
-
-
-def load(path: Path, **settings: Any) -> Pairs:
-    given = {"task": "custom", "text_columns": ("a", "b"), "label_column": "y", **settings}
-    return load_pairs(Config(data=str(path), **given))
-
-
-def message_of(path: Path, **settings: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        load(path, **settings)
-    return str(caught.value)
-
-
-def folder(path: Path, labels: list[Any], validation: list[Any] | None = None) -> Path:
-    write_csv(path / "train.csv", labels)
-    write_csv(path / "validation.csv", labels if validation is None else validation)
-    return path
-
 
 LISTS = [["spam", "ad"], [], ["10"], ["2", "spam"]]
 TEXTS = ['["spam", "ad"]', "[]", '["10"]', '["2", "spam"]']

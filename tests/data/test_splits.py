@@ -95,14 +95,6 @@ def test_every_class_keeps_a_row_to_train_on_though_its_pairs_have_other_labels(
         assert (splits.choose(keys[::-1], strata[::-1], 20)[::-1] == chosen).all()
 
 
-def test_classes_without_a_row_in_the_validation_split_are_named(tmp_path, capsys):
-    rows = [*some_rows(30), ("only", "one", "rare"), ("other", "two", "rarer")]
-    found = load(write(tmp_path / "pairs.csv", rows), validation_share=0.2)
-    assert {row[2] for row in rows_of(found, "validation")} == {"no", "yes"}
-    warning = capsys.readouterr().err.splitlines()[-1]
-    assert warning == "warning: the validation split has no example of rare, rarer: its metrics don't cover them"
-
-
 def test_a_regression_is_stratified_by_quantiles(tmp_path):
     draw = random.Random(2)
     rows = [(f"a{index}", f"b{index}", f"{draw.expovariate(1):.4f}") for index in range(1000)]

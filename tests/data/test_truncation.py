@@ -95,31 +95,6 @@ def test_a_sentence_that_leaves_no_room_is_named(folders, tmp_path):
     assert tokens.tokenise(pairs, tokenizer, 8, "second")["train"]["lost"][:] == [0, 3]
 
 
-def test_several_processes_give_the_same_tokens_and_use_the_same_cache(folders, tmp_path, monkeypatch):
-    tokenizer = layouts(folders["bert"])[0]
-    folders_of_rows = [folder_of(tmp_path / name, LONG, [n % 2 for n in range(len(LONG))]) for name in "ab"]
-    alone = tokens.tokenise(load(folders_of_rows[0]), tokenizer, 13)["train"]
-    write_rows(folders_of_rows[1] / "test.jsonl", some_pairs("test", 3))  # other files: not from the cache
-    monkeypatch.setattr(tokens, "num_processes", lambda num_rows: 2)
-    pairs = load(folders_of_rows[1])
-    together = tokens.tokenise(pairs, tokenizer, 13)["train"]
-    assert together[:] == alone[:]
-    assert tokens.fingerprint({"train": together}) == tokens.fingerprint({"train": alone})
-    files = together.cache_files
-    monkeypatch.undo()
-    again = tokens.tokenise(pairs, tokenizer, 13)["train"]
-    assert (again.cache_files, again._fingerprint) == (files, together._fingerprint)
-
-
-@pytest.mark.parametrize(
-    ("cores", "num_rows", "wanted"),
-    [(2, 10**7, None), (4, 99_999, None), (4, 100_000, 4), (16, 150_000, 6), (16, 10**7, 16)],
-)
-def test_several_processes_only_where_cores_and_rows_are_many(cores, num_rows, wanted, monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(cores)))
-    assert tokens.num_processes(num_rows) == wanted
-
-
 def test_truncation_arrives(go, tmp_path, capsys):
     from pairft import predict
 

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from pairft.config import Config
-from pairft.data import files
+from pairft.data import files, typed_files
 from pairft.data.labels import label_texts
 from pairft.data.pairs import load_pairs
 from pairft.errors import UserError
@@ -170,6 +170,12 @@ def test_what_is_wrong_is_said(kind, tmp_path, capfd):
         read(path)
     assert all(word in str(caught.value) for word in [name, *words]), caught.value
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("writer", ["parquet", "file.arrow", "stream.arrow"])
+def test_only_the_wanted_columns_are_loaded(writer, tmp_path):
+    path = put(tmp_path / f"train.{writer}", table_of(pyarrow.array(TEXTS)))
+    assert {tuple(batch.schema.names) for batch in typed_files.raw_batches(path, ["b"])} == {("b",)}
 
 
 @pytest.mark.parametrize("writer", ["feather", "stream.arrow"])

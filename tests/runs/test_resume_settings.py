@@ -71,6 +71,17 @@ def test_epochs_replace_the_max_steps_of_a_run(go, tmp_path, capsys):
     assert "--epochs 3 has no effect" in capsys.readouterr().err
 
 
+def test_a_setting_that_an_older_run_lacks_had_its_default(go, tmp_path, capsys):
+    assert go("--max-steps", 2, "--run-name", "a") == 0
+    run = tmp_path / "runs" / "a"
+    (run / "results.json").unlink()
+    settings = (run / "config.yaml").read_text().replace("truncation: longest\n", "")
+    (run / "config.yaml").write_text(settings)
+    assert go("--resume", "--run-name", "a", "--truncation", "first") == 2
+    assert "--truncation is 'first'" in (message := capsys.readouterr().err) and "'longest'" in message
+    assert go("--resume", "--run-name", "a", "--truncation", "longest") == 0
+
+
 def test_a_flag_without_effect_is_named(go, capsys):
     flags = ("--epochs", 5, "--max-steps", 1, "--tf32", "--capture", "never", "--seed", 3, "--seeds", "1,2")
     assert go(*flags) == 0
