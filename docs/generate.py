@@ -165,9 +165,9 @@ def reading() -> str:
 def csv_speed() -> str:
     """How fast a large csv file is read, and with how much memory."""
     found = results("read-files.json")
-    first, size = found["first"], found["megabytes"]
+    first, size, cores = found["first"], found["megabytes"], found["cores"]
     return (
-        f"A csv file of {size:,.0f} MB is read at {first['megabytes_per_second']:.0f} MB/s on {found['cores']} cores, with "
+        f"A csv file of {size:,.0f} MB is read at {first['megabytes_per_second']:.0f} MB/s on {cores} cores, with "
         f"{first['peak_megabytes']:.0f} MB of memory (`benchmarks/read_files.py`).\n"
     )
 
