@@ -158,10 +158,12 @@ def wrong_streaming(config: Config) -> Iterator[str]:
     if config.task in TASKS and len(config.label_columns) > 1:
         yield "--streaming takes one label column: write the labels of a row as a list"
     excluded = {"--preset trainer": config.preset, "--limit": config.limit, "--class-weights": config.class_weights}
-    excluded |= {"--audit": config.audit or None, "--drop-bad-rows": config.drop_bad_rows or None}
+    excluded |= {"--audit": config.audit or None}
     for flag, value in excluded.items():
         if value is not None:
             yield f"--streaming and {flag} exclude each other: leave one out"
+    if config.drop_bad_rows:
+        yield "--streaming can't leave out rows, as --drop-bad-rows asks: remove them, or leave out --streaming"
 
 
 def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:

@@ -1,9 +1,9 @@
 """Settings of a run's seed and place arrive, as in test_settings.py."""
 
-from test_settings import config_of, losses, made  # noqa: F401  (made: a fixture)
+from test_settings import config_of, losses
 
 
-def test_seed_arrives(made):  # noqa: F811
+def test_seed_arrives(made):
     """The head, the order of the examples and the dropout masks."""
     flags = ("--max-steps", 2, "--log-every", 1)
     one, other, again = (
@@ -12,7 +12,7 @@ def test_seed_arrives(made):  # noqa: F811
     assert one == again and one[0] != other[0]
 
 
-def test_seeds_arrives(made):  # noqa: F811
+def test_seeds_arrives(made):
     run = made("--seeds", "3,5", "--max-steps", 1)
     assert sorted(path.name for path in run.glob("seed-*")) == ["seed-3", "seed-5"]
     assert [config_of(run / name)["seed"] for name in ("seed-3", "seed-5")] == [3, 5]
@@ -23,11 +23,11 @@ def test_runs_dir_arrives(go, tmp_path):
     assert (tmp_path / "elsewhere" / "x" / "results.json").exists()
 
 
-def test_run_name_arrives(made):  # noqa: F811
+def test_run_name_arrives(made):
     assert (made("--max-steps", 1, name="my run") / "results.json").exists()
 
 
-def test_resume_arrives(made, go, capsys):  # noqa: F811
+def test_resume_arrives(made, go, capsys):
     (made("--max-steps", 2) / "results.json").unlink()
     assert go("--resume", "--run-name", "a", "--max-steps", 3) == 0
     assert "from step 2" in capsys.readouterr().err

@@ -161,9 +161,9 @@ def resolve_sources(config: Config, given: dict[str, Any]) -> Config:
         check_revision(config)
         return config
     if any(name in given for name in ASKED_FOR):
-        raise UserError(
-            f"{missing}. Restore the connection, name a local folder, or use "
-            "--model builtin --data builtin, which need no Hub"
+        builtin = (
+            "--model builtin --data builtin, which need" if is_hub_id(config.data) else "--model builtin, which needs"
         )
+        raise UserError(f"{missing}. Restore the connection, name a local folder, or use {builtin} no Hub")
     say(f"warning: {missing}. Training the builtin model on the builtin pairs (--model builtin --data builtin)")
     return dataclasses.replace(config, model="builtin", data="builtin", fallback=True)

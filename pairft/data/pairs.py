@@ -29,6 +29,8 @@ from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS, scored_splits
 if TYPE_CHECKING:
     from datasets import Dataset
 
+DROP = ", or leave it out: --drop-bad-rows"  # for messages
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -73,7 +75,7 @@ def load_pairs(config: Config) -> Pairs:
     whole = splits[decisive]
     if config.limit is not None:
         splits = {split: rows.select(range(min(config.limit, len(rows)))) for split, rows in splits.items()}
-    splits = checked_sentences(splits, where, text_columns, task.blank_allowed, ", or leave it out: --drop-bad-rows")
+    splits = checked_sentences(splits, where, text_columns, task.blank_allowed, "" if config.streaming else DROP)
     known = labels if len(labels) > 1 else None
     problem_type, names = problem_of(whole, where[decisive], label_column, task, asked, known)
     check_loss(config, problem_type)
@@ -161,11 +163,14 @@ def check_sentences(rows: "Dataset", where: str, text_columns: Sequence[str], al
 
     blank = [is_blank(rows.data.column(column)) for column in text_columns]
     number = functools.reduce(pc.add, [column.cast(pyarrow.int8()) for column in blank])
-    row = pc.index(pc.greater(number, allowed), pyarrow.scalar(True)).as_py()
+    bad = pc.greater(number, allowed)
+    row = pc.index(bad, pyarrow.scalar(True)).as_py()
     if row >= 0:
         names = [repr(name) for name, column in zip(text_columns, blank, strict=True) if column[row].as_py()]
         what = f"{names[0]} is empty; fill it" if len(names) == 1 else f"{' and '.join(names)} are empty; fill them"
-        raise UserError(f"{where}, row {row + 1}: {what} in or remove the row{hint}")
+        more = pc.sum(bad).as_py() - 1
+        also = f" (and {more} more such rows)" if more else ""
+        raise UserError(f"{where}, row {row + 1}: {what} in or remove the row{hint}{also}")
     return int(pc.sum(pc.greater(number, 0)).as_py())
 
 

@@ -80,7 +80,7 @@ def test_another_file_is_refused_on_a_resume(go, tmp_path, capsys):
         (("--max-steps", 2, "--limit", 9), "exclude each other"),
         (("--max-steps", 2, "--class-weights", "balanced"), "exclude each other"),
         (("--max-steps", 2, "--audit"), "exclude each other"),
-        (("--max-steps", 2, "--drop-bad-rows"), "exclude each other"),
+        (("--max-steps", 2, "--drop-bad-rows"), "can't leave out rows"),
         ((), "needs --max-steps"),
         (("--max-steps", 2, "--data", "builtin"), "--data builtin is generated"),
         (("--max-steps", 2, "--shuffle-buffer", 0), "--shuffle-buffer is 0"),
