@@ -89,11 +89,12 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         seed_everything(config.seed)
         head_mode = "new" if config.new_head else "by position" if as_trainer else "by name"
         model, note, drawn = classifier.load_model(config.model, pairs.label_names, head_mode, pairs.problem_type)
-        tokens.check_ids(splits, len(model.get_input_embeddings().weight), config.model)
+        num_embeddings = len(model.get_input_embeddings().weight)
+        tokens.check_ids(splits, num_embeddings, config.model)
         fingerprints = {"weights": classifier.fingerprint(model, drawn), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
         seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
-    stream = streaming.open_stream(config, pairs, tokenizer, max_length)  # None without --streaming
+    stream = streaming.open_stream(config, pairs, tokenizer, max_length, num_embeddings)  # or None
     notes = [line for line in (stream and stream.about(), note, summary(pairs, config.task), warning) if line]
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, stream, notes)
 

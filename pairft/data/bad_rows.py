@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from pairft.data.cache import cache_errors
 from pairft.data.findings import Finding
-from pairft.data.gold_labels import is_unlabelled, without_gold_label
+from pairft.data.gold_labels import NO_GOLD_LABEL, is_unlabelled, without_gold_label
 from pairft.data.kinds import plain_kind
-from pairft.data.labels import as_number, class_names, is_whole, label_counts, label_texts, numbers_of
+from pairft.data.labels import as_number, class_names, decimal_comma, is_whole, label_counts, label_texts, numbers_of
 from pairft.data.meaning import label_ids
 from pairft.data.row_numbers import row_numbers, taken
 from pairft.errors import UserError
@@ -74,15 +74,17 @@ def missing_labels(splits: Mapping[str, "Dataset"], column: str, task: Task, ask
     """The label texts of each split, train first, that stand for no label."""
     counts = {split: label_counts(rows, column) for split, rows in splits.items()}
     own = class_names(splits["train"], column)
+    labels = ([text for text in texts if text not in NO_GOLD_LABEL] for texts in counts.values())
+    comma = any(decimal_comma(texts) is not None for texts in labels)
     if asked == REGRESSION or (task.regression and asked is None):
-        numbers = numbers_of(text for texts in counts.values() for text in texts)
+        numbers = numbers_of((text for texts in counts.values() for text in texts), comma)
         return {split: without_gold_label(texts, numbers, asked, True) for split, texts in counts.items()}
     names = task.label_names or own
     if names is None:
         train = counts["train"]
-        gone = without_gold_label(train, numbers_of(train), asked, False)
+        gone = without_gold_label(train, numbers_of(train, comma), asked, False)
         names = [text for text in train if text not in gone]
-        scores = any(not is_whole(number) for number in numbers_of(names).values())
+        scores = any(not is_whole(number) for number in numbers_of(names, comma).values())
     else:
         scores = False
     found = {}

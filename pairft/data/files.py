@@ -25,7 +25,7 @@ from pairft.errors import UserError
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-READER_VERSION = 3  # part of the cache key: raise it when the same file is to give other rows
+READER_VERSION = 4  # part of the cache key: raise it when the same file is to give other rows
 
 
 @cache_errors()
@@ -58,8 +58,9 @@ def read_files(
         is_excel = suffix_of(files[0]) == ".xlsx"
         columns = excel_columns(files[0], text_columns) if is_excel else table_layout(files[0], needed).columns
         names = wanted_columns(files, columns, text_columns, labels, label_needed)
-    key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
-    loaded = kept_rows(key, string_schema(names), batches_of(files, names, labels[0] if len(labels) == 1 else None))
+    only = labels[0] if len(labels) == 1 else None
+    key = hashlib.sha256(repr((content_key(files), names, only)).encode()).hexdigest()[:32]
+    loaded = kept_rows(key, string_schema(names), batches_of(files, names, only))
     if is_json and any(loaded.data.column(name).null_count == len(loaded) for name in names):
         names = wanted_columns(files, json_columns(files[0], text_columns), text_columns, labels, label_needed)
     return loaded.select_columns(names)

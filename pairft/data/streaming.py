@@ -12,13 +12,14 @@ from pairft.data import blocks
 from pairft.data.bad_rows import is_blank
 from pairft.data.batches import Collate, Position, StepData
 from pairft.data.blocks import Block, TrainingFiles
+from pairft.data.gold_labels import without_gold_label
 from pairft.data.kinds import plain_kind
-from pairft.data.labels import class_names, label_texts
+from pairft.data.labels import class_names, label_texts, numbers_of
 from pairft.data.meaning import label_ids, wanted
 from pairft.data.order import StepSize, micro_batch_sizes
 from pairft.data.pairs import Pairs
 from pairft.data.targets import encode_labels, has_label
-from pairft.data.tokens import NO_ROOM, ROWS_AT_ONCE, encode_rows, no_room
+from pairft.data.tokens import NO_ROOM, ROWS_AT_ONCE, encode_rows, no_room, unknown_id
 from pairft.errors import UserError
 from pairft.tasks import REGRESSION, TASKS
 
@@ -40,6 +41,9 @@ class Stream:
     max_length: int
     truncation: str
     blank_allowed: int  # empty sentences of a row
+    scores: bool  # the task is a regression, and no flag says so: -1 may mean that there is no label
+    model: str
+    num_embeddings: int  # rows of the model's token embedding
 
     @property
     def num_examples(self) -> int | None:
@@ -60,13 +64,26 @@ class Stream:
         )
 
 
-def open_stream(config: Config, pairs: Pairs, tokenizer: "PreTrainedTokenizerFast", max_length: int) -> Stream | None:
+def open_stream(
+    config: Config, pairs: Pairs, tokenizer: "PreTrainedTokenizerFast", max_length: int, num_embeddings: int
+) -> Stream | None:
     """The stream of the training split; None without --streaming."""
     if pairs.training_files is None:
         return None
     classes = class_names(pairs.splits["train"], pairs.label_column)
-    blank_allowed = len(pairs.text_columns) - 1 if TASKS[config.task].blank_allowed else 0
-    return Stream(pairs.training_files, pairs, classes, tokenizer, max_length, config.truncation, blank_allowed)
+    task = TASKS[config.task]
+    return Stream(
+        pairs.training_files,
+        pairs,
+        classes,
+        tokenizer,
+        max_length,
+        config.truncation,
+        blank_allowed=len(pairs.text_columns) - 1 if task.blank_allowed else 0,
+        scores=task.regression and not config.regression,
+        model=config.model,
+        num_embeddings=num_embeddings,
+    )
 
 
 def steps(stream: Stream, collate: Collate, seed: int, size: StepSize, start: Position) -> Iterator[StepData]:
@@ -115,7 +132,10 @@ def examples(stream: Stream, seed: int, epoch: int, consumed: int) -> Iterator[C
             columns = encode_rows(some, pairs, stream.classes, stream.tokenizer, stream.max_length, stream.truncation)
             for row in chosen[columns["lost"] == NO_ROOM][:1]:
                 raise no_room(block.place(int(row)), stream.max_length, stream.truncation)
-            yield {name: list(values) for name, values in columns.items()}
+            largest = max(map(max, columns["input_ids"]))
+            if largest >= stream.num_embeddings:
+                raise unknown_id(largest, stream.num_embeddings, stream.model)
+            yield {name: values if isinstance(values, list) else values.tolist() for name, values in columns.items()}
         offset = 0
 
 
@@ -146,6 +166,10 @@ def checked(stream: Stream, block: Block) -> Pairs:
     distinct = [text for text in pc.unique(texts).to_pylist() if text is not None]
     comma = pairs.problem_type == REGRESSION and any("," in text for text in pairs.label_ids)
     ids = label_ids(distinct, pairs.problem_type, pairs.label_names, pairs.by_number, comma)
+    if stream.scores:
+        numbers = numbers_of([*pairs.label_ids, *distinct], comma)
+        for text in without_gold_label(dict.fromkeys(distinct, 1), numbers, None, True):
+            ids.pop(text, None)
     found = replace(pairs, label_ids=ids)
     labelled = has_label(encode_labels(block.rows, found, stream.classes))
     if not labelled.all():

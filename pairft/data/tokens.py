@@ -13,7 +13,7 @@ from pairft.data.row_numbers import row_numbers
 from pairft.data.targets import encode_labels
 from pairft.data.truncation import gaps
 from pairft.errors import UserError
-from pairft.output import datasets_progress
+from pairft.output import datasets_progress, say
 from pairft.tasks import scored_splits
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
-TOKENS_VERSION = 3  # part of the cache key: raise it when the same rows are to give other tokens
+TOKENS_VERSION = 4  # part of the cache key: raise it when the same rows are to give other tokens
 NO_ROOM = -1  # in the column `lost`
 ROWS_AT_ONCE = 1000  # tokenised together
 ROWS_OF_A_BATCH = 4000  # of the Arrow file: its metadata, 3 KiB per batch, is in memory
@@ -96,7 +96,7 @@ def encode_sentences(
 ) -> dict[str, Any]:
     """input_ids, token_type_ids if the model uses them, length and lost. `sentences`: one or two columns of text.
 
-    `lost` is NO_ROOM for an example whose sentence to cut would lose all of its tokens (see `check_cut`).
+    `lost` is NO_ROOM for an example whose sentence to cut would lose all of its tokens: it is cut as with "longest".
     """
     import numpy
 
@@ -110,9 +110,10 @@ def encode_sentences(
         tokens, sentence = encoding.ids, encoding.type_ids
         lost.append(max(0, len(tokens) - max_length))
         if lost[-1]:
-            left_out = gaps(encoding.sequence_ids, len(sentences), max_length, truncation, tokenizer.truncation_side)
-            if left_out is None:
-                left_out, lost[-1] = [slice(max_length, None)], NO_ROOM
+            layout = encoding.sequence_ids, len(sentences), max_length
+            left_out = gaps(*layout, truncation, tokenizer.truncation_side)
+            if left_out is None:  # an error in the splits that training uses (`check_cut`)
+                left_out, lost[-1] = gaps(*layout, "longest", tokenizer.truncation_side) or [], NO_ROOM
             for gap in left_out:
                 del tokens[gap], sentence[gap]
         ids.append(tokens)
@@ -127,12 +128,16 @@ def encode_sentences(
 
 def check_cut(tokens: "Dataset", rows: "Dataset", split: str, max_length: int, truncation: str) -> None:
     """Raise UserError if, in one of the `rows` (`tokens`: the same tokenised), the sentence that --truncation keeps
-    whole leaves no room for the other one."""
+    whole leaves no room for the other one. In rows that are only predicted, such pairs are cut as with "longest", which
+    a line says."""
     import pyarrow
     import pyarrow.compute as pc
 
     row = pc.index(tokens.data.column("lost"), pyarrow.scalar(NO_ROOM, pyarrow.int32())).as_py()
-    if row >= 0:
+    if row >= 0 and split == "test":
+        number = row_numbers(rows, [row])[0]
+        say(f"warning: rows such as {number} are cut as by --truncation longest: {truncation} leaves no room")
+    elif row >= 0:
         raise no_room(f"row {row_numbers(rows, [row])[0]} of the {split} split", max_length, truncation)
 
 
@@ -165,7 +170,11 @@ def check_ids(splits: Mapping[str, "Dataset"], num_embeddings: int, model: str) 
 
     largest = max(pc.max(pc.list_flatten(rows.data.column("input_ids"))).as_py() for rows in splits.values())
     if largest >= num_embeddings:
-        raise UserError(
-            f"--model {model}: the data has the token id {largest}, but the model's embedding has "
-            f"{num_embeddings} rows: use the tokenizer that the model was saved with"
-        )
+        raise unknown_id(largest, num_embeddings, model)
+
+
+def unknown_id(token_id: int, num_embeddings: int, model: str) -> UserError:
+    return UserError(
+        f"--model {model}: the data has the token id {token_id}, but the model's embedding has {num_embeddings} rows: "
+        "use the tokenizer that the model was saved with"
+    )

@@ -115,9 +115,29 @@ def features_of(
                 features[name] = datasets.Features.from_dict({name: about[name]})[name]
         found.append(features)
     first = next(iter(schemas))
+    for label in (label for label in labels if label in names):
+        if names_of(found[0][label]) is None:
+            kind = common_kind([plain_kind(schema.field(label).type) for schema in schemas.values()])
+            if kind is None:
+                raise UserError(f"the column {label!r} has booleans in some files beside {first}, but not in all")
+            found[0][label] = datasets.Features.from_arrow_schema(pyarrow.schema({label: kind}))[label]
     for path, features in zip(schemas, found, strict=True):
         for label in labels:
             own, other = (names_of(some.get(label)) for some in (found[0], features))
             if own != other:
                 raise UserError(f"{path} numbers its classes as {other}, but {first} as {own}: use one order")
     return found[0]
+
+
+def common_kind(kinds: Sequence["pyarrow.DataType"]) -> "pyarrow.DataType | None":
+    """The type of a label column whose type is not the same in all files: pandas writes integers as floats where one is
+    missing, and nulls where all are. None if only some are booleans, since any number would become true or false."""
+    import pyarrow
+    from pyarrow import types
+
+    held = [kind for kind in dict.fromkeys(kinds) if not types.is_null(kind)] or list(kinds[:1])
+    if len(held) > 1 and any(map(types.is_boolean, held)):
+        return None
+    if len(held) > 1 and all(types.is_integer(kind) or types.is_floating(kind) for kind in held):
+        return pyarrow.float64() if any(map(types.is_floating, held)) else pyarrow.int64()
+    return held[0]

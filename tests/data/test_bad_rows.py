@@ -90,6 +90,7 @@ def test_rows_held_out_afterwards_keep_their_numbers(go, tmp_path):
         ("custom", [-1, 0, 1], ["-1", "0", "1"]),  # a class
         ("custom", ["+", "-", "?"], ["+", "-", "?"]),  # classes
         ("custom", [0.5, 2, -1, "?"], ["0.5", "2", "-1"]),  # a value
+        ("custom", ["-1,5", "2", "-1", "?"], ["-1,5", "2", "-1"]),  # with a decimal comma
         ("mrpc", [0, 1, -1, "-"], ["0", "1"]),
         ("mrpc", ["equivalent", "not_equivalent", "?"], ["equivalent", "not_equivalent"]),
         ("stsb", [0, 5, -1], ["0", "5"]),

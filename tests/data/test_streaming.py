@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 
+import numpy
 import pyarrow
 import pytest
 import torch
@@ -19,6 +20,9 @@ from pairft.errors import UserError
 from pairft.tasks import MULTI_LABEL
 
 NUMBER = 53
+
+
+ENOUGH = 10**6  # embedding rows
 
 
 def write(folder, kind, rows):
@@ -49,14 +53,14 @@ def opened(tmp_path, tiny_model):
     """Open a stream over rows in files of a kind, with blocks of `block` rows."""
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
 
-    def build(kind, rows, block, **more):
+    def build(kind, rows, block, num_embeddings=ENOUGH, **more):
         folder = tmp_path / f"{kind}-{block}"
         if not folder.exists():
             folder.mkdir()
             write(folder, kind, rows)
             write_rows(folder / "validation.jsonl", numbered(6))
         config = Config(data=str(folder), streaming=True, max_steps=1, shuffle_buffer=block, **more)
-        stream = streaming.open_stream(config, pairs.load_pairs(config), tokenizer, 64)
+        stream = streaming.open_stream(config, pairs.load_pairs(config), tokenizer, 64, num_embeddings)
         assert stream is not None
         return stream, collate_for(tokenizer, torch.device("cpu"))
 
@@ -156,6 +160,25 @@ def test_a_sentence_that_leaves_no_room_is_named(opened):
         epochs_of(stream, collate, StepSize(4, 2))
 
 
+def test_a_token_without_an_embedding_is_named(opened):
+    stream, collate = opened("jsonl", numbered(NUMBER), 5, num_embeddings=4)
+    with pytest.raises(UserError, match="the model's embedding has 4 rows"):
+        epochs_of(stream, collate, StepSize(4, 2))
+
+
+@pytest.mark.parametrize(("regression", "is_value"), [(False, False), (True, True)])
+def test_minus_one_among_scores_is_no_label_in_later_blocks_too(opened, regression, is_value):
+    rows = [{**row, "label": n % 5} for n, row in enumerate(numbered(NUMBER))]
+    rows[25]["label"] = -1
+    stream, collate = opened("jsonl", rows, 5, task="sts", regression=regression)
+    if is_value:
+        [*_, last] = epochs_of(stream, collate, StepSize(64, 1), 1)
+        assert last.micro_batches[0].labels.min() == -1
+        return
+    with pytest.raises(UserError, match=r"train-00002-of-00003\.jsonl, row 5 has the label '-1'"):
+        epochs_of(stream, collate, StepSize(4, 2))
+
+
 def test_classes_are_those_of_the_validation_split(opened):
     """And the first rows may all be of one class, since files are often sorted."""
     rows = sorted(numbered(NUMBER), key=lambda row: row["label"])
@@ -179,8 +202,9 @@ def test_values_and_lists_are_read_as_in_a_whole_file(tmp_path, tiny_model, labe
     )
     found = pairs.load_pairs(config)
     assert (found.problem_type == MULTI_LABEL) == isinstance(labels[0], str)
-    stream = streaming.open_stream(config, found, AutoTokenizer.from_pretrained(tiny_model), 64)
+    stream = streaming.open_stream(config, found, AutoTokenizer.from_pretrained(tiny_model), 64, ENOUGH)
     columns = next(streaming.examples(stream, 7, 0, 0))
+    assert not any(isinstance(value, numpy.ndarray) for value in columns["label"])  # slow to collate, with a warning
     block = next(blocks.blocks(stream.files, 7, 0, 0))
     order = block.rows.column("y").take(blocks.shuffled(block, 7, 0, 0)).to_pylist()
     texts = [json.dumps(label) if not isinstance(label, str) else label for label in labels]

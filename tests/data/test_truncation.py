@@ -1,5 +1,6 @@
 """--truncation: the same ids as the tokenizer's own truncation, how many tokens are lost, and what can't be cut."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,18 @@ def test_the_cache_knows_how_pairs_are_cut(folders, tmp_path):
     assert made["longest"]["train"].features["lost"].dtype == "int32"
 
 
-def test_a_sentence_that_leaves_no_room_is_named(folders, tmp_path):
+def test_a_sentence_that_leaves_no_room_is_named(folders, tmp_path, capsys):
     tokenizer = layouts(folders["bert"])[0]
     pairs = load(folder_of(tmp_path, [("a", "b"), ("a", "b c d e f g h")], [0, 1]))
     for _ in range(2):  # the second time from the cache
         with pytest.raises(UserError, match="row 2 of the train split the second sentence alone fills the 8"):
             tokens.tokenise(pairs, tokenizer, 8, "first")
     assert tokens.tokenise(pairs, tokenizer, 8, "second")["train"]["lost"][:] == [0, 3]
+    rows = pairs.splits["train"]
+    pairs = dataclasses.replace(pairs, splits={"test": rows})  # as predict has them
+    found = tokens.tokenise(pairs, tokenizer, 8, "first")["test"]
+    assert found["input_ids"][1] == tokens.tokenise(pairs, tokenizer, 8, "longest")["test"]["input_ids"][1]
+    assert "warning: rows such as 2 are cut as by --truncation longest" in capsys.readouterr().err
 
 
 def test_truncation_arrives(go, tmp_path, capsys):

@@ -25,6 +25,15 @@ FRAME = pandas.DataFrame(
 ROWS = FRAME[COLUMNS].to_dict("records")
 
 
+def test_a_column_is_read_by_its_use(tmp_path):
+    """As a label 1.0 is 1, as a text it is what it says, whichever is read first."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"a": "x", "b": 1.0, "c": 2.0}) + "\n" for _ in range(3)))
+    assert files.read_files([path], ["a"], ["b", "c"])["c"][:] == ["2.0"] * 3
+    assert files.read_files([path], ["a", "b"], "c")["c"][:] == ["2"] * 3
+    assert files.read_files([path], ["a", "b", "c"], None)["c"][:] == ["2.0"] * 3
+
+
 def put(path: Path, content: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))

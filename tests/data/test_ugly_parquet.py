@@ -195,3 +195,27 @@ def test_shards_with_other_layouts_of_the_same_types(tmp_path):
     ]
     found = files.read_files(paths, ["a", "b"], "y")
     assert found["b"][:] == TEXTS * 3 and found["y"][:] == [0, 1, 1] * 3
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("labels", "wanted"),
+    [
+        (([2, 0, 1], [1.0, None, 0.0]), ["2", "0", "1", "1", None, "0"]),  # as pandas writes integers beside none
+        (([None, None, None], [2, 0, 1]), [None, None, None, "2", "0", "1"]),
+        ((pyarrow.array([2, 0, 1], pyarrow.int8()), [2**40, 0, 1]), ["2", "0", "1", str(2**40), "0", "1"]),
+    ],
+)
+def test_shards_with_labels_of_several_types(labels, wanted, reverse, tmp_path):
+    paths = [put(tmp_path / f"{n}.parquet", table_of(pyarrow.array(TEXTS), some)) for n, some in enumerate(labels)]
+    if reverse:
+        paths, wanted = paths[::-1], [*wanted[3:], *wanted[:3]]
+    assert label_texts(files.read_files(paths, ["a", "b"], "y").data.column("y"), None).to_pylist() == wanted
+
+
+def test_numbers_never_become_booleans(tmp_path):
+    some = ([True, False, None], [2, 0, 1])
+    paths = [put(tmp_path / f"{n}.parquet", table_of(pyarrow.array(TEXTS), labels)) for n, labels in enumerate(some)]
+    for order in (paths, paths[::-1]):
+        with pytest.raises(UserError, match="'y' has booleans in some files"):
+            files.read_files(order, ["a", "b"], "y")
