@@ -11,13 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairft import checks, flags
 from pairft.command import collector_paused, exit_code
 from pairft.config import Config
-from pairft.data import hub
 from pairft.errors import UserError
-from pairft.output import say, unbreakable
-from pairft.runs import directory, resume, seeds
+from pairft.output import unbreakable
+from pairft.runs import directory, ranks, seeds
+from pairft.training import distributed
 
 if TYPE_CHECKING:
     from pairft.training.learner import Learner
@@ -32,29 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def start(argv: Sequence[str]) -> int:
-    config, run_dir = read_settings(argv)
-    if config is None:
-        return 0
-    with directory.locked(run_dir):
-        return train(config, run_dir, argv) if config.seeds is None else seeds.train_all(config, run_dir, argv, train)
-
-
-def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
-    """The settings, and the directory of the run to resume. The settings are None if that run has finished."""
-    given = on_command_line = flags.read_flags(argv)
-    if "config" in given:
-        given = {**flags.read_file(given["config"]), **given}
-    run_dir = None
-    if given.get("resume"):
-        run_dir, given = resume.settings_to_resume(given)
-        if not given:
-            return None, run_dir
-    config = checks.resolve(given)
-    for line in checks.without_effect(on_command_line, config):
-        say(line)
-    if run_dir is None:
-        directory.check_new(config)
-    return hub.resolve_sources(config, given), run_dir
+    with ranks.joined():  # several processes, if torchrun has started them
+        config, run_dir = ranks.agreed_settings(argv)
+        if config is None:
+            return 0
+        with directory.locked(run_dir if distributed.is_main() else None):
+            work = train if config.seeds is None else functools.partial(seeds.train_all, train=train)
+            return work(config, run_dir, argv)
 
 
 def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seeds.Group | None = None) -> int:
@@ -64,13 +47,14 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
     belongs to.
     """
     with collector_paused():
-        # The heavy imports begin here, so that --help and a mistyped flag answer at once.
+        # The heavy imports begin here, so that --help answers at once.
         from pairft.data import lengths, order, streaming, tokens
         from pairft.data.batches import training_steps
         from pairft.data.pairs import load_pairs
         from pairft.data.summary import summary
         from pairft.model import classifier, padding
-        from pairft.runs.run import Sources, open_run
+        from pairft.runs.opening import Sources
+        from pairft.runs.run import open_run
         from pairft.training.device import choose_device, seed_everything, tune_malloc
         from pairft.training.learner import build_learner
         from pairft.training.loop import fit
@@ -79,10 +63,12 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         # ---- from sentences to tokens ------------------------------------------------------------------------------
         tune_malloc()
         device, amp_dtype = choose_device(config)
+        ranks.wait_for_first()
         pairs = load_pairs(config)
         tokenizer, model_config = classifier.load_tokenizer(config.model)
         max_length = lengths.checked_length(config.max_length, tokenizer, model_config, len(pairs.text_columns))
         splits = tokens.tokenise(pairs, tokenizer, max_length, config.truncation)
+        ranks.first_is_done()
 
         # ---- the model, and the collate function for its batches ---------------------------------------------------
         as_trainer = config.preset == "trainer"  # the same random draws and evaluation batches as Trainer
@@ -93,7 +79,9 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         tokens.check_ids(splits, num_embeddings, config.model)
         fingerprints = {"weights": classifier.fingerprint(model, drawn), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
-        seed_everything(config.seed)  # again, as Trainer does: the head's draws must not shift dropout's
+        seed_everything(
+            config.seed, distributed.rank()
+        )  # again, as Trainer does: the head's draws must not shift dropout's
     stream = streaming.open_stream(config, pairs, tokenizer, max_length, num_embeddings)  # or None
     notes = [line for line in (stream and stream.about(), note, summary(pairs, config.task), warning) if line]
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, stream, notes)
@@ -105,7 +93,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
     # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:  # a resume restores learner.state here
         how = learner.collate, config.seed, order.step_size(config), learner.state.position
-        steps = streaming.steps(stream, *how) if stream else training_steps(splits["train"], *how, as_trainer)
+        share = order.Share(distributed.rank(), distributed.world_size())
+        steps = streaming.steps(stream, *how) if stream else training_steps(splits["train"], *how, as_trainer, share)
         if run.steps_left:
             fit(
                 learner.state, steps, learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,

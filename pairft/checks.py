@@ -10,6 +10,7 @@ from pairft.tasks import TASKS
 
 AT_LEAST_1 = (
     *("epochs", "max_steps", "batch_size", "max_tokens", "shuffle_buffer", "accumulate", "max_length", "limit"),
+    "processes",
     *("log_every", "eval_every", "save_every"),
 )
 SEEDS = 2**32  # the number of seeds that numpy takes
@@ -71,7 +72,7 @@ def outside_ranges(config: Config) -> Iterator[str]:
         value = getattr(config, name)
         if isinstance(value, int) and value < 1:
             yield f"{flag_of(name)} is {value}, but should be at least 1"
-    for name in ("lr", "max_grad_norm"):
+    for name in ("lr", "max_grad_norm", "timeout"):
         value = getattr(config, name)
         if not 0 < value < math.inf:
             yield f"{flag_of(name)} is {value}, but should be above 0 and finite"

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from pairft.errors import EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, UserError
+from pairft.errors import EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, PeerFailed, UserError
 
 
 def exit_code(work: Callable[[], int], remedy: str) -> int:
@@ -23,6 +23,8 @@ def exit_code(work: Callable[[], int], remedy: str) -> int:
         if error.errno not in USER_ERRNOS:
             raise
         sys.stderr.write(f"error: {error.filename or 'writing'}: {error.strerror}; {remedy}\n")
+    except PeerFailed as error:
+        return error.code
     except KeyboardInterrupt:  # before training: there is nothing to save
         return EXIT_SIGNAL + signal.SIGINT
     return EXIT_USER

@@ -23,3 +23,11 @@ class Diverged(ArithmeticError):
     def __init__(self, step: int, what: str = "the loss or the gradient") -> None:
         super().__init__(f"{what} is not finite at step {step}")
         self.step = step  # the first step with such a value, counted from 1
+
+
+class PeerFailed(Exception):
+    """Another process of this run has failed and shows its error. This one ends with the exit code `code`."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"another rank has failed with exit code {code}")
+        self.code = code

@@ -10,11 +10,24 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass
+class Shown:
+    """Whether this process shows messages: of several processes, only the first does."""
+
+    messages: bool = True
+
+
+shown = Shown()
 
 
 def say(text: str) -> None:
     """Print a line on standard error, above tqdm's progress bar if there is one."""
+    if not shown.messages:
+        return
     if "tqdm" in sys.modules:
         sys.modules["tqdm"].tqdm.write(text + "\n", file=sys.stderr, end="")  # in one write
     else:  # don't import tqdm just for a message
@@ -28,7 +41,7 @@ SHOW_PROGRESS = 50_000  # rows from which on work on them has a progress bar
 def progress(what: str, num_rows: int) -> Iterator[Callable[[int], Any]]:
     """Within the context, a progress bar for work on many rows, if standard error is a terminal. Yields the function to
     call with the number of rows that are done since the last call."""
-    if num_rows < SHOW_PROGRESS or not sys.stderr.isatty():
+    if num_rows < SHOW_PROGRESS or not sys.stderr.isatty() or not shown.messages:
         yield lambda number: None
         return
     from tqdm import tqdm
@@ -42,7 +55,7 @@ def datasets_progress(num_rows: int) -> Iterator[None]:
     """Within the context, `datasets` shows its own progress bar, under the same conditions."""
     import datasets
 
-    if num_rows >= SHOW_PROGRESS and sys.stderr.isatty():
+    if num_rows >= SHOW_PROGRESS and sys.stderr.isatty() and shown.messages:
         datasets.enable_progress_bars()
     try:
         yield

@@ -236,3 +236,16 @@ def closed() -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def plain_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    plain = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.2}
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "plain-bert", **plain)
+
+
+@pytest.fixture
+def torchrun(plain_model: Path, pairs_folder: Path, tmp_path: Path) -> Any:
+    from torchrun import Torchrun
+
+    return Torchrun(tmp_path, plain_model, pairs_folder)

@@ -9,7 +9,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from pairft.data.order import StepSize, epoch_order, micro_batch_sizes
+from pairft.data.order import Share, StepSize, dealt, epoch_order, micro_batch_sizes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -152,14 +152,21 @@ def collate_for(tokenizer: "PreTrainedTokenizerFast", device: torch.device) -> C
 
 
 def training_steps(
-    dataset: "Dataset", collate: Collate, seed: int, size: StepSize, start: Position, loader_draw: bool
+    dataset: "Dataset",
+    collate: Collate,
+    seed: int,
+    size: StepSize,
+    start: Position,
+    loader_draw: bool,
+    share: Share = Share(),  # noqa: B008  # immutable
 ) -> Iterator[StepData]:
     """Generate the steps from the position `start` on, epoch after epoch without end. A step never spans two epochs.
 
     `loader_draw`: draw once from the global random state at the start of each epoch, as a DataLoader's iterator does.
+    `share`: with several processes, the micro-batches are those of this one, and the numbers those of the whole step.
     """
     epoch, consumed = start
-    lengths = None if size.max_tokens is None else lengths_of(dataset)
+    lengths = None if size.max_tokens is None and share.world_size == 1 else lengths_of(dataset)
     most = (size.max_tokens or size.batch_size) * size.accumulate  # examples in a step
     while True:
         if loader_draw and consumed == 0:
@@ -169,11 +176,26 @@ def training_steps(
             indices = order[consumed : consumed + most].numpy()
             sizes = micro_batch_sizes(indices if lengths is None else lengths[indices], size)
             ends = numpy.cumsum(sizes)
-            micro_batches = [collate(dataset[part.tolist()]) for part in numpy.split(indices[: ends[-1]], ends[:-1])]
+            parts: Sequence[numpy.ndarray] = numpy.split(indices[: ends[-1]], ends[:-1])
+            if lengths is not None and share.world_size > 1:
+                parts = parts_of(share, parts, lengths, size)
+            micro_batches = [collate(dataset[part.tolist()]) for part in parts]
             consumed += int(ends[-1])
             after = Position(epoch, consumed) if consumed < len(order) else Position(epoch + 1, 0)
             yield StepData(micro_batches, int(ends[-1]), after)
         epoch, consumed = epoch + 1, 0
+
+
+def parts_of(
+    share: Share, parts: Sequence[numpy.ndarray], lengths: numpy.ndarray, size: StepSize
+) -> Sequence[numpy.ndarray]:
+    """This process's part of a step: the indices of the examples of its micro-batches. `parts`: those of all
+    micro-batches of the step; they are dealt as they are if each is full of tokens already (`max_tokens`)."""
+    if size.max_tokens is not None:
+        return parts[share.rank :: share.world_size]
+    indices = numpy.concatenate(parts)
+    accumulate = -(-len(parts) // share.world_size)
+    return [indices[places] for places in dealt(lengths[indices], share, accumulate)]
 
 
 def lengths_of(dataset: "Dataset") -> numpy.ndarray:
@@ -183,10 +205,10 @@ def lengths_of(dataset: "Dataset") -> numpy.ndarray:
 
 
 def evaluation_batches(
-    dataset: "Dataset", collate: Collate, batch_size: int | None
+    dataset: "Dataset", collate: Collate, batch_size: int | None, rank: int = 0, world_size: int = 1
 ) -> Iterator[tuple[numpy.ndarray, MicroBatch]]:
     """Generate batches that contain each example once: the indices of the batch's examples, int64 [examples], and the
-    batch.
+    batch. Several processes take turns: each batch of one process is a batch of one of them.
 
     `batch_size`: examples per batch, in the order of the dataset. If it is None, examples are sorted, the longest
     first, and a batch holds at most EVALUATION_TOKENS tokens, padding included, or a single example. So there is little
@@ -197,8 +219,9 @@ def evaluation_batches(
         lengths = lengths_of(dataset)
         order = numpy.argsort(-lengths, kind="stable")
         sizes = numpy.maximum(1, EVALUATION_TOKENS // lengths[order])
-    start = 0
+    start = number = 0
     while start < len(order):
         indices = order[start : start + int(sizes[start])]
-        yield indices, collate(dataset[indices.tolist()])
-        start += len(indices)
+        if number % world_size == rank:
+            yield indices, collate(dataset[indices.tolist()])
+        start, number = start + len(indices), number + 1

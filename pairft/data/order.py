@@ -12,8 +12,9 @@ BLOCK = 1 << 16  # examples that `batch_ends` looks at together
 
 
 class StepSize(NamedTuple):
-    """A step has `accumulate` micro-batches, each of `batch_size` examples or, if `max_tokens` is given, of as many as
-    have `max_tokens` tokens together, without padding. A longer example is a micro-batch of its own."""
+    """A step has `accumulate` micro-batches, those of all processes together, each of `batch_size` examples or, if
+    `max_tokens` is given, of as many as have `max_tokens` tokens together, without padding. A longer example is a
+    micro-batch of its own."""
 
     batch_size: int
     accumulate: int
@@ -21,7 +22,32 @@ class StepSize(NamedTuple):
 
 
 def step_size(config: Config) -> StepSize:
-    return StepSize(config.batch_size, config.accumulate, config.max_tokens)
+    return StepSize(config.batch_size, config.accumulate * config.processes, config.max_tokens)
+
+
+class Share(NamedTuple):
+    """Which examples of a step this process trains on: those of number `rank` of `world_size` processes."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+def dealt(lengths: numpy.ndarray, share: Share, accumulate: int) -> list[numpy.ndarray]:
+    """This process's micro-batches of a step: the places in the step of their examples, in order. `lengths`: int
+    [examples], the tokens of each example of the step. `accumulate`: micro-batches in each process.
+
+    A step takes as long as its fullest process. So each example, the longest first, goes to the micro-batch with the
+    fewest tokens among those that have room (Graham 1969, with a limit on their number): all have as many examples,
+    give or take one, and nearly as many tokens. With fewer examples than processes, some have none.
+    """
+    number = share.world_size * accumulate
+    most = -(-len(lengths) // number)
+    tokens, places = [0] * number, [[] for _ in range(number)]  # type: tuple[list[int], list[list[int]]]
+    for place in numpy.argsort(-lengths, kind="stable").tolist():
+        least = min((n for n in range(number) if len(places[n]) < most), key=tokens.__getitem__)
+        places[least].append(place)
+        tokens[least] += int(lengths[place])
+    return [numpy.sort(numpy.array(found)) for found in places[share.rank :: share.world_size] if found]
 
 
 def epoch_order(num_examples: int, seed: int, epoch: int) -> Tensor:

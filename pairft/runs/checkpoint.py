@@ -4,7 +4,7 @@ checkpoints/step-00000459/
     state.json             layout, step, position, counters, best and last evaluation, gradient scaler
     model.safetensors      weights and buffers by name
     optimizer.safetensors  AdamW's state by parameter name: "exp_avg/<name>", "exp_avg_sq/<name>", "step/<name>"
-    random-0.safetensors   torch's, numpy's and Python's random states
+    random-0.safetensors   torch's, numpy's and Python's random states; random-1… those of further processes
     best/                  a copy of the run's best/, if there is one; checkpoints of the same best model share it
     files.json             size and sha256 of each of these
 
@@ -26,7 +26,6 @@ from torch import Tensor
 
 from pairft import disk
 from pairft.errors import Diverged
-from pairft.runs.random_states import random_states
 from pairft.training.state import TrainState
 
 LAYOUT = 3
@@ -74,9 +73,11 @@ class Snapshot:
             shutil.rmtree(old)
 
 
-def take_snapshot(run_dir: Path, logs: Sequence[Path], state: TrainState) -> Snapshot:
+def take_snapshot(
+    run_dir: Path, logs: Sequence[Path], state: TrainState, random: Sequence[dict[str, Tensor]]
+) -> Snapshot:
     """Take a snapshot of the state. Training may continue while it is completed. Earlier snapshots must be complete.
-    Raises Diverged if the weights or the optimizer's state aren't finite.
+    `random`: the random states of each process. Raises Diverged if the weights or the optimizer's state aren't finite.
 
     On a CPU the tensors are written at once, to the page cache, since a copy in memory would take as long. From a GPU
     they are copied to the host.
@@ -89,7 +90,7 @@ def take_snapshot(run_dir: Path, logs: Sequence[Path], state: TrainState) -> Sna
     tensors = {
         "model": tensors_of(state.model),
         "optimizer": optimizer_tensors(state.model, state.optimizer),
-        "random-0": random_states(device.type),
+        **{f"random-{rank}": states for rank, states in enumerate(random)},
     }
     if not all_finite([*tensors["model"].values(), *tensors["optimizer"].values()], device):
         raise Diverged(state.step, "a weight or its moment")

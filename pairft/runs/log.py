@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pairft import disk
 from pairft.output import say
+from pairft.training import distributed
 from pairft.training.state import TrainState, new_interval
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ class RunLog:
     first_step: int = 0  # steps done before this process
     num_lines: int = 0  # of metrics.jsonl, including those from before a resume
     resumed: bool = False
+    is_main: bool = True  # otherwise nothing is written or shown: of several processes, only the first one does
     bar: "tqdm[Any] | None" = None  # tqdm's progress bar, in a terminal
 
     def __post_init__(self) -> None:
+        if not self.is_main:
+            return
         if self.resumed:
             self.num_lines = cut_back(self.metrics_file, self.num_lines)
         if sys.stderr.isatty():
@@ -64,6 +68,11 @@ class RunLog:
         from pairft.runs.tensorboard import training_scalars
 
         interval = state.interval
+        counts = distributed.gathered((interval.tokens, interval.slots))  # of each process
+        tokens, slots = map(sum, zip(*counts, strict=True))
+        state.interval = new_interval(interval.loss_sum.device)
+        if not self.is_main:
+            return
         counted = (interval.examples - int(interval.lost)) * interval.losses_of_example
         line: dict[str, Any] = {
             "split": "train",
@@ -76,10 +85,9 @@ class RunLog:
         }
         if state.scaler.is_enabled():
             line["skipped_steps"] = int(interval.skipped)
-        scalars = training_scalars(line, interval.tokens / interval.seconds, 1 - interval.tokens / interval.slots)
+        scalars = training_scalars(line, tokens / interval.seconds, 1 - tokens / slots)
         self.write(line, scalars)
         self.show_progress(line, seconds_left=(self.total_steps - state.step) * state.seconds / state.step)
-        state.interval = new_interval(interval.loss_sum.device)
 
     def show_progress(self, line: dict[str, Any], seconds_left: float) -> None:
         """Move the progress bar or, if there is none, print a training line."""
@@ -97,6 +105,8 @@ class RunLog:
     def log_validation(self, evaluation: dict[str, Any], seconds: float) -> None:
         """Log an evaluation, {"step", "epoch", "validation": {"loss": …, metrics}}, with such scores for each further
         split, that took `seconds`."""
+        if not self.is_main:
+            return
         from pairft.runs.tensorboard import validation_scalars
 
         when = {name: evaluation[name] for name in ("step", "epoch")}

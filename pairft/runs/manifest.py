@@ -2,6 +2,7 @@
 
 import os
 import platform
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,16 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def torchrun_id() -> str | None:
+    """What names the torchrun job that has started this process, so that a restart finds its run; None without one.
+
+    It is torchrun's --rdzv-id. Without one torchrun makes it up for each call or, with several machines, calls every
+    job "none": then only a restart by the same torchrun process is the same job.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return f"{socket.gethostname()}-{os.getppid()}-{os.environ.get('MASTER_PORT')}" if name == "none" else name
 
 
 def manifest(
@@ -50,6 +61,7 @@ def manifest(
             "cores": os.cpu_count(),
             "threads": threads,
         },
+        "torchrun": torchrun_id(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

@@ -16,6 +16,7 @@ from pairft.errors import UserError
 from pairft.output import say
 from pairft.runs.checkpoint import BEST, COUNTERS, LAYOUT, whole_checkpoints
 from pairft.runs.random_states import restore_random_states
+from pairft.training import distributed
 from pairft.training.state import TrainState
 
 
@@ -97,7 +98,8 @@ def load(folder: Path, state: TrainState) -> None:
             )
         state.model.load_state_dict(load_file(folder / "model.safetensors"))
         load_optimizer(state.model, state.optimizer, load_file(folder / "optimizer.safetensors"))
-        random_tensors = load_file(folder / "random-0.safetensors")
+        random_file = folder / f"random-{distributed.rank()}.safetensors"
+        random_tensors = load_file(random_file) if random_file.exists() or distributed.is_main() else None
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         if isinstance(error, UserError):
             raise
@@ -116,7 +118,8 @@ def load(folder: Path, state: TrainState) -> None:
     for name, value in content["interval"].items():
         now = getattr(state.interval, name)
         setattr(state.interval, name, now.fill_(value) if isinstance(now, Tensor) else value)
-    restore_random_states(random_tensors)
+    if random_tensors is not None:  # otherwise the run had fewer processes, and this one starts with its own states
+        restore_random_states(random_tensors)
 
 
 def from_layout_2(content: dict[str, Any]) -> dict[str, Any]:

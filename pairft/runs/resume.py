@@ -12,6 +12,7 @@ from pairft.errors import UserError
 from pairft.output import say
 from pairft.runs import directory
 from pairft.runs.directory import read_json
+from pairft.runs.manifest import torchrun_id
 
 
 def settings_to_resume(given: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
@@ -24,6 +25,21 @@ def settings_to_resume(given: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
         check_finished(run_dir, original, given)
         return run_dir, {}
     return run_dir, {**with_new_length(original, given), **given, "run_name": run_dir.name}
+
+
+def restarted(given: dict[str, Any]) -> dict[str, Any]:
+    """The given settings; with --resume and the run's name, if an earlier attempt of this torchrun job has begun a run
+    that is unfinished."""
+    job, runs = torchrun_id(), disk.expanded(given.get("runs_dir", "runs"))
+    if job is None or given.get("resume"):
+        return given
+    for path in sorted(runs.glob("*/manifest.json")):
+        run_dir = path.parent
+        ours = not run_dir.name.startswith(".") and given.get("run_name") in (None, run_dir.name)
+        if ours and not directory.is_finished(run_dir) and read_json(path).get("torchrun") == job:
+            say(f"note: the torchrun job {job} has begun {run_dir}: resuming it")
+            return {**given, "resume": True, "run_name": run_dir.name}
+    return given
 
 
 def check_resumed(original: dict[str, Any], given: dict[str, Any], run_dir: Path) -> None:

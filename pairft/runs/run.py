@@ -8,57 +8,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
-import torch
 
 from pairft import checks, disk, flags
 from pairft.config import Config, to_yaml, values
-from pairft.data import batches, findings, pairs
+from pairft.data import findings
 from pairft.data.audit import check_data
-from pairft.data.pairs import Pairs
-from pairft.data.streaming import Stream
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
-from pairft.runs import checkpoint, directory, restore, results
+from pairft.runs import checkpoint, directory, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
-from pairft.runs.manifest import check_same, manifest
+from pairft.runs.opening import Sources, open_directory
+from pairft.runs.random_states import random_states
 from pairft.runs.resume import resume_command
 from pairft.runs.seeds import Group
 from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
 from pairft.tasks import TASKS, metrics_of, scored_splits
-from pairft.training import device, evaluation
+from pairft.training import device, distributed, evaluation
 from pairft.training.learner import Learner
 from pairft.training.loop import Schedule, schedule_of
 from pairft.training.state import TrainState
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PreTrainedTokenizerFast
-
-
-@dataclass(frozen=True)
-class Sources:
-    """The data and the base model that a run learns from."""
-
-    pairs: Pairs
-    tokenizer: "PreTrainedTokenizerFast"
-    tokens: dict[str, "Dataset"]  # by split
-    max_length: int  # tokens per pair
-    model_fingerprint: dict[str, str]  # sha256 of the base model's weights and of the token ids
-    stream: Stream | None  # the training split with --streaming: tokens["train"] is only its first rows
-    notes: Sequence[str]  # lines for the user: new weights, how labels were understood, effects of padding
-
-    @property
-    def lengths(self) -> numpy.ndarray | None:
-        """The tokens of each training example, int32 [examples]; None if they aren't known."""
-        return None if self.stream else batches.lengths_of(self.tokens["train"])
-
-    @property
-    def num_examples(self) -> int | None:
-        """In an epoch; None if it isn't known."""
-        return self.stream.num_examples if self.stream else len(self.tokens["train"])
+    pass
 
 
 @dataclass
@@ -99,11 +73,12 @@ class Run:
             say("warning: the model predicts the same for every example of the validation split")
         state.last, scores = found, found["validation"]
         if state.best is None or scores[main_metric] > state.best["validation"][main_metric]:
-            with self.writer.attempt():
+            with distributed.together(), self.writer.attempt():
                 self.keep_model("best", found)
                 state.best = found  # not reached if writing fails: the model in best/ stays the best
                 if state.lost_best and scores[main_metric] > state.lost_best["validation"][main_metric]:
                     state.lost_best = None
+        state.best, state.lost_best = distributed.from_main((state.best, state.lost_best))
 
     def predict(self, state: TrainState, split: str) -> evaluation.EvalOutput:
         """The model's answers to every example of a split. Raises Diverged if a logit is not finite."""
@@ -122,13 +97,19 @@ class Run:
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint. Flushing it to disk continues in the background."""
-        state.num_lines = self.log.num_lines
-        self.writer.wait()
-        with self.writer.attempt():
-            self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state))
+        random = distributed.gathered(random_states(self.learner.device.type))
+        with distributed.together():
+            if not distributed.is_main():
+                return
+            state.num_lines = self.log.num_lines
+            self.writer.wait()
+            with self.writer.attempt():
+                self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state, random))
 
     def keep_model(self, name: str, found: dict[str, Any]) -> None:
         """Write the model folder `name`. `found`: the evaluation of the model."""
+        if not distributed.is_main():
+            return
         about = card.sidecar(self.config, self.sources.pairs, self.sources.max_length)
         about["audit"] = findings.counts(self.findings)
         model, tokenizer = self.learner.state.model, self.sources.tokenizer
@@ -138,12 +119,17 @@ class Run:
         """Finish, unless a signal stopped the run before its last step. Returns the exit code."""
         state, stopped_by = self.learner.state, self.stop.signal
         if stopped_by is not None and self.steps_left:
-            if self.writer.failures:
-                raise UserError(f"stopped after step {state.step}, which could not be saved; --resume starts before it")
+            with distributed.together():
+                if self.writer.failures:
+                    raise UserError(
+                        f"stopped after step {state.step}, which could not be saved; --resume starts before it"
+                    )
             self.log.close()
             say(f"stopped after step {state.step}; resume with: {resume_command(self.directory)}")
             return EXIT_SIGNAL + stopped_by
-        self.finish()
+        with distributed.together():
+            if distributed.is_main():
+                self.finish()
         return 0
 
     def finish(self) -> None:
@@ -185,7 +171,8 @@ def open_run(
     with contextlib.ExitStack() as stack:
         resumed = run_dir is not None
         run_dir, start, changed = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
-        log = RunLog(run_dir, schedule.total_steps, num_examples, to_yaml(config), state.step, state.num_lines, resumed)
+        steps = schedule.total_steps, num_examples, to_yaml(config), state.step, state.num_lines, resumed
+        log = RunLog(run_dir, *steps, distributed.is_main())
         stack.callback(log.close)
         how = f"{schedule.total_steps} steps on {learner.device}, {learner.layout}, lr {config.lr:.2g}"
         number = "streamed" if sources.stream else str(num_examples)
@@ -193,7 +180,10 @@ def open_run(
         unused = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
         for line in (*sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
             say(line)
-        found = [] if sources.stream else check_data(config, sources.pairs, sources.tokens, sources.max_length, run_dir)
+        found = []
+        with distributed.together():
+            if distributed.is_main() and not sources.stream:
+                found = check_data(config, sources.pairs, sources.tokens, sources.max_length, run_dir)
         if len(sources.tokens["train"]) >= device.LARGE:
             device.release_memory()
         try:
@@ -210,41 +200,3 @@ def open_run(
             log.close()
             say(divergence(error, config, sources.lengths, checkpoint.whole_checkpoints(run_dir / "checkpoints")))
             run.exit_code = EXIT_DIVERGED
-
-
-def open_directory(
-    stack: contextlib.ExitStack,
-    config: Config,
-    run_dir: Path | None,
-    argv: Sequence[str],
-    state: TrainState,
-    schedule: Schedule,
-    sources: Sources,
-    group: Group | None,
-) -> tuple[Path, str, list[str]]:
-    """Create the run directory, locked until the stack is closed, or restore the newest checkpoint of an existing one
-    into `state`. Returns the directory, where training starts, in words, and a warning if versions have changed."""
-    columns = (*sources.pairs.text_columns, sources.pairs.label_column)
-    data_fingerprint = {name: pairs.fingerprint(split, columns) for name, split in sources.pairs.splits.items()}
-    if sources.stream is not None:
-        data_fingerprint["train"] = sources.stream.fingerprint
-    started = run_dir or (group and group.earlier)
-    changed = ""
-    if started:
-        changed = check_same(started, data_fingerprint, sources.model_fingerprint, torch.get_num_threads())
-    warning = [changed] if changed else []
-    runs_left = group.left if group else 1
-    if run_dir is None:
-        runs = group.directory if group else disk.expanded(config.runs_dir)
-        disk.check_space(runs, checkpoint.bytes_needed(state, runs_left))
-        made = manifest(argv, data_fingerprint, sources.model_fingerprint, torch.get_num_threads())
-        run_dir = directory.create(config, made, runs)
-        stack.callback(disk.lock(run_dir).release)
-        return run_dir, "from step 0", warning
-    found = restore.restore(run_dir, state)
-    start = f"from step {state.step}" + ("" if found else ", there is no complete checkpoint")
-    if state.step > schedule.total_steps:
-        raise UserError(f"{run_dir} is at step {state.step} already: --max-steps or --epochs should not end before it")
-    disk.check_space(run_dir, checkpoint.bytes_needed(state, runs_left), held=disk.size_of(run_dir))
-    disk.write_text(run_dir / "config.yaml", to_yaml(config))  # a resume may have changed some settings
-    return run_dir, start, warning

@@ -6,6 +6,9 @@ import sys
 import time
 from types import FrameType
 
+from pairft.output import shown
+from pairft.training.distributed import LargestBefore, world_size
+
 # With torchrun a Ctrl-C arrives twice, from the terminal and from torchrun: within this time both count as one.
 ECHO_SECONDS = 5.0
 
@@ -20,9 +23,15 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
         self._asked_at = 0.0
+        self._largest = LargestBefore()
 
     def asked(self) -> bool:
-        return self.signal is not None
+        """Whether to stop after this step. Several processes agree on it: all stop one step after any of them was
+        asked to."""
+        if world_size() > 1 and (found := self._largest(int(self.signal or 0))):
+            self.signal = signal.Signals(found)
+            return True
+        return world_size() == 1 and self.signal is not None
 
     def __enter__(self) -> "StopRequest":
         handled = [signal.SIGINT, signal.SIGTERM]
@@ -44,4 +53,5 @@ class StopRequest:
                 return
             os._exit(128 + number)  # no cleanup, since the cleanup may be what hangs
         self.signal, self._asked_at = signal.Signals(number), time.monotonic()
-        sys.stderr.write(f"\n{name}: stopping after this step; repeat it to stop at once\n")
+        if shown.messages:
+            sys.stderr.write(f"\n{name}: stopping after this step; repeat it to stop at once\n")

@@ -14,6 +14,7 @@ from pairft.data.lengths import first_position, length_limit
 from pairft.errors import UserError
 from pairft.speed import dropout, embedding, unpad
 from pairft.speed.capture import replay_steps
+from pairft.training import distributed
 from pairft.training.device import is_on
 from pairft.training.learner import Learner, plain_update
 from pairft.training.memory import retry_smaller
@@ -43,7 +44,8 @@ def add_fast_paths(
     used_rows = None
     if not as_trainer and not config.streaming and is_on("auto", device):  # a stream may bring any token
         used_rows = embedding.train_used_rows(model, dataset, tokenizer.pad_token_id)
-    captured = device.type == "cuda" and is_on(config.capture, device) and not config.deterministic
+    may_capture = device.type == "cuda" and not config.deterministic and distributed.world_size() == 1
+    captured = may_capture and is_on(config.capture, device)
 
     state, update = learner.state, learner.update
     if used_rows is not None or captured:

@@ -11,10 +11,12 @@ import torch
 
 from pairft.config import Config
 from pairft.errors import UserError
+from pairft.training import distributed
 
 # Whether the padding-free forward pass and captured steps have passed tests/speed/test_gpu.py on a GPU and have results
 # in benchmarks/results. Until then `auto` means `never` on CUDA: code that has not run there must not be a default.
 RUN_ON_CUDA = False
+RANK_STRIDE = 0x9E3779B1  # a prime, so that neighbouring seeds have no rank's random states in common
 LARGE = 500_000  # examples from which on `release_memory` is worth its time
 
 
@@ -38,7 +40,13 @@ def choose_device(config: Config) -> tuple[torch.device, torch.dtype | None]:
         raise UserError("--precision fp16 needs a GPU: on the CPU use fp32 or bf16")
     torch.backends.cuda.matmul.allow_tf32 = config.tf32
     torch.backends.cudnn.allow_tf32 = config.tf32
+    if kind == "cuda" and torch.cuda.device_count() <= distributed.local_rank():
+        raise UserError(
+            f"--nproc-per-node asks for process {distributed.local_rank()} (counted from 0), but this machine has "
+            f"{torch.cuda.device_count()} CUDA devices: start one process per device"
+        )
     if kind == "cuda":
+        torch.cuda.set_device(distributed.local_rank())
         torch.cuda.set_stream(torch.cuda.Stream())  # the default stream can't be captured
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
@@ -88,8 +96,10 @@ def release_memory() -> None:
         libc.malloc_trim(0)
 
 
-def seed_everything(seed: int) -> None:
-    """Seed the global random states of Python, numpy and torch, on every device."""
+def seed_everything(seed: int, rank: int = 0) -> None:
+    """Seed the global random states of Python, numpy and torch, on every device. `rank`: of the process, whose states
+    then differ from those of the others."""
+    seed = (seed + rank * RANK_STRIDE) % 2**32
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)

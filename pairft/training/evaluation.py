@@ -11,6 +11,7 @@ from torch import Tensor
 from pairft.data.batches import Collate, MicroBatch, cut, evaluation_batches, to_device
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.training import distributed
 from pairft.training.memory import empty_cache, is_out_of_memory
 from pairft.training.step import loss_of
 
@@ -75,18 +76,24 @@ def predict(
         return logits.float(), loss_of(logits, labels, reduction).expand(len(labels)).float(), labels
 
     parts, order = [], []
+    batch_size = TRAINER_BATCH_SIZE if as_trainer else None
+    share = distributed.rank(), distributed.world_size()
     with torch.inference_mode():
-        for indices, batch in evaluation_batches(dataset, collate, TRAINER_BATCH_SIZE if as_trainer else None):
+        for indices, batch in evaluation_batches(dataset, collate, batch_size, *share):
             parts.append(forward(batch, amp_dtype))
             order.append(indices)
         if amp_dtype is not None:  # after all batches are queued: this waits for the device
-            finite = torch.stack([logits.isfinite().all() for logits, _, _ in parts]).tolist()
+            finite = torch.stack([logits.isfinite().all() for logits, _, _ in parts]).tolist() if parts else []
             for number in (number for number, fine in enumerate(finite) if not fine):
                 parts[number] = forward(collate(dataset[order[number].tolist()]), None)
                 if parts[number][0].isfinite().all() and not fallbacks.overflowed:
                     fallbacks.overflowed = True
                     say(f"warning: {amp_dtype} overflows in evaluation; such batches are repeated in fp32")
         whole = [torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True)]
+    if distributed.world_size() > 1:  # the parts of all processes, each of which may have none
+        found = [some for some in distributed.gathered((order, whole)) if some[0]]
+        order = [indices for some, _ in found for indices in some]
+        whole = [numpy.concatenate(some) for some in zip(*(arrays for _, arrays in found), strict=True)]
     original = numpy.argsort(numpy.concatenate(order))
     return EvalOutput(*(part[original] for part in whole))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pairft.config import Config
 from pairft.data.batches import Collate
-from pairft.training import step
+from pairft.training import distributed, step
 from pairft.training.memory import retry_smaller
 from pairft.training.optim import build_optimizer
 from pairft.training.state import TrainState, new_interval
@@ -69,4 +69,5 @@ def plain_update(
         max_grad_norm=config.max_grad_norm,
         class_weights=class_weights,
         label_smoothing=config.label_smoothing,
+        sum_over_ranks=distributed.step_sum(state.model),
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from pairft.data.batches import MicroBatch, cut
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.training.distributed import StepSum
 from pairft.training.state import TrainState
 from pairft.training.step import Update
 
@@ -18,19 +19,24 @@ from pairft.training.step import Update
 def retry_smaller(update: Update, state: TrainState, release: Callable[[], bool] | None = None) -> Update:
     """Wrap `update`: a step that runs out of memory is repeated from the same random state with micro-batches half as
     large, and later steps use that size, too (`state.micro_batch_divisor`). Raises UserError if a single example
-    doesn't fit.
+    doesn't fit. Of several processes each repeats its own part, while the others wait for its gradients.
 
     `release`: called first to free memory. If it returns True, the step is repeated without splitting it further.
     """
 
     def retried(micro_batches: Sequence[MicroBatch], num_examples: int, lr: float | Tensor) -> tuple[Tensor, Tensor]:
         while True:
-            before = random_state(state.bad_steps.device)
+            before, sums = random_state(state.bad_steps.device), StepSum.begun
             try:
                 return update(cut(micro_batches, state.micro_batch_divisor), num_examples, lr)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
+            if StepSum.begun > sums:  # the other processes have this step's sum already
+                raise UserError(
+                    "memory ran out after all processes had summed their gradients, so that this one can't repeat the "
+                    "step alone: use a smaller --batch-size or --max-length"
+                )
             # Out here the error is gone, whose traceback holds tensors of the step.
             state.optimizer.zero_grad()
             for parameter, moments in list(state.optimizer.state.items()):

@@ -31,7 +31,8 @@ class LogInterval:
         self.lost += ~finite * data.num_examples
         self.skipped += bad_steps > 0
         self.examples += data.num_examples
-        self.losses_of_example = losses_of_example(data.micro_batches[0].labels)
+        for batch in data.micro_batches[:1]:
+            self.losses_of_example = losses_of_example(batch.labels)
         self.tokens += sum(batch.num_tokens for batch in data.micro_batches)
         self.slots += sum(batch.input_ids.numel() for batch in data.micro_batches)
 

@@ -60,6 +60,7 @@ def update(
     max_grad_norm: float,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
+    sum_over_ranks: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One optimizer step. Returns the sum of the losses (see `loss_of`) and the gradient norm before clipping, as
     tensors [] on the device. Nothing here waits for the device.
@@ -71,6 +72,8 @@ def update(
     bad_steps: [], the number of latest steps in a row whose loss or gradient is not finite. Such a step leaves weights
         and moments unchanged, and so do all steps after it. With a gradient scaler, only that step is skipped, and the
         scale is lowered.
+    sum_over_ranks: with several processes, replaces the gradients by their sums over all of them, and returns that of
+        its argument (distributed.py). Then `micro_batches` are this process's share of the step, which may be empty.
     """
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -85,9 +88,11 @@ def update(
             share = loss_of(logits, batch.labels, "mean") * (len(batch.labels) / num_examples)
         scaler.scale(share).backward()
         losses.append(loss.detach())
+    loss_sum = torch.stack(losses or [torch.zeros((), device=device)]).sum()
+    if sum_over_ranks is not None:
+        loss_sum = sum_over_ranks(loss_sum)
     scaler.unscale_(optimizer)  # so that the norm is that of the gradients themselves
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
-    loss_sum = torch.stack(losses).sum()
     finite = loss_sum.isfinite() & grad_norm.isfinite()
     if scaler.is_enabled():
         bad_steps.add_(1).mul_(~finite)

@@ -25,6 +25,7 @@ from pairft.data import batches, order, tokens
 from pairft.data.batches import Batch, Position
 from pairft.data.pairs import load_pairs
 from pairft.model import classifier, padding
+from pairft.runs.settings import read_settings
 from pairft.training import evaluation, loop, step
 from pairft.training.device import choose_device
 from pairft.training.learner import build_learner
@@ -127,7 +128,7 @@ def plain(tiny_model, pairs_folder, tmp_path, monkeypatch):
         monkeypatch.setattr(masking_utils, "is_tracing", lambda tensor=None: False)
         flags = ["--model", tiny_model, "--data", pairs_folder, "--runs-dir", tmp_path, "--device", "cuda"]
         flags += ["--precision", precision, "--batch-size", 4, "--accumulate", 2]
-        config, _ = train.read_settings([str(flag) for flag in flags])
+        config, _ = read_settings([str(flag) for flag in flags])
         device, amp_dtype = chosen(config, monkeypatch)
         tokenizer, _ = classifier.load_tokenizer(config.model)
         splits = tokens.tokenise(load_pairs(config), tokenizer, max_length=64)
