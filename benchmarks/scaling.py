@@ -26,6 +26,7 @@ from scale_arithmetic import all_reduce_bytes  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "scaling.json"
 BATCH_SIZE, PROCESSES = 8, 2
+DEALT_TO = (2, 4, 8, 64)  # processes
 REDUCTIONS, WARM_UP = 30, 5
 JOB = ("--model", "builtin", "--data", "builtin", "--device", "cpu", "--batch-size", str(BATCH_SIZE))
 
@@ -107,10 +108,27 @@ def fullest(loads: list[list[int]]) -> float:
     return statistics.mean(max(load) / statistics.mean(load) for load in loads)
 
 
-def dealt(lengths: Any) -> dict[str, dict[str, float]]:
+def deals(lengths: Any) -> dict[str, dict[str, float]]:
     """`fullest` over the first epoch for several numbers of processes, as training deals the examples of a step, and
     for blocks of BATCH_SIZE in order. `lengths`: int32 [examples]."""
-    raise NotImplementedError
+    import numpy
+
+    from pairft.data.order import Share, dealt, epoch_order
+
+    found = {}
+    for processes in DEALT_TO:
+        number = len(lengths) // (BATCH_SIZE * processes) * BATCH_SIZE * processes  # without a last, smaller step
+        steps = epoch_order(len(lengths), 42, 0)[:number].numpy().reshape(-1, processes, BATCH_SIZE)
+        balanced = [
+            [
+                sum(int(step[places].sum()) for places in dealt(step, Share(rank, processes), accumulate=1))
+                for rank in range(processes)
+            ]
+            for step in lengths[steps].reshape(len(steps), -1)
+        ]
+        in_order = lengths[steps].sum(axis=2, dtype=numpy.int64).tolist()
+        found[str(processes)] = {"balanced": fullest(balanced), "in order": fullest(in_order)}
+    return found
 
 
 def table(content: dict[str, Any]) -> str:
@@ -171,7 +189,7 @@ def main() -> None:
             "bytes_sent": all_reduce_bytes(parameters, PROCESSES),
             "median_ms": reduction["median_ms"],
         },
-        "dealt": dealt(lengths),
+        "dealt": deals(lengths),
     }
     args.output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(table(content))
