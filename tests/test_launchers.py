@@ -78,7 +78,7 @@ def test_the_slurm_script_is_requeued_and_resumes(tiny_model, pairs_folder, tmp_
         "SLURM_JOB_ID": job, "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_NUM_NODES": "2",
     }  # fmt: skip
     runs = tmp_path / "runs"
-    command = ["bash", "docs/slurm.sh", *flags(tiny_model, pairs_folder, runs), "--max-steps", "2000"]
+    command = ["bash", "docs/slurm.sh", *flags(tiny_model, pairs_folder, runs), "--max-steps", "400"]
     with started(command, environment) as process:
         wait_for(lambda: [path for path in runs.glob("*/metrics.jsonl") if path.stat().st_size], process)
         process.send_signal(signal.SIGUSR1)  # as Slurm does before the time limit
@@ -93,9 +93,9 @@ def test_the_slurm_script_is_requeued_and_resumes(tiny_model, pairs_folder, tmp_
     with started(command, environment) as process:  # as Slurm starts it again
         shown = process.communicate(timeout=300)[1]
     assert process.returncode == 0, shown
-    assert int(before.removeprefix("step-")) < 2000 and [path.name for path in runs.iterdir()] == [run.name]
-    assert json.loads((run / "results.json").read_text(encoding="utf-8"))["train"]["steps"] == 2000
-    assert [line["step"] for line in read_lines(run, "train")] == list(range(1, 2001))
+    assert int(before.removeprefix("step-")) < 400 and [path.name for path in runs.iterdir()] == [run.name]
+    assert json.loads((run / "results.json").read_text(encoding="utf-8"))["train"]["steps"] == 400
+    assert [line["step"] for line in read_lines(run, "train")] == list(range(1, 401))
     assert log.read_text(encoding="utf-8") == f"requeue {job}\n"
 
 
