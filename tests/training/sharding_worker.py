@@ -68,6 +68,7 @@ def main(model_folder: str, out: str, first: str, last: str, checkpoint: str) ->
     if checkpoint != "-":
         sharding.load_shards(Path(checkpoint), model, optimizer)
     found: dict[str, Any] = {"before": logits_of(model).tolist(), "steps": []}  # an evaluation before the first step
+    found["numel"] = [sum(p.to_local().numel() for p in model.parameters()), sum(p.numel() for p in model.parameters())]
     update = update_of(model, optimizer, sum_over_ranks=sharding.total_loss)
     update = sharding.with_idle_passes(update, model, step_batches(0)[0].examples(0, 1), CPU, None)
     for number in range(int(first), int(last)):
@@ -77,7 +78,6 @@ def main(model_folder: str, out: str, first: str, last: str, checkpoint: str) ->
             found["middle"] = logits_of(model).tolist()
             sharding.save_shards(folder / "three", model, optimizer)
     sharding.save_shards(folder / "end", model, optimizer)
-    found["numel"] = [sum(p.to_local().numel() for p in model.parameters()), sum(p.numel() for p in model.parameters())]
     found["dtypes"] = sorted({str(p.dtype) for p in model.parameters()})
     state = sharding.full_state_dict(model)
     assert bool(state) == (rank == 0)
