@@ -14,7 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from pairft.data.batches import MicroBatch
+from pairft.errors import UserError
+from pairft.training import distributed
+from pairft.training.memory import is_out_of_memory
 from pairft.training.step import Update
+
+ALONE = "torch.distributed is disabled, unavailable or uninitialized"  # torch's warning in a single process
 
 
 def shard_model(model: nn.Module, device: torch.device, amp_dtype: torch.dtype | None) -> None:
@@ -53,6 +58,10 @@ def shard_model(model: nn.Module, device: torch.device, amp_dtype: torch.dtype |
             module.reshard()
 
 
+def is_sharded(model: nn.Module) -> bool:
+    return hasattr(next(model.parameters()), "full_tensor")
+
+
 def layers_of(model: nn.Module) -> list[nn.Module]:
     """The model's layers: what is in its outermost ModuleLists, or in those directly within them (Funnel's blocks)."""
     if isinstance(model, nn.ModuleList):
@@ -81,7 +90,15 @@ def with_idle_passes(
             with torch.autocast(device.type, dtype=amp_dtype, enabled=amp_dtype is not None):
                 logits = model(**example.to(device).inputs()).logits
             (logits.float().sum() * 0.0).backward()
-        return update(micro_batches, num_examples, lr)
+        try:
+            return update(micro_batches, num_examples, lr)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(
+                "memory ran out, and with --shard full a step is not repeated: use a smaller --batch-size, with a "
+                "larger --accumulate, or a smaller --max-length"
+            ) from error
 
     return even
 
@@ -89,11 +106,10 @@ def with_idle_passes(
 def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """The weights and buffers by name, whole and in CPU memory on rank 0; elsewhere an empty dict. One tensor at a
     time is gathered on the devices."""
-    is_main = torch.distributed.get_rank() == 0
     state: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
         whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-        if is_main:
+        if distributed.is_main():
             state[name] = whole.cpu()
     return state
 
@@ -107,7 +123,9 @@ def save_shards(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     try:
-        save(sharded_state(model, optimizer), storage_writer=writer)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=ALONE)
+            save(sharded_state(model, optimizer), storage_writer=writer)
     except CheckpointException as error:  # a BaseException; it is raised on every process
         failed, (cause, _) = next(iter(error.failures.items()))
         number, reason = (cause.errno, cause.strerror) if isinstance(cause, OSError) else (None, str(cause))
@@ -117,6 +135,7 @@ def save_shards(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 def load_shards(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Load what `save_shards` wrote, with any number of processes then and now. In one process without
     torch.distributed, model and optimizer may be unsharded. Raises ValueError if `folder` holds another model."""
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.state_dict_loader import load
 
@@ -133,8 +152,11 @@ def load_shards(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
         if found != wanted:
             raise ValueError(f"{name}: shape and elements are {found} there, {wanted} here")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
-        load(state, storage_reader=reader)  # into the tensors themselves
+        warnings.filterwarnings("ignore", message=ALONE)
+        try:
+            load(state, storage_reader=reader)  # into the tensors themselves
+        except CheckpointException as error:
+            raise ValueError(str(error)) from error
 
 
 def elements_in(about: Any) -> int:
@@ -149,3 +171,10 @@ def sharded_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[st
     for name, parameter in model.named_parameters():
         state |= {f"{key}/{name}": value for key, value in optimizer.state.get(parameter, {}).items()}
     return state
+
+
+def local_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """This process's shares of the weights and of the optimizer's state."""
+    whole = sharded_state(model, optimizer).values()
+    local = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in whole]
+    return [tensor for tensor in local if tensor.numel()]
