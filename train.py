@@ -56,7 +56,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         from pairft.runs.opening import Sources
         from pairft.runs.run import open_run
         from pairft.training.device import choose_device, seed_everything, tune_malloc
-        from pairft.training.learner import build_learner
+        from pairft.training.learner import build_learner, in_step
         from pairft.training.loop import fit
         from pairft.training.optim import lr_schedule
 
@@ -87,8 +87,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, stream, notes)
 
     # ---- the optimizer, the training state and the update; then the optional fast paths ----------------------------
-    learner = build_learner(model.to(device), collate, config, device, amp_dtype, pairs.class_weights)
-    learner = accelerated(learner, config, splits["train"], tokenizer)
+    learner = build_learner(model, collate, config, device, amp_dtype, pairs.class_weights)
+    learner = in_step(accelerated(learner, config, splits["train"], tokenizer), splits["train"])
 
     # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:  # a resume restores learner.state here

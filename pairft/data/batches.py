@@ -205,10 +205,11 @@ def lengths_of(dataset: "Dataset") -> numpy.ndarray:
 
 
 def evaluation_batches(
-    dataset: "Dataset", collate: Collate, batch_size: int | None, rank: int = 0, world_size: int = 1
+    dataset: "Dataset", collate: Collate, batch_size: int | None, rank: int = 0, world_size: int = 1, even: bool = False
 ) -> Iterator[tuple[numpy.ndarray, MicroBatch]]:
     """Generate batches that contain each example once: the indices of the batch's examples, int64 [examples], and the
-    batch. Several processes take turns: each batch of one process is a batch of one of them.
+    batch. Several processes take turns: each batch of one process is a batch of one of them. `even`: all get
+    equally many; one that has fewer gets the last batch, too, with the indices of none of its examples.
 
     `batch_size`: examples per batch, in the order of the dataset. If it is None, examples are sorted, the longest
     first, and a batch holds at most EVALUATION_TOKENS tokens, padding included, or a single example. So there is little
@@ -225,3 +226,5 @@ def evaluation_batches(
         if number % world_size == rank:
             yield indices, collate(dataset[indices.tolist()])
         start, number = start + len(indices), number + 1
+    if even and 0 < number % world_size <= rank:
+        yield indices[:0], collate(dataset[indices.tolist()])

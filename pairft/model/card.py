@@ -11,6 +11,7 @@ from pairft.data.pairs import Pairs
 from pairft.tasks import MULTI_LABEL, TASKS, f1_of, scored_splits
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 SIDECAR = "pairft.json"  # its file name
@@ -39,16 +40,18 @@ def save_model(
     tokenizer: "PreTrainedTokenizerFast",
     about: dict[str, Any],
     settings: str,
+    weights: dict[str, "Tensor"] | None = None,
 ) -> None:
     """Write a model folder: weights as safetensors, tokenizer, model card and sidecar. It is written under a temporary
     name and then replaces an older folder atomically.
 
-    `about`: the sidecar's content and the evaluation. `settings`: the config as YAML.
+    `about`: the sidecar's content and the evaluation. `settings`: the config as YAML. `weights`: those of a sharded
+    model, whole.
     """
     part = folder.with_name(f".{folder.name}.part")
     with disk.removed_on_error(part), disk.disk_errors(folder):
         part.mkdir()  # not save_pretrained, which would recreate a run directory that someone has removed
-        model.save_pretrained(part)
+        model.save_pretrained(part, state_dict=weights)
         tokenizer.save_pretrained(part)
         (part / SIDECAR).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (part / "README.md").write_text(model_card(about, settings), encoding="utf-8")

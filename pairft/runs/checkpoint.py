@@ -5,6 +5,7 @@ checkpoints/step-00000459/
     model.safetensors      weights and buffers by name
     optimizer.safetensors  AdamW's state by parameter name: "exp_avg/<name>", "exp_avg_sq/<name>", "step/<name>"
     random-0.safetensors   torch's, numpy's and Python's random states; random-1… those of further processes
+    shards/                with --shard full instead of model and optimizer: each process's shares of these tensors
     best/                  a copy of the run's best/, if there is one; checkpoints of the same best model share it
     files.json             size and sha256 of each of these
 
@@ -74,10 +75,15 @@ class Snapshot:
 
 
 def take_snapshot(
-    run_dir: Path, logs: Sequence[Path], state: TrainState, random: Sequence[dict[str, Tensor]]
+    run_dir: Path,
+    logs: Sequence[Path],
+    state: TrainState,
+    random: Sequence[dict[str, Tensor]],
+    shards: Path | None = None,
 ) -> Snapshot:
     """Take a snapshot of the state. Training may continue while it is completed. Earlier snapshots must be complete.
-    `random`: the random states of each process. Raises Diverged if the weights or the optimizer's state aren't finite.
+    `random`: the random states of each process. `shards`: the folder of a sharded model's weights and moments, which
+    becomes part of the checkpoint. Raises Diverged if the weights or the optimizer's state aren't finite.
 
     On a CPU the tensors are written at once, to the page cache, since a copy in memory would take as long. From a GPU
     they are copied to the host.
@@ -87,17 +93,18 @@ def take_snapshot(
     folder = folder_of(checkpoints, state.step)
     part = folder.with_name(f".{folder.name}.part")
     device = state.interval.loss_sum.device
-    tensors = {
-        "model": tensors_of(state.model),
-        "optimizer": optimizer_tensors(state.model, state.optimizer),
-        **{f"random-{rank}": states for rank, states in enumerate(random)},
-    }
-    if not all_finite([*tensors["model"].values(), *tensors["optimizer"].values()], device):
-        raise Diverged(state.step, "a weight or its moment")
+    tensors = {f"random-{rank}": states for rank, states in enumerate(random)}
+    if shards is None:
+        tensors["model"] = tensors_of(state.model)
+        tensors["optimizer"] = optimizer_tensors(state.model, state.optimizer)
+        if not all_finite([*tensors["model"].values(), *tensors["optimizer"].values()], device):
+            raise Diverged(state.step, "a weight or its moment")
     shared = shared_best(checkpoints, state)
     known, content = {} if shared is None else listed_best(shared), content_of(state)
     with disk.removed_on_error(part):
         part.mkdir()
+        if shards is not None:
+            shards.rename(part / "shards")
         if state.best is not None:
             disk.link_tree(best if shared is None else shared / "best", part / "best")
         if device.type == "cpu":

@@ -86,6 +86,8 @@ def open_directory(
     check_same_everywhere({**fingerprints, **sources.model_fingerprint}, run_dir)
     if step > 0 and not distributed.is_main():
         restore.load(checkpoint.folder_of(run_dir / "checkpoints", step), state)
+    if step > 0 and state.sharded:
+        restore.load_shards(checkpoint.folder_of(run_dir / "checkpoints", step), state)
     state.best, state.lost_best = best, lost_best
     return run_dir, start, warning
 

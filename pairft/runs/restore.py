@@ -16,7 +16,7 @@ from pairft.errors import UserError
 from pairft.output import say
 from pairft.runs.checkpoint import BEST, COUNTERS, LAYOUT, whole_checkpoints
 from pairft.runs.random_states import restore_random_states
-from pairft.training import distributed
+from pairft.training import distributed, sharding
 from pairft.training.state import TrainState
 
 
@@ -86,7 +86,8 @@ def check_layout(folder: Path) -> None:
 
 
 def load(folder: Path, state: TrainState) -> None:
-    """Load a checkpoint into `state`, and the random states last. Raises UserError if it doesn't fit the model."""
+    """Load a checkpoint into `state`, and the random states last. Raises UserError if it doesn't fit the model. Shards
+    are left to `load_shards`, since all processes have to load them together."""
     try:
         content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         if content["layout"] == 2:
@@ -96,17 +97,15 @@ def load(folder: Path, state: TrainState) -> None:
                 f"{folder} was saved with other fast paths ({', '.join(content['extra']) or 'none'}; now: "
                 f"{', '.join(state.extra) or 'none'}): resume on the --device it was started on, with all of pairft"
             )
-        state.model.load_state_dict(load_file(folder / "model.safetensors"))
-        load_optimizer(state.model, state.optimizer, load_file(folder / "optimizer.safetensors"))
+        if not state.sharded:
+            state.model.load_state_dict(load_file(folder / "model.safetensors"))
+            load_optimizer(state.model, state.optimizer, load_file(folder / "optimizer.safetensors"))
         random_file = folder / f"random-{distributed.rank()}.safetensors"
         random_tensors = load_file(random_file) if random_file.exists() or distributed.is_main() else None
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         if isinstance(error, UserError):
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"can't read the checkpoint {folder} ({reason}): move it away to resume from the previous one"
-        ) from error
+        raise unreadable(folder, error) from error
     for name in COUNTERS:
         setattr(state, name, content[name])
     state.position = Position(**content["position"])
@@ -120,6 +119,19 @@ def load(folder: Path, state: TrainState) -> None:
         setattr(state.interval, name, now.fill_(value) if isinstance(now, Tensor) else value)
     if random_tensors is not None:  # otherwise the run had fewer processes, and this one starts with its own states
         restore_random_states(random_tensors)
+
+
+def load_shards(folder: Path, state: TrainState) -> None:
+    """Load the weights and moments of a checkpoint with shards, on all processes together."""
+    try:
+        sharding.load_shards(folder / "shards", state.model, state.optimizer)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise unreadable(folder, error) from error
+
+
+def unreadable(folder: Path, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return UserError(f"can't read the checkpoint {folder} ({reason}): move it away to resume from the previous one")
 
 
 def from_layout_2(content: dict[str, Any]) -> dict[str, Any]:

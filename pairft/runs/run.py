@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
+from torch import Tensor
 
 from pairft import checks, disk, flags
 from pairft.config import Config, to_yaml, values
@@ -26,7 +27,7 @@ from pairft.runs.seeds import Group
 from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
 from pairft.tasks import TASKS, metrics_of, scored_splits
-from pairft.training import device, distributed, evaluation
+from pairft.training import device, distributed, evaluation, sharding
 from pairft.training.learner import Learner
 from pairft.training.loop import Schedule, schedule_of
 from pairft.training.state import TrainState
@@ -74,7 +75,7 @@ class Run:
         state.last, scores = found, found["validation"]
         if state.best is None or scores[main_metric] > state.best["validation"][main_metric]:
             with distributed.together(), self.writer.attempt():
-                self.keep_model("best", found)
+                self.keep_model("best", found, self.weights())
                 state.best = found  # not reached if writing fails: the model in best/ stays the best
                 if state.lost_best and scores[main_metric] > state.lost_best["validation"][main_metric]:
                     state.lost_best = None
@@ -98,22 +99,44 @@ class Run:
     def save(self, state: TrainState) -> None:
         """Save a checkpoint. Flushing it to disk continues in the background."""
         random = distributed.gathered(random_states(self.learner.device.type))
+        shards, failure = self.save_shards(state) if state.sharded else (None, None)
         with distributed.together():
             if not distributed.is_main():
                 return
             state.num_lines = self.log.num_lines
             self.writer.wait()
             with self.writer.attempt():
-                self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state, random))
+                if failure is not None:
+                    raise failure
+                self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state, random, shards))
 
-    def keep_model(self, name: str, found: dict[str, Any]) -> None:
-        """Write the model folder `name`. `found`: the evaluation of the model."""
+    def save_shards(self, state: TrainState) -> tuple[Path, OSError | None]:
+        """Write the shards of each process to a temporary folder. Returns it, and the error if one couldn't."""
+        local = sharding.local_tensors(state.model, state.optimizer)
+        if not all(distributed.gathered(checkpoint.all_finite(local, state.bad_steps.device))):
+            raise Diverged(state.step, "a weight or its moment")
+        folder = self.directory / "checkpoints" / ".shards.part"
+        with distributed.together():
+            if distributed.is_main() and folder.exists():  # from a save that failed
+                disk.remove(folder)
+        try:
+            sharding.save_shards(folder, state.model, state.optimizer)
+        except OSError as error:
+            return folder, error
+        return folder, None
+
+    def weights(self) -> dict[str, Tensor] | None:
+        """All weights of a sharded model, on rank 0: every process takes part. None if the model holds them itself."""
+        return sharding.full_state_dict(self.learner.state.model) if self.learner.state.sharded else None
+
+    def keep_model(self, name: str, found: dict[str, Any], weights: dict[str, Tensor] | None) -> None:
+        """Write the model folder `name`. `found`: the evaluation of the model. `weights`: those of a sharded model."""
         if not distributed.is_main():
             return
         about = card.sidecar(self.config, self.sources.pairs, self.sources.max_length)
         about["audit"] = findings.counts(self.findings)
         model, tokenizer = self.learner.state.model, self.sources.tokenizer
-        card.save_model(self.directory / name, model, tokenizer, {**about, **found}, to_yaml(self.config))
+        card.save_model(self.directory / name, model, tokenizer, {**about, **found}, to_yaml(self.config), weights)
 
     def end(self) -> int:
         """Finish, unless a signal stopped the run before its last step. Returns the exit code."""
@@ -127,18 +150,19 @@ class Run:
             self.log.close()
             say(f"stopped after step {state.step}; resume with: {resume_command(self.directory)}")
             return EXIT_SIGNAL + stopped_by
+        weights = self.weights()
         with distributed.together():
             if distributed.is_main():
-                self.finish()
+                self.finish(weights)
         return 0
 
-    def finish(self) -> None:
+    def finish(self, weights: dict[str, Tensor] | None) -> None:
         """Write last/ and results.json, and print the evaluations."""
         state = self.learner.state
         assert state.last is not None and state.last["step"] == state.step, (state.step, state.last)
-        self.keep_model("last", state.last)
+        self.keep_model("last", state.last, weights)
         if state.best is None:  # the best model could not be written
-            self.keep_model("best", state.last)
+            self.keep_model("best", state.last, weights)
             state.best = state.last
         for name in ("best", "last"):
             disk.flush_all(self.directory / name)

@@ -42,7 +42,8 @@ def add_fast_paths(
     if not as_trainer:
         dropout.replace_dropout(model)
     used_rows = None
-    if not as_trainer and not config.streaming and is_on("auto", device):  # a stream may bring any token
+    may_reduce = not config.streaming and not learner.state.sharded  # a stream may bring any token; shards are whole
+    if not as_trainer and may_reduce and is_on("auto", device):
         used_rows = embedding.train_used_rows(model, dataset, tokenizer.pad_token_id)
     may_capture = device.type == "cuda" and not config.deterministic and distributed.world_size() == 1
     captured = may_capture and is_on(config.capture, device)

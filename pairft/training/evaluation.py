@@ -13,6 +13,7 @@ from pairft.errors import UserError
 from pairft.output import say
 from pairft.training import distributed
 from pairft.training.memory import empty_cache, is_out_of_memory
+from pairft.training.sharding import is_sharded
 from pairft.training.step import loss_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def predict(
     the mean of its batch, and there is one draw from the global random state, as by Trainer's DataLoader.
 
     A batch that doesn't fit into memory is computed in parts; one whose logits overflow in half precision is repeated
-    in float32. Raises UserError if a single example doesn't fit.
+    in float32. Raises UserError if a single example doesn't fit. Neither is done with a sharded model, since one
+    process alone can't repeat a batch.
     """
     fallbacks = fallbacks or Fallbacks()
     model.eval()
@@ -77,12 +79,13 @@ def predict(
 
     parts, order = [], []
     batch_size = TRAINER_BATCH_SIZE if as_trainer else None
-    share = distributed.rank(), distributed.world_size()
+    sharded = is_sharded(model)
+    share = distributed.rank(), distributed.world_size(), sharded
     with torch.inference_mode():
         for indices, batch in evaluation_batches(dataset, collate, batch_size, *share):
-            parts.append(forward(batch, amp_dtype))
+            parts.append(tuple(part[: len(indices)] for part in forward(batch, amp_dtype)))
             order.append(indices)
-        if amp_dtype is not None:  # after all batches are queued: this waits for the device
+        if amp_dtype is not None and not sharded:  # after all batches are queued: this waits for the device
             finite = torch.stack([logits.isfinite().all() for logits, _, _ in parts]).tolist() if parts else []
             for number in (number for number, fine in enumerate(finite) if not fine):
                 parts[number] = forward(collate(dataset[order[number].tolist()]), None)
@@ -112,7 +115,7 @@ def logits_of(
                 parts = cut([batch], fallbacks.divisor)
                 return torch.cat([model(**part.to(device).inputs()).logits for part in parts])
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if is_sharded(model) or not is_out_of_memory(error):
                 raise
         # Out here the error is gone, whose traceback holds tensors of the forward pass.
         empty_cache(device)

@@ -2,18 +2,23 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pairft.config import Config
 from pairft.data.batches import Collate
-from pairft.training import distributed, step
+from pairft.errors import UserError
+from pairft.training import distributed, sharding, step
 from pairft.training.memory import retry_smaller
 from pairft.training.optim import build_optimizer
 from pairft.training.state import TrainState, new_interval
 from pairft.training.step import Update
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,14 @@ def build_learner(
     amp_dtype: torch.dtype | None,
     class_weights: Sequence[float] | None = None,
 ) -> Learner:
-    """A learner at step 0. `model` must be on the device already. `class_weights`: of the training loss, by id."""
+    """A learner at step 0. Moves the model to the device or, with --shard full, shards it over the processes.
+    `class_weights`: of the training loss, by id."""
+    if config.shard == "full" and amp_dtype == torch.float16:
+        raise UserError("--shard full has not been tried with --precision fp16: use bf16 or fp32")
+    if config.shard == "full" and distributed.world_size() > 1:
+        sharding.shard_model(model, device, amp_dtype)
+    else:
+        model.to(device)
     weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=device)
     state = TrainState(
         model=model,
@@ -45,8 +57,11 @@ def build_learner(
         scaler=torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16),
         interval=new_interval(device),
         bad_steps=torch.zeros((), device=device),
+        sharded=config.shard == "full",
     )
-    update = retry_smaller(plain_update(state, config, device, amp_dtype, weights), state)
+    update = plain_update(state, config, device, amp_dtype, weights)
+    if not sharding.is_sharded(model):  # one process alone can't repeat its part of the step
+        update = retry_smaller(update, state)
     return Learner(state, collate, update, device, amp_dtype, weights)
 
 
@@ -69,5 +84,14 @@ def plain_update(
         max_grad_norm=config.max_grad_norm,
         class_weights=class_weights,
         label_smoothing=config.label_smoothing,
-        sum_over_ranks=distributed.step_sum(state.model),
+        sum_over_ranks=sharding.total_loss if sharding.is_sharded(state.model) else distributed.step_sum(state.model),
     )
+
+
+def in_step(learner: Learner, dataset: "Dataset") -> Learner:
+    """The learner whose update is in step with the other processes if the model is sharded: call it when model and
+    collate function are final. `dataset`: the tokenised training split, for an example."""
+    if not sharding.is_sharded(learner.state.model):
+        return learner
+    about = learner.state.model, learner.collate(dataset[:1]), learner.device, learner.amp_dtype
+    return replace(learner, update=sharding.with_idle_passes(learner.update, *about))

@@ -57,6 +57,7 @@ class TrainState:
     seconds: float = 0.0  # of training, without evaluation and saving
     extra: dict[str, Tensor] = field(default_factory=dict)  # scalars [] on the device, added by optional parts, by name
     micro_batch_divisor: int = 1  # parts that each micro-batch is split into, to fit into memory (memory.py)
+    sharded: bool = False  # checkpoints hold the shards of each process (--shard full)
     num_lines: int = 0  # of metrics.jsonl when the state was saved
     best: dict[str, Any] | None = None  # the best evaluation by the main metric
     last: dict[str, Any] | None = None  # the latest one

@@ -93,6 +93,8 @@ def update(
         loss_sum = sum_over_ranks(loss_sum)
     scaler.unscale_(optimizer)  # so that the norm is that of the gradients themselves
     grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    if hasattr(grad_norm, "full_tensor"):  # of a sharded model: each process has the norm of its share so far
+        grad_norm = grad_norm.full_tensor()
     finite = loss_sum.isfinite() & grad_norm.isfinite()
     if scaler.is_enabled():
         bad_steps.add_(1).mul_(~finite)

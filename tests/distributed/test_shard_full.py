@@ -1,0 +1,45 @@
+"""--shard full from the command line: the numbers, the model folders, and a resume with another number of processes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import read_lines, undone
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+pytestmark = pytest.mark.distributed
+FULL = ("--shard", "full", "--save-every", 2)
+
+
+def assert_same_run(run: Path, expected: Path) -> None:
+    """Losses, gradient norms, scores, and the weights in best/ and last/."""
+    for line, wanted in zip(read_lines(run, "train"), read_lines(expected, "train"), strict=True):
+        assert line["loss"] == pytest.approx(wanted["loss"], rel=1e-6), line
+        assert line["grad_norm"] == pytest.approx(wanted["grad_norm"], rel=1e-5), line
+    scores, wanted = (json.loads((r / "results.json").read_text())["last"]["validation"] for r in (run, expected))
+    assert scores == pytest.approx(wanted, rel=1e-6)
+    for folder in ("best", "last"):
+        weights, wanted = (load_file(r / folder / "model.safetensors") for r in (run, expected))
+        assert weights.keys() == wanted.keys()
+        for name in (name for name in wanted if not name.endswith("key.bias")):  # whose gradient is rounding alone
+            assert_close(weights[name], wanted[name], rtol=1e-4, atol=1e-5)
+
+
+def test_shard_full_equals_one_process_and_resumes_with_another_number(torchrun, tmp_path):
+    runs = tmp_path / "runs"
+    for processes, accumulate, more in ((1, 4, ()), (2, 2, FULL)):
+        code, errors = torchrun.run(processes, "--accumulate", accumulate, *more, "--run-name", processes)
+        assert code == 0, errors
+    assert_same_run(runs / "2", runs / "1")
+    assert "padding-free" in errors and errors.count("Traceback") == 0
+    undone(runs / "2", runs / "again", 6)
+    held = sorted(path.name for path in (runs / "again" / "checkpoints" / "step-00000006" / "shards").iterdir())
+    assert len(held) == 2, held  # one file of each process
+    for processes in (1, 2):
+        copy = f"with-{processes}"
+        undone(runs / "2", runs / copy, 6)
+        code, errors = torchrun.run(processes, "--resume", "--run-name", copy)
+        assert code == 0, errors
+        assert "from step 6" in errors
+        assert_same_run(runs / copy, runs / "1")
