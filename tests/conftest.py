@@ -239,8 +239,8 @@ def closed() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def plain_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    plain = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.2}
-    return write_tiny_model(tmp_path_factory.mktemp("models") / "plain-bert", **plain)
+    changes = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.2}
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "plain-bert", **changes)
 
 
 @pytest.fixture

@@ -1,15 +1,16 @@
 """Start train.py with torchrun, on a tiny model without dropout, so that any number of processes computes the same."""
 
-import contextlib
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from conftest import ROOT, wait_for
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from kill_workers import workers  # noqa: F401
 
 # A step has 16 examples: (processes, micro-batches in each). An epoch of 49 ends with a step of a single example.
 SPLITS = [(1, 4), (2, 2), (4, 1)]
@@ -42,20 +43,6 @@ class Torchrun:
         process = self.start(*arguments, **named)
         _, errors = process.communicate(timeout=120)
         return process.returncode, errors
-
-
-def workers(process: subprocess.Popen[str], processes: int) -> dict[int, int]:
-    """The process ids of the workers by rank, as soon as all of them run."""
-    while True:
-        found = {}
-        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            with contextlib.suppress(OSError):
-                environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
-                found |= {int(name[5:]): int(pid) for name in environment if name.startswith("RANK=")}
-        if len(found) == processes:
-            return found
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.05)
 
 
 def after_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
