@@ -20,6 +20,8 @@ import compare_trainer  # noqa: E402
 import kinds  # noqa: E402
 import large_data  # noqa: E402
 import recipes  # noqa: E402
+import scale_arithmetic  # noqa: E402
+import scaling  # noqa: E402
 import spread  # noqa: E402
 
 from pairft.flags import flag_rows  # noqa: E402
@@ -194,6 +196,12 @@ def parts() -> dict[str, dict[str, str]]:
             "seeds": recipes.table(results("recipes.json")),
             "spread": spread.table(results("spread.json")),
             "kinds": kinds.table(results("kinds.json")),
+        },
+        "docs/scale.md": {
+            "scaling": scaling.table(results("scaling.json")) if scaling.RESULTS.exists() else "Not measured yet.\n",
+            "traffic": scale_arithmetic.traffic_table(),
+            "breaks": scale_arithmetic.breaks(),
+            "shard": scale_arithmetic.shard_table(),
         },
     }
 

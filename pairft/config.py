@@ -70,7 +70,7 @@ class Config:
     new_head: bool = setting(False, "draw a new head; without it, a head with labels other than the data's is an error")
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; takes precedence over --epochs")
-    batch_size: int = setting(8, "examples per micro-batch, in each process")
+    batch_size: int = setting(8, "examples per micro-batch and process")
     max_tokens: int | None = setting(
         None,
         "tokens per micro-batch instead of --batch-size examples, padding not counted; an example that is longer is a "
@@ -81,9 +81,7 @@ class Config:
         "read and tokenise the training files as training goes, not before; needs --max-steps and a validation split",
     )
     shuffle_buffer: int = setting(10_000, "rows of the blocks in which --streaming shuffles")
-    accumulate: int = setting(
-        1, "micro-batches per step, in each process; the gradient is the mean over all examples of the step"
-    )
+    accumulate: int = setting(1, "micro-batches per step and process; the gradient is the mean over all their examples")
     lr: float = setting(5e-5, "peak learning rate of AdamW")
     warmup_ratio: float = setting(0.0, "fraction of the steps that warm up the learning rate from 0; then linear to 0")
     weight_decay: float = setting(0.01, "AdamW's weight decay, on weight matrices only: none on biases and norms")
@@ -120,9 +118,7 @@ class Config:
     eval_every: Interval = setting("epoch", "steps between evaluations, 'epoch' or 'never'; always after the last step")
     save_every: Interval = setting("epoch", "steps between checkpoints, 'epoch' or 'never'; always after the last step")
     log_every: int = setting(10, "steps between log lines")
-    timeout: float = setting(
-        600.0, "seconds that a process waits for the others before the run ends with an error (several processes)"
-    )
+    timeout: float = setting(600.0, "seconds that one of several processes waits for another before the run ends")
     processes: int = setting(1, "the number of processes that the run was started with", flag=False)
     seed: int = setting(42, "seed of the new weights, the order of examples and dropout")
     seeds: tuple[int, ...] | None = setting(
@@ -154,8 +150,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # Settings that --resume may change. With any other change it would be a different run.
 MAY_CHANGE = (
-    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "runs_dir", "audit"),
-    "timeout",
+    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "timeout"),
+    *("runs_dir", "audit"),
     # Where model and data are; fingerprints in the manifest tell whether the content is the same.
     *("model", "data", "data_config", "revision"),
 )

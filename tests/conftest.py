@@ -183,9 +183,8 @@ def begin(tiny_model: Path, pairs_folder: Path, tmp_path: Path) -> Callable[...,
 
 
 def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
-    while not condition():
+    while not condition() and time.sleep(0.005) is None:
         assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.005)
 
 
 def same_weights(one: Path, other: Path) -> bool:
@@ -195,7 +194,7 @@ def same_weights(one: Path, other: Path) -> bool:
 
 
 def undone(run: Path, copy: Path, step: int) -> None:
-    """The run as a kill between this checkpoint and the next would have left it: lines already written stay."""
+    """The run as a kill before the next checkpoint would have left it: lines already written stay."""
     shutil.copytree(run, copy)
     (copy / "results.json").unlink()
     shutil.rmtree(copy / "last")

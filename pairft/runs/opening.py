@@ -73,8 +73,8 @@ def open_directory(
         fingerprints["train"] = sources.stream.fingerprint
     if sources.num_examples is not None and sources.num_examples < distributed.world_size():
         raise UserError(
-            f"{distributed.world_size()} processes have only {sources.num_examples} training examples: each needs one at "
-            "least; start fewer"
+            f"{distributed.world_size()} processes have only {sources.num_examples} training examples, and each needs one: "
+            "start fewer"
         )
     opened = None
     with distributed.together():

@@ -7,11 +7,12 @@ import pickle
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pairft.config import Config
 from pairft.errors import EXIT_USER, PeerFailed, UserError
@@ -24,10 +25,14 @@ from pairft.training.distributed import is_main, local_rank, rank, world_size
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
+T = TypeVar("T")
+
 NEEDED = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # beside WORLD_SIZE, set by torchrun
 CONNECT_SECONDS = 300.0  # that a rank waits for the first one, which may come later
 END_SECONDS = 5.0  # that a failed rank waits for the others, to end with the same exit code
 POLL_SECONDS = 0.1
+GLOO = ("gloo", "pair closure")  # one of them is in its messages
+TIMED_OUT = ("Timed out", "timeout")  # the latter: of a collective that follows one that has timed out
 FAILED = "failed"  # the key of the exit code of the first rank that has failed
 
 
@@ -50,7 +55,8 @@ def joined() -> Iterator[None]:
         yield
     except Exception as error:
         raise ended(store, error) from error
-    end(store, 0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, as soon as the first process has ended
+    within(2 * END_SECONDS, lambda: end(store, 0), None)
     from torch import distributed as torch_distributed
 
     if torch_distributed.is_initialized():
@@ -88,18 +94,22 @@ def ended(store: "Store", error: Exception) -> Exception:
     """What to raise for an error of this rank: itself, with the rank in its message; or PeerFailed, if the error is
     that of rank 0 as well, or only follows from another rank's."""
     if is_lost_connection(error):
-        if code := failed(store, wait=END_SECONDS / 2):
+        if code := within(END_SECONDS, lambda: failed(store, wait=END_SECONDS / 2), 0):
             return PeerFailed(code)
-        reason = "didn't answer within --timeout" if "Timed out" in str(error) else "is gone"
+        reason = "didn't answer within --timeout" if any(word in str(error) for word in TIMED_OUT) else "is gone"
         sys.stderr.write(f"error: rank {rank()} on {socket.gethostname()}: another rank {reason}\n")
         error = PeerFailed(1)
     code = error.code if isinstance(error, PeerFailed) else EXIT_USER if isinstance(error, (UserError, OSError)) else 1
-    with contextlib.suppress(RuntimeError):  # rank 0 may be gone, and the store with it
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, as soon as the first process has ended
+
+    def told() -> bool:  # returns whether rank 0 has the same error
         if is_main():
             store.set("message", str(error))
         end(store, code)
-        if not is_main() and store.check(["message"]) and store.get("message").decode() == str(error):
-            return PeerFailed(code)
+        return not is_main() and store.check(["message"]) and store.get("message").decode() == str(error)
+
+    if within(2 * END_SECONDS, told, False):
+        return PeerFailed(code)
     if isinstance(error, PeerFailed) or is_main():
         return error
     where = f"rank {rank()} on {socket.gethostname()}"
@@ -109,17 +119,31 @@ def ended(store: "Store", error: Exception) -> Exception:
     return error
 
 
+def within(seconds: float, ask: Callable[[], T], otherwise: T) -> T:
+    """What `ask` returns; or `otherwise`, if rank 0 is gone, and the store with it, or hasn't answered within
+    `seconds`. The store's own time limit doesn't hold where the link between two machines is cut."""
+    answers: list[T] = []
+
+    def answer() -> None:
+        with contextlib.suppress(RuntimeError):
+            answers.append(ask())
+
+    asking = threading.Thread(target=answer, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return answers[0] if answers else otherwise
+
+
 def is_lost_connection(error: Exception) -> bool:
     """Whether a collective failed because another rank is gone, or didn't answer in time. gloo's errors are plain
     RuntimeErrors."""
     from torch.distributed import DistError
 
-    return isinstance(error, DistError) or (type(error) is RuntimeError and "gloo" in str(error))
+    return isinstance(error, DistError) or (type(error) is RuntimeError and any(words in str(error) for words in GLOO))
 
 
 def end(store: "Store", code: int) -> None:
     """Wait a little for the others to end as well, so that torchrun sees the exit code of each."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, as soon as the first process has ended
     if code and not failed(store):
         store.set(FAILED, str(code))
     number, deadline = store.add("ended", 1), time.monotonic() + END_SECONDS

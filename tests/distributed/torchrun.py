@@ -1,12 +1,15 @@
 """Start train.py with torchrun, on a tiny model without dropout, so that any number of processes computes the same."""
 
+import contextlib
+import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT
+from conftest import ROOT, wait_for
 
 # A step has 16 examples: (processes, micro-batches in each). An epoch of 49 ends with a step of a single example.
 SPLITS = [(1, 4), (2, 2), (4, 1)]
@@ -21,14 +24,17 @@ class Torchrun:
     model: Path
     data: Path
 
-    def start(self, processes: int, *flags: Any, torchrun: tuple[Any, ...] = ()) -> subprocess.Popen[str]:
+    def start(
+        self, processes: int, *flags: Any, torchrun: tuple[Any, ...] = (), script: Path = ROOT / "train.py"
+    ) -> subprocess.Popen[str]:
         """`torchrun`: flags of torchrun."""
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", processes, *torchrun]
         command = command if processes > 1 or torchrun else [sys.executable]
-        command += [ROOT / "train.py", "--model", self.model, "--data", self.data, "--device", "cpu"]
+        command += [script, "--model", self.model, "--data", self.data, "--device", "cpu"]
         command += ["--runs-dir", self.folder / "runs", *SETTINGS, *flags]
+        environment = {**os.environ, "ROOT": str(ROOT)}
         pipe, words = subprocess.PIPE, [str(word) for word in command]
-        return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, cwd=self.folder)
+        return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, cwd=self.folder, env=environment)
 
     def run(self, *arguments: Any, **named: Any) -> tuple[int, str]:
         """Train to the end. Returns the exit code (torchrun's, if there are several processes), and what was printed on
@@ -36,3 +42,24 @@ class Torchrun:
         process = self.start(*arguments, **named)
         _, errors = process.communicate(timeout=120)
         return process.returncode, errors
+
+
+def workers(process: subprocess.Popen[str], processes: int) -> dict[int, int]:
+    """The process ids of the workers by rank, as soon as all of them run."""
+    while True:
+        found = {}
+        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
+                found |= {int(name[5:]): int(pid) for name in environment if name.startswith("RANK=")}
+        if len(found) == processes:
+            return found
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+
+
+def after_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
+    """Wait until the run has logged a step."""
+    wait_for(
+        lambda: (run / "metrics.jsonl").exists() and f'"step": {step},' in (run / "metrics.jsonl").read_text(), process
+    )

@@ -1,0 +1,109 @@
+"""Workers that are killed, stopped or hang, and what users get wrong: all processes end, and no run is lost."""
+
+import json
+import os
+import signal
+
+import pytest
+from conftest import comparable, same_weights
+from torchrun import after_step, workers
+
+pytestmark = pytest.mark.distributed
+
+
+def last(run):
+    return json.loads((run / "results.json").read_text())["last"]["validation"]
+
+
+def errors_in(text):
+    return [line for line in text.splitlines() if line.startswith("error:")]
+
+
+def test_a_killed_worker_is_restarted_and_the_run_ends_as_if_it_had_not_been(torchrun, tmp_path):
+    flags = ("--epochs", 10, "--save-every", 5)
+    assert torchrun.run(2, *flags, "--run-name", "whole")[0] == 0
+    process = torchrun.start(2, *flags, torchrun=("--max-restarts", 2))
+    [run] = [path for path in waited(tmp_path / "runs", process) if path.name != "whole"]
+    after_step(process, run, 17)
+    os.kill(workers(process, 2)[1], signal.SIGKILL)
+    errors = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, errors
+    assert f"has begun {run}: resuming it" in errors
+    assert "from step 0" in errors and "another rank is gone" in errors
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert comparable(run, "train") == comparable(tmp_path / "runs" / "whole", "train")
+    assert same_weights(run, tmp_path / "runs" / "whole")
+
+
+def waited(runs, process):
+    """The run directories, as soon as there are two."""
+    from conftest import wait_for
+
+    def found():
+        return [path for path in runs.iterdir() if not path.name.startswith(".")]
+
+    wait_for(lambda: len(found()) == 2, process)
+    return found()
+
+
+def test_processes_arrives(torchrun, tmp_path):
+    """A stop asked of one rank stops all after the same step; one and four processes go on with steps of the same
+    examples."""
+    run, whole = tmp_path / "runs" / "a", tmp_path / "runs" / "whole"
+    flags = ("--epochs", 20)
+    process = torchrun.start(2, *flags, "--run-name", "a")
+    after_step(process, run, 10)
+    os.kill(workers(process, 2)[1], signal.SIGTERM)
+    errors = process.communicate(timeout=60)[1]
+    assert errors.count("stopped after step") == 1, errors
+    assert "exitcode  : 143" in errors
+    step = int((next(iter(sorted((run / "checkpoints").iterdir(), reverse=True)))).name.removeprefix("step-"))
+    assert f"stopped after step {step};" in errors
+    for processes in (4, 1):
+        code, errors = torchrun.run(processes, "--run-name", "a", "--resume", "--epochs", 20 if processes == 1 else 10)
+        assert (code == 0) == (processes == 1 or step <= 10 * 7), errors
+    assert "1 instead of 2 processes: a step keeps its 2 micro-batches" in errors
+    assert torchrun.run(2, *flags, "--run-name", "whole")[0] == 0
+    assert last(run)["loss"] == pytest.approx(last(whole)["loss"], rel=1e-4)
+
+
+def test_timeout_arrives(torchrun, tmp_path):
+    process = torchrun.start(2, "--epochs", 1000, "--timeout", 12, "--run-name", "a")
+    after_step(process, tmp_path / "runs" / "a", 3)
+    stopped = workers(process, 2)[1]
+    os.kill(stopped, signal.SIGSTOP)
+    line = next(line for line in process.stderr if line.startswith("error:"))
+    assert "rank 0" in line and "another rank didn't answer within --timeout" in line
+    os.kill(stopped, signal.SIGKILL)  # as torchrun would after 30 seconds
+    process.communicate(timeout=60)
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("processes", "flags", "said"),
+    [
+        (2, ("--lrr", 1), "error: unknown flag --lrr; did you mean --lr?"),
+        (2, ("--seeds", "1,2"), "error: --seeds is for one process, but torchrun has started 2: leave it out"),
+        (3, ("--limit", 2), "error: 3 processes have only 2 training examples, and each needs one: start fewer"),
+    ],
+)
+def test_mistakes_are_one_message_and_each_worker_ends_with_2(torchrun, processes, flags, said):
+    code, errors = torchrun.run(processes, *flags)
+    assert code == 1  # torchrun's
+    [line] = errors_in(errors)
+    assert line.startswith(said)
+    assert errors.count("exitcode  : 2") == processes, errors
+    assert errors.count("Traceback") == 1  # torchrun's own
+
+
+def test_another_rank_with_an_error_is_named(torchrun, tmp_path):
+    """A rank on another machine may have other versions or data. Here the second one gets another command line."""
+    script = tmp_path / "differs.py"
+    script.write_text(
+        "import os, sys\nsys.path.insert(0, os.environ['ROOT'])\nimport train\n"
+        "sys.exit(train.main([*sys.argv[1:], *(['--lr', '1'] if os.environ['RANK'] == '1' else [])]))\n"
+    )
+    code, errors = torchrun.run(2, script=script)
+    assert code == 1
+    [line] = errors_in(errors)
+    assert line.startswith("error: rank 1 on ") and "'--lr', '1'] here" in line
