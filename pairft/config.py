@@ -112,12 +112,7 @@ class Config:
         "capture the step as CUDA graphs and replay them; auto: never, since it has not been run on a GPU yet",
         choices=("auto", "always", "never"),
     )
-    shard: str = setting(
-        "none",
-        "full: each of several processes keeps a share of every weight, gradient and moment (FSDP2), for models that "
-        "one device can't hold; not with fp16",
-        choices=("none", "full"),
-    )
+    shard: str = setting("none", "full: share out weights and moments to processes (FSDP2)", choices=("none", "full"))
     deterministic: bool = setting(False, "bit-reproducible kernels on CUDA")
     tf32: bool = setting(False, "TF32 matmuls in fp32 on CUDA")
     eval_every: Interval = setting("epoch", "steps between evaluations, 'epoch' or 'never'; always after the last step")

@@ -115,10 +115,15 @@ def logits_of(
                 parts = cut([batch], fallbacks.divisor)
                 return torch.cat([model(**part.to(device).inputs()).logits for part in parts])
         except RuntimeError as error:
-            if is_sharded(model) or not is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         # Out here the error is gone, whose traceback holds tensors of the forward pass.
         empty_cache(device)
+        if is_sharded(model):
+            raise UserError(
+                "memory ran out in an evaluation, and with --shard full its batches are not split: use a smaller "
+                "--max-length, or more processes"
+            )
         if len(batch.labels) <= fallbacks.divisor:
             raise UserError(
                 "a single example of this evaluation doesn't fit into the device's memory: use a smaller --max-length "

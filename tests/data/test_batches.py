@@ -104,3 +104,17 @@ def test_evaluation_batches_hold_every_row_once_the_longest_first(monkeypatch):
         list(range(8)),
         [8, 9, 10],
     ]
+
+
+def test_evaluation_batches_dealt_evenly_hold_every_row_once():
+    dataset = rows_of(11)  # in batches of 2: six, of which four processes get 2, 2, 1, 1
+    dealt = [list(evaluation_batches(dataset, PAD, 2, rank, 4, even=True)) for rank in range(4)]
+    assert [[rows.tolist() for rows, _ in found] for found in dealt] == [
+        [[0, 1], [8, 9]],
+        [[2, 3], [10]],
+        [[4, 5], []],
+        [[6, 7], []],
+    ]
+    assert {len(batch.labels) for _, batch in dealt[3]} == {2, 1}  # the last batch again
+    assert [len(list(evaluation_batches(dataset, PAD, 2, rank, 4))) for rank in range(4)] == [2, 2, 1, 1]
+    assert [len(list(evaluation_batches(dataset, PAD, 2, rank, 3, even=True))) for rank in range(3)] == [2, 2, 2]

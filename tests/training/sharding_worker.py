@@ -6,6 +6,7 @@ import functools
 import json
 import resource
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def logits_of(model: Any) -> torch.Tensor:
 
 
 def main(model_folder: str, out: str, first: str, last: str, checkpoint: str) -> None:
-    distributed.init_process_group("gloo")
+    distributed.init_process_group("gloo", timeout=timedelta(seconds=60))
     rank, world, folder = distributed.get_rank(), distributed.get_world_size(), Path(out)
     model = classifier(Path(model_folder))
     sharding.shard_model(model, CPU, None)
