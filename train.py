@@ -93,8 +93,11 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
     # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:  # a resume restores learner.state here
         how = learner.collate, config.seed, order.step_size(config), learner.state.position
-        share = order.Share(distributed.rank(), distributed.world_size())
-        steps = streaming.steps(stream, *how) if stream else training_steps(splits["train"], *how, as_trainer, share)
+        steps = (
+            streaming.steps(stream, *how)
+            if stream
+            else training_steps(splits["train"], *how, as_trainer, ranks.share())
+        )
         if run.steps_left:
             fit(
                 learner.state, steps, learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,

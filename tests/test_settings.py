@@ -19,6 +19,7 @@ ELSEWHERE = {
     "validation_share": ("data/test_splits.py", "test_validation_share_arrives"),
     **{name: ("test_run_settings.py", f"test_{name}_arrives") for name in OF_RUNS},
     **{name: ("distributed/test_failures.py", f"test_{name}_arrives") for name in ("timeout", "processes")},
+    "shard": ("distributed/test_shard_full.py", "test_shard_arrives"),
     "fallback": ("data/test_hub.py", "test_the_defaults_fall_back_with_one_warning"),
     **{name: ("test_label_settings.py", f"test_{name}_arrives") for name in OF_LABELS},
     "limit": ("data/test_limit.py", "test_limit_arrives"),

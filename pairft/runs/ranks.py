@@ -25,6 +25,8 @@ from pairft.training.distributed import is_main, local_rank, rank, world_size
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
 
+    from pairft.data.order import Share
+
 T = TypeVar("T")
 
 NEEDED = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # beside WORLD_SIZE, set by torchrun
@@ -194,6 +196,13 @@ def agreed_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
     if config is not None:
         distributed.open_group(shared_store(), config.timeout)
     return found
+
+
+def share() -> "Share":
+    """Which examples of each step this process trains on."""
+    from pairft.data.order import Share
+
+    return Share(rank(), world_size())
 
 
 def wait_for_first() -> None:

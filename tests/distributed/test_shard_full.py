@@ -26,7 +26,7 @@ def assert_same_run(run: Path, expected: Path) -> None:
             assert_close(weights[name], wanted[name], rtol=1e-4, atol=1e-5)
 
 
-def test_shard_full_equals_one_process_and_resumes_with_another_number(torchrun, tmp_path):
+def test_shard_arrives(torchrun, tmp_path):
     runs = tmp_path / "runs"
     for processes, accumulate, more in ((1, 4, ()), (2, 2, FULL)):
         code, errors = torchrun.run(processes, "--accumulate", accumulate, *more, "--run-name", processes)

@@ -126,9 +126,8 @@ def plain(tiny_model, pairs_folder, tmp_path, monkeypatch):
         monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.empty(16, dtype=torch.uint8))
         # For a fake tensor transformers would leave out its look at the mask.
         monkeypatch.setattr(masking_utils, "is_tracing", lambda tensor=None: False)
-        flags = ["--model", tiny_model, "--data", pairs_folder, "--runs-dir", tmp_path, "--batch-size", 4]
-        flags += ["--device", "cuda", "--precision", precision, "--accumulate", 2]
-        config, _ = read_settings(list(map(str, flags)))
+        flags = f"--device cuda --precision {precision} --batch-size 4 --accumulate 2".split()
+        config, _ = read_settings([*flags, f"--model={tiny_model}", f"--data={pairs_folder}", f"--runs-dir={tmp_path}"])
         device, amp_dtype = chosen(config, monkeypatch)
         tokenizer, _ = classifier.load_tokenizer(config.model)
         splits = tokens.tokenise(load_pairs(config), tokenizer, max_length=64)
