@@ -16,6 +16,7 @@ from pairft.config import Config
 from pairft.errors import UserError
 from pairft.output import unbreakable
 from pairft.runs import directory, ranks, seeds
+from pairft.runs.ranks import share
 from pairft.training import distributed
 
 if TYPE_CHECKING:
@@ -93,11 +94,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
     # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:  # a resume restores learner.state here
         how = learner.collate, config.seed, order.step_size(config), learner.state.position
-        steps = (
-            streaming.steps(stream, *how)
-            if stream
-            else training_steps(splits["train"], *how, as_trainer, ranks.share())
-        )
+        steps = streaming.steps(stream, *how) if stream else training_steps(splits["train"], *how, as_trainer, share())
         if run.steps_left:
             fit(
                 learner.state, steps, learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,
