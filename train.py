@@ -94,7 +94,9 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
     # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:  # a resume restores learner.state here
         how = learner.collate, config.seed, order.step_size(config), learner.state.position
-        steps = streaming.steps(stream, *how) if stream else training_steps(splits["train"], *how, as_trainer, share())
+        steps = training_steps(splits["train"], *how, as_trainer, share())
+        if stream:
+            steps = streaming.steps(stream, *how, share())
         if run.steps_left:
             fit(
                 learner.state, steps, learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,
