@@ -80,9 +80,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         tokens.check_ids(splits, num_embeddings, config.model)
         fingerprints = {"weights": classifier.fingerprint(model, drawn), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
-        seed_everything(
-            config.seed, distributed.rank()
-        )  # again, as Trainer does: the head's draws must not shift dropout's
+        seed_everything(config.seed, distributed.rank())  # again, as Trainer: the head's draws must not shift dropout's
     stream = streaming.open_stream(config, pairs, tokenizer, max_length, num_embeddings)  # or None
     notes = [line for line in (stream and stream.about(), note, summary(pairs, config.task), warning) if line]
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, stream, notes)
