@@ -80,9 +80,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         tokens.check_ids(splits, num_embeddings, config.model)
         fingerprints = {"weights": classifier.fingerprint(model, drawn), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
-        seed_everything(
-            config.seed, distributed.rank()
-        )  # again, as Trainer does: the head's draws must not shift dropout's
+        seed_everything(config.seed, distributed.rank())  # again, as Trainer: the head's draws must not shift dropout's
     stream = streaming.open_stream(config, pairs, tokenizer, max_length, num_embeddings)  # or None
     notes = [line for line in (stream and stream.about(), note, summary(pairs, config.task), warning) if line]
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, stream, notes)
@@ -94,7 +92,9 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
     # ---- training: `fit` decides when to log, evaluate and save; `run` does it --------------------------------------
     with open_run(config, run_dir, argv, learner, sources, group) as run:  # a resume restores learner.state here
         how = learner.collate, config.seed, order.step_size(config), learner.state.position
-        steps = streaming.steps(stream, *how) if stream else training_steps(splits["train"], *how, as_trainer, share())
+        steps = training_steps(splits["train"], *how, as_trainer, share())
+        if stream:
+            steps = streaming.steps(stream, *how, share())
         if run.steps_left:
             fit(
                 learner.state, steps, learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,

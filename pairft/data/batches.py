@@ -9,7 +9,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from pairft.data.order import Share, StepSize, dealt, epoch_order, micro_batch_sizes
+from pairft.data.order import Share, StepSize, dealt, dealt_by_place, epoch_order, micro_batch_sizes
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -187,14 +187,17 @@ def training_steps(
 
 
 def parts_of(
-    share: Share, parts: Sequence[numpy.ndarray], lengths: numpy.ndarray, size: StepSize
+    share: Share, parts: Sequence[numpy.ndarray], lengths: numpy.ndarray | None, size: StepSize
 ) -> Sequence[numpy.ndarray]:
     """This process's part of a step: the indices of the examples of its micro-batches. `parts`: those of all
-    micro-batches of the step; they are dealt as they are if each is full of tokens already (`max_tokens`)."""
+    micro-batches of the step; they are dealt as they are if each is full of tokens already (`max_tokens`). `lengths`:
+    int [examples], the tokens of each; if it is None, examples are dealt by their place in the step."""
     if size.max_tokens is not None:
         return parts[share.rank :: share.world_size]
     indices = numpy.concatenate(parts)
     accumulate = -(-len(parts) // share.world_size)
+    if lengths is None:
+        return [indices[places] for places in dealt_by_place(len(indices), share, accumulate)]
     return [indices[places] for places in dealt(lengths[indices], share, accumulate)]
 
 

@@ -50,6 +50,13 @@ def dealt(lengths: numpy.ndarray, share: Share, accumulate: int) -> list[numpy.n
     return [numpy.sort(numpy.array(found)) for found in places[share.rank :: share.world_size] if found]
 
 
+def dealt_by_place(number: int, share: Share, accumulate: int) -> list[numpy.ndarray]:
+    """What `dealt` returns for `number` examples whose tokens aren't known: they go to the micro-batches in turn. So
+    place p is that of process p % world_size, whatever the number and `accumulate`."""
+    in_all = share.world_size * accumulate
+    return [numpy.arange(n, number, in_all) for n in range(share.rank, min(in_all, number), share.world_size)]
+
+
 def epoch_order(num_examples: int, seed: int, epoch: int) -> Tensor:
     """The order of the examples in an epoch, int32 [num_examples] (int64 from 2^31 examples on): the order that HF
     Trainer uses, a function of seed and epoch only.

@@ -1,22 +1,21 @@
 """--streaming: training steps whose rows are read, checked and tokenised as training goes."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy
 
 from pairft.config import Config
 from pairft.data import blocks
 from pairft.data.bad_rows import is_blank
-from pairft.data.batches import Collate, Position, StepData
+from pairft.data.batches import Collate, Position, StepData, parts_of
 from pairft.data.blocks import Block, TrainingFiles
 from pairft.data.gold_labels import without_gold_label
 from pairft.data.kinds import plain_kind
 from pairft.data.labels import class_names, label_texts, numbers_of
 from pairft.data.meaning import label_ids, wanted
-from pairft.data.order import StepSize, micro_batch_sizes
+from pairft.data.order import Share, StepSize, micro_batch_sizes
 from pairft.data.pairs import Pairs
 from pairft.data.targets import encode_labels, has_label
 from pairft.data.tokens import NO_ROOM, ROWS_AT_ONCE, encode_rows, no_room, unknown_id
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow
     from transformers import PreTrainedTokenizerFast
 
+T = TypeVar("T")
 Columns = dict[str, Sequence[Any]]  # examples: input_ids, token_type_ids if the model uses them, length and label
 
 
@@ -86,32 +86,55 @@ def open_stream(
     )
 
 
-def steps(stream: Stream, collate: Collate, seed: int, size: StepSize, start: Position) -> Iterator[StepData]:
+def steps(
+    stream: Stream,
+    collate: Collate,
+    seed: int,
+    size: StepSize,
+    start: Position,
+    share: Share = Share(),  # noqa: B008  # immutable
+) -> Iterator[StepData]:
     """Generate the steps from the position `start` on, epoch after epoch without end. A step never spans two epochs.
-    Raises UserError if a row can't be read or is not an example."""
+    Raises UserError if a row can't be read or is not an example.
+
+    `share`: with several processes, the micro-batches are those of this one, and the numbers those of the whole step.
+    All processes read the same blocks, but each tokenises only its own examples. These are dealt by their place in the
+    step: the tokens of the others aren't known. With `max_tokens`, they have to be known, and each tokenises all.
+    """
+    own = share if size.max_tokens is None else Share()  # what this process tokenises
     epoch, consumed = start
     while True:
-        held: Columns = {}
-        for some, is_last in with_last(examples(stream, seed, epoch, consumed)):
-            held = {name: [*held.get(name, []), *values] for name, values in some.items()}
-            while sizes := micro_batch_sizes(numpy.array(held["length"]), size):
+        held, ahead = {}, 0  # type: tuple[Columns, int]  # the own ones of the next `ahead` examples
+        for (number_read, some), is_last in with_last(examples(stream, seed, Position(epoch, consumed), size, own)):
+            held = {name: [*held.get(name, []), *some.get(name, [])] for name in {**held, **some}}
+            ahead += number_read
+            while sizes := micro_batch_sizes(next_lengths(held, ahead, size), size):
                 number = sum(sizes)
-                if number == len(held["length"]) and not is_last:
+                if number == ahead and not is_last:
                     break  # the last micro-batch may take more
-                bounds = itertools.pairwise(itertools.accumulate(sizes, initial=0))
-                micro_batches = [collate(cut(held, begin, end)) for begin, end in bounds]
-                held = cut(held, number, None)
+                parts: Sequence[numpy.ndarray] = numpy.split(numpy.arange(number), numpy.cumsum(sizes)[:-1])
+                if share.world_size > 1:
+                    parts = parts_of(share, parts, None, size)
+                micro_batches = [collate(taken(held, part // own.world_size)) for part in parts]
+                number_own = len(range(own.rank, number, own.world_size))
+                held = {name: values[number_own:] for name, values in held.items()}
+                ahead -= number
                 consumed += number
-                after = Position(epoch, consumed) if held["length"] else Position(epoch + 1, 0)
+                after = Position(epoch, consumed) if ahead else Position(epoch + 1, 0)
                 yield StepData(micro_batches, number, after)
         epoch, consumed = epoch + 1, 0
 
 
-def cut(examples: Columns, begin: int, end: int | None) -> Columns:
-    return {name: values[begin:end] for name, values in examples.items()}
+def next_lengths(held: Columns, ahead: int, size: StepSize) -> numpy.ndarray:
+    """The tokens of each of the next examples, int [ahead]; without `max_tokens` only their number matters."""
+    return numpy.zeros(ahead, numpy.int32) if size.max_tokens is None else numpy.array(held["length"])
 
 
-def with_last(parts: Iterator[Columns]) -> Iterator[tuple[Columns, bool]]:
+def taken(examples: Columns, places: numpy.ndarray) -> Columns:
+    return {name: [values[place] for place in places] for name, values in examples.items()}
+
+
+def with_last(parts: Iterator[T]) -> Iterator[tuple[T, bool]]:
     """Each part, and whether it is the last one."""
     part = next(parts, None)
     while part is not None:
@@ -120,23 +143,40 @@ def with_last(parts: Iterator[Columns]) -> Iterator[tuple[Columns, bool]]:
         part = following
 
 
-def examples(stream: Stream, seed: int, epoch: int, consumed: int) -> Iterator[Columns]:
-    """The tokenised examples of an epoch from the position on, some at a time. What is before is not tokenised."""
-    first, offset = divmod(consumed, stream.files.block_size)
-    for number, block in enumerate(blocks.blocks(stream.files, seed, epoch, first), first):
-        pairs = checked(stream, block)
-        order = blocks.shuffled(block, seed, epoch, number)
-        for begin in range(offset, len(order), ROWS_AT_ONCE):
-            chosen = order[begin : begin + ROWS_AT_ONCE]
-            some = with_text(block.rows.take(chosen), pairs.text_columns)
-            columns = encode_rows(some, pairs, stream.classes, stream.tokenizer, stream.max_length, stream.truncation)
-            for row in chosen[columns["lost"] == NO_ROOM][:1]:
-                raise no_room(block.place(int(row)), stream.max_length, stream.truncation)
-            largest = max(map(max, columns["input_ids"]))
-            if largest >= stream.num_embeddings:
-                raise unknown_id(largest, stream.num_embeddings, stream.model)
-            yield {name: values if isinstance(values, list) else values.tolist() for name, values in columns.items()}
+def examples(
+    stream: Stream,
+    seed: int,
+    start: Position,
+    size: StepSize,
+    own: Share = Share(),  # noqa: B008  # immutable
+) -> Iterator[tuple[int, Columns]]:
+    """The examples of an epoch from the position on, some at a time: their number, and those that this process
+    tokenises (`own`), by their place in steps of this size. What is before the position is not tokenised."""
+    first, offset = divmod(start.consumed, stream.files.block_size)
+    passed, at_once = 0, ROWS_AT_ONCE * own.world_size
+    for number, block in enumerate(blocks.blocks(stream.files, seed, start.epoch, first), first):
+        pairs = checked(stream, block)  # all rows: every process has to end at one that is no example
+        order = blocks.shuffled(block, seed, start.epoch, number)[offset:]
+        for chosen in numpy.split(order, range(at_once, len(order), at_once)):
+            places = numpy.arange(passed, passed + len(chosen)) % (size.batch_size * size.accumulate)
+            passed += len(chosen)
+            yield len(chosen), encoded(stream, pairs, block, chosen[places % own.world_size == own.rank])
         offset = 0
+
+
+def encoded(stream: Stream, pairs: Pairs, block: Block, chosen: numpy.ndarray) -> Columns:
+    """Rows of the block, tokenised; no columns if there are none. Raises UserError if --truncation leaves no room in
+    one of them, or if the model doesn't know a token."""
+    if not len(chosen):
+        return {}
+    some = with_text(block.rows.take(chosen), pairs.text_columns)
+    columns = encode_rows(some, pairs, stream.classes, stream.tokenizer, stream.max_length, stream.truncation)
+    for row in chosen[columns["lost"] == NO_ROOM][:1]:
+        raise no_room(block.place(int(row)), stream.max_length, stream.truncation)
+    largest = max(map(max, columns["input_ids"]))
+    if largest >= stream.num_embeddings:
+        raise unknown_id(largest, stream.num_embeddings, stream.model)
+    return {name: values if isinstance(values, list) else values.tolist() for name, values in columns.items()}
 
 
 def with_text(rows: "pyarrow.Table", text_columns: Sequence[str]) -> "pyarrow.Table":

@@ -50,6 +50,16 @@ class Sources:
         """In an epoch; None if it isn't known."""
         return self.stream.num_examples if self.stream else len(self.tokens["train"])
 
+    def check_enough(self, processes: int) -> None:
+        """Raise UserError if there is not an example for each process, as far as that is known."""
+        number, first = self.num_examples, len(self.tokens["train"])
+        if number is None and self.stream is not None and first < self.stream.files.block_size:
+            number = first  # text files aren't counted, but these end within the first block
+        if number is not None and number < processes:
+            raise UserError(
+                f"{processes} processes have only {number} training examples, and each needs one: start fewer"
+            )
+
 
 def open_directory(
     stack: contextlib.ExitStack,
@@ -71,11 +81,7 @@ def open_directory(
     fingerprints = {name: pairs.fingerprint(split, columns) for name, split in sources.pairs.splits.items()}
     if sources.stream is not None:
         fingerprints["train"] = sources.stream.fingerprint
-    if sources.num_examples is not None and sources.num_examples < distributed.world_size():
-        raise UserError(
-            f"{distributed.world_size()} processes have only {sources.num_examples} training examples, and each needs "
-            "one: start fewer"
-        )
+    sources.check_enough(distributed.world_size())
     opened = None
     with distributed.together():
         if distributed.is_main():

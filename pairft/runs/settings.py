@@ -42,7 +42,6 @@ def check_processes(config: Config, world_size: int) -> None:
         return
     excluded = {
         "--seeds": config.seeds,
-        "--streaming": config.streaming,
         "--capture always": config.capture == "always",
         "--device mps": config.device == "mps",
     }

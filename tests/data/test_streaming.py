@@ -1,20 +1,19 @@
 """--streaming: each row once per epoch, in an order that the position determines, and rows that are no examples."""
 
-import csv
+import functools
 import itertools
 import json
 
 import numpy
-import pyarrow
 import pytest
-import torch
+import streams
 from conftest import write_rows
-from pyarrow import parquet
+from streams import ENOUGH, content, epochs_of, numbered
 from transformers import AutoTokenizer
 
 from pairft.config import Config
 from pairft.data import blocks, pairs, streaming
-from pairft.data.batches import Position, collate_for
+from pairft.data.batches import Position
 from pairft.data.order import StepSize
 from pairft.errors import UserError
 from pairft.tasks import MULTI_LABEL
@@ -22,65 +21,10 @@ from pairft.tasks import MULTI_LABEL
 NUMBER = 53
 
 
-ENOUGH = 10**6  # embedding rows
-
-
-def write(folder, kind, rows):
-    """The rows in three shards of unequal size; the row groups of parquet are small and unequal, too."""
-    for shard, (begin, end) in enumerate(((0, 20), (20, 21), (21, len(rows)))):
-        path, some = folder / f"train-{shard:05d}-of-00003.{kind}", rows[begin:end]
-        if kind == "parquet":
-            parquet.write_table(pyarrow.Table.from_pylist(some), path, row_group_size=7)
-        elif kind == "csv":
-            with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, some[0].keys())
-                writer.writeheader()
-                writer.writerows(some)
-        else:
-            write_rows(path, some)
-
-
-def numbered(number):
-    """Rows whose first sentence is their number, spelled in letters of the tiny vocabulary."""
-    return [
-        {"sentence1": " ".join(str(row)), "sentence2": "a b " * (row % 6 + 1), "label": row % 2}
-        for row in range(number)
-    ]
-
-
 @pytest.fixture
 def opened(tmp_path, tiny_model):
-    """Open a stream over rows in files of a kind, with blocks of `block` rows."""
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-
-    def build(kind, rows, block, num_embeddings=ENOUGH, **more):
-        folder = tmp_path / f"{kind}-{block}"
-        if not folder.exists():
-            folder.mkdir()
-            write(folder, kind, rows)
-            write_rows(folder / "validation.jsonl", numbered(6))
-        config = Config(data=str(folder), streaming=True, max_steps=1, shuffle_buffer=block, **more)
-        stream = streaming.open_stream(config, pairs.load_pairs(config), tokenizer, 64, num_embeddings)
-        assert stream is not None
-        return stream, collate_for(tokenizer, torch.device("cpu"))
-
-    return build
-
-
-def content(step):
-    """The token ids of each example, by micro-batch."""
-    return [
-        [tuple(row[mask.bool()].tolist()) for row, mask in zip(batch.input_ids, batch.attention_mask, strict=True)]
-        for batch in step.micro_batches
-    ]
-
-
-def epochs_of(stream, collate, size, number=2):
-    steps = streaming.steps(stream, collate, 7, size, Position())
-    found = [next(steps)]
-    while found[-1].after != (number, 0):
-        found.append(next(steps))
-    return found
+    """Open a stream (streams.py)."""
+    return functools.partial(streams.opened, tmp_path, tiny_model)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -203,7 +147,7 @@ def test_values_and_lists_are_read_as_in_a_whole_file(tmp_path, tiny_model, labe
     found = pairs.load_pairs(config)
     assert (found.problem_type == MULTI_LABEL) == isinstance(labels[0], str)
     stream = streaming.open_stream(config, found, AutoTokenizer.from_pretrained(tiny_model), 64, ENOUGH)
-    columns = next(streaming.examples(stream, 7, 0, 0))
+    _, columns = next(streaming.examples(stream, 7, Position(), StepSize(8, 1)))
     assert not any(isinstance(value, numpy.ndarray) for value in columns["label"])  # slow to collate, with a warning
     block = next(blocks.blocks(stream.files, 7, 0, 0))
     order = block.rows.column("y").take(blocks.shuffled(block, 7, 0, 0)).to_pylist()

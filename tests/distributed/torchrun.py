@@ -24,6 +24,7 @@ class Torchrun:
     folder: Path
     model: Path
     data: Path
+    settings: tuple[Any, ...] = SETTINGS
 
     def start(
         self, processes: int, *flags: Any, torchrun: tuple[Any, ...] = (), script: Path = ROOT / "train.py"
@@ -32,7 +33,7 @@ class Torchrun:
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", processes, *torchrun]
         command = command if processes > 1 or torchrun else [sys.executable]
         command += [script, "--model", self.model, "--data", self.data, "--device", "cpu"]
-        command += ["--runs-dir", self.folder / "runs", *SETTINGS, *flags]
+        command += ["--runs-dir", self.folder / "runs", *self.settings, *flags]
         environment = {**os.environ, "ROOT": str(ROOT)}
         pipe, words = subprocess.PIPE, [str(word) for word in command]
         return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, cwd=self.folder, env=environment)
