@@ -14,6 +14,7 @@ from pairft.data.lengths import first_position, length_limit
 from pairft.errors import UserError
 from pairft.speed import dropout, embedding, unpad
 from pairft.speed.capture import replay_steps
+from pairft.speed.shared_sum import open_shared_bucket
 from pairft.training import distributed
 from pairft.training.device import is_on
 from pairft.training.learner import Learner, plain_update
@@ -54,7 +55,9 @@ def add_fast_paths(
         if used_rows is not None:
             embedding.decay_unused_rows(used_rows, state.optimizer)
             state.extra["embedding_decay"] = used_rows.decay_factor
-        update = plain_update(state, config, device, amp_dtype, learner.class_weights)
+    several = distributed.world_size() > 1 and not learner.state.sharded
+    if used_rows is not None or captured or several:
+        update = plain_update(state, config, device, amp_dtype, learner.class_weights, open_shared_bucket)
         release = None
         if captured:
             update, release = replay_steps(update, device)

@@ -1,20 +1,19 @@
 """Several processes, started by torchrun: which one this is, and what all of them do together.
 
 Each process (a rank, as torch calls it) trains the same model on its share of a step's examples. Between backward and
-clipping the gradients are summed over all of them, so that every rank makes the same update. With one process, nothing
-here does anything. pairft/runs/ranks.py has what happens before training, and when a rank ends with an error.
+clipping the gradients are summed over all of them (gradient_sum.py), so that every rank makes the same update. With one
+process, nothing here does anything. pairft/runs/ranks.py has what happens before training, and when a rank fails.
 """
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pairft.errors import EXIT_DIVERGED, EXIT_USER, Diverged, PeerFailed, UserError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
     from torch.distributed import Store  # type: ignore[attr-defined]
 
@@ -113,50 +112,3 @@ class LargestBefore:
         self.value = torch.tensor(value)
         self.work = distributed.all_reduce(self.value, distributed.ReduceOp.MAX, async_op=True)
         return largest
-
-
-class StepSum:
-    """The sums over all ranks for one step: call it between backward and clipping, on every rank.
-
-    Sums, not means: each rank has divided its losses by the number of examples of the whole step. They are explicit, in
-    one flat bucket, and not DDP's, which takes the mean over ranks and needs every rank to have examples; DDP's overlap
-    with the backward pass gains nothing on CPU cores, which are busy with it, and has not been measured on GPUs.
-    """
-
-    begun = 0  # sums, by this process: a step that has begun its sum can't be repeated by one rank alone (memory.py)
-
-    def __init__(self, model: "torch.nn.Module") -> None:
-        self.model = model
-        self.trained: list[torch.nn.Parameter] = []  # those that get a gradient on any rank; agreed at the first step
-        self.bucket: Tensor | None = None  # float32 [their elements + 1]
-
-    def __call__(self, loss_sum: "Tensor") -> "Tensor":
-        """Replace the gradients by their sums. A rank without examples in this step adds zeros. Returns the sum of
-        `loss_sum`, a tensor []."""
-        import torch
-        from torch import distributed
-
-        StepSum.begun += 1
-        if self.bucket is None:
-            parameters = list(self.model.parameters())
-            masks = gathered([p.grad is not None for p in parameters])
-            self.trained = [p for p, *has in zip(parameters, *masks, strict=True) if any(has)]
-            self.bucket = torch.zeros(sum(p.numel() for p in self.trained) + 1, device=loss_sum.device)
-        *pieces, loss_total = self.bucket.split([*(p.numel() for p in self.trained), 1])
-        views = [piece.view_as(p) for piece, p in zip(pieces, self.trained, strict=True)]
-        filled = [(view, p.grad) for view, p in zip(views, self.trained, strict=True) if p.grad is not None]
-        if len(filled) < len(views):
-            self.bucket.zero_()
-        if filled:
-            torch._foreach_copy_([view for view, _ in filled], [grad for _, grad in filled])
-        loss_total.copy_(loss_sum)
-        distributed.all_reduce(self.bucket)
-        for p, view in zip(self.trained, views, strict=True):
-            p.grad = view  # until zero_grad: so nothing has to be copied back
-        total: Tensor = loss_total[0].clone()
-        return total
-
-
-def step_sum(model: "torch.nn.Module") -> "Callable[[Tensor], Tensor] | None":
-    """StepSum for the model; None for one process."""
-    return StepSum(model) if world_size() > 1 else None

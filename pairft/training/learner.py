@@ -12,6 +12,7 @@ from pairft.config import Config
 from pairft.data.batches import Collate
 from pairft.errors import UserError
 from pairft.training import distributed, sharding, step
+from pairft.training.gradient_sum import OpenBucket, open_bucket, step_sum
 from pairft.training.memory import retry_smaller
 from pairft.training.optim import build_optimizer
 from pairft.training.state import TrainState, new_interval
@@ -71,8 +72,10 @@ def plain_update(
     device: torch.device,
     amp_dtype: torch.dtype | None,
     class_weights: Tensor | None = None,
+    open_bucket: OpenBucket = open_bucket,
 ) -> Update:
     """`step.update` with all but its arguments (micro_batches, num_examples, lr) bound to this state."""
+    add_up = step_sum(state.model, open_bucket)
     return functools.partial(
         step.update,
         state.model,
@@ -84,7 +87,7 @@ def plain_update(
         max_grad_norm=config.max_grad_norm,
         class_weights=class_weights,
         label_smoothing=config.label_smoothing,
-        sum_over_ranks=sharding.total_loss if sharding.is_sharded(state.model) else distributed.step_sum(state.model),
+        sum_over_ranks=sharding.total_loss if sharding.is_sharded(state.model) else add_up,
     )
 
 

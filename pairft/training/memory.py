@@ -11,7 +11,7 @@ from torch import Tensor
 from pairft.data.batches import MicroBatch, cut
 from pairft.errors import UserError
 from pairft.output import say
-from pairft.training.distributed import StepSum
+from pairft.training.gradient_sum import StepSum
 from pairft.training.state import TrainState
 from pairft.training.step import Update
 

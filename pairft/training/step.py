@@ -73,7 +73,7 @@ def update(
         and moments unchanged, and so do all steps after it. With a gradient scaler, only that step is skipped, and the
         scale is lowered.
     sum_over_ranks: with several processes, replaces the gradients by their sums over all of them, and returns that of
-        its argument (distributed.py). Then `micro_batches` are this process's share of the step, which may be empty.
+        its argument (gradient_sum.py). Then `micro_batches` are this process's share of the step, which may be empty.
     """
     for group in optimizer.param_groups:
         group["lr"] = lr
