@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Processes that run tests. Each test uses one thread.
+JOBS ?= 2
 
 .PHONY: install train test test-slow lint format typecheck check bench bench-gpu parity board clean
 
@@ -19,10 +21,10 @@ train: install
 	$(BIN)/python train.py --epochs 3 $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 test-slow: install
-	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) -m "slow or not slow" $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .
@@ -36,7 +38,7 @@ typecheck: install
 	$(BIN)/mypy
 
 check: lint typecheck
-	$(BIN)/python -m pytest -m "slow or not slow" --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) -m "slow or not slow" --cov --cov-report=term $(ARGS)
 
 bench: install
 	$(BIN)/python benchmarks/compare_trainer.py $(ARGS)

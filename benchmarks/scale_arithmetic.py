@@ -143,15 +143,17 @@ def activation_bytes(shape: Shape, examples: int, length: int) -> int:
 
 
 def gathered_bytes(shape: Shape) -> int:
-    """Of the parameters outside the layers and of two layers, one computed and the next one under way: weights and
-    gradients in half precision, and the gradients in float32 to be summed."""
-    return (2 + 2 + 4) * (shape.other_parameters + 2 * shape.layer_parameters)
+    """Of two layers, one computed and the next one under way: weights and gradients in half precision, and the
+    gradients in float32 to be summed. Of the parameters outside the layers: weights and gradients in float32."""
+    return (2 + 2 + 4) * 2 * shape.layer_parameters + (4 + 4) * shape.other_parameters
 
 
 def shard_bytes(shape: Shape, processes: int) -> float:
-    """What each process sends in a step: weights gathered in half precision for forward and backward, gradients
-    reduced in float32."""
-    return (2 + 2 + 4) * shape.parameters * (processes - 1) / processes
+    """What each process sends in a step of one micro-batch: layers' weights gathered in half precision for forward and
+    backward, the others' in float32 for the forward pass (they are the embedding, nearly all), gradients reduced in
+    float32."""
+    sent = (2 + 2 + 4) * shape.layers * shape.layer_parameters + (4 + 4) * shape.other_parameters
+    return sent * (processes - 1) / processes
 
 
 def computing(shape: Shape) -> float:

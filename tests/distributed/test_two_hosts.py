@@ -7,7 +7,7 @@ import pytest
 from conftest import comparable, same_weights
 from two_hosts import processes, set_link, start_agents, two_hosts
 
-pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+pytestmark = pytest.mark.slow
 TIMEOUT = 5  # seconds: longer than a rank of the tiny model ever waits for the other
 PATIENCE = 120  # seconds, for a busy machine
 FLAGS = ("--device", "cpu", "--batch-size", 8, "--epochs", 24, "--log-every", 5, "--save-every", 10, "--lr", "1e-3")
