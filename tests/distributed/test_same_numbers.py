@@ -11,14 +11,14 @@ from torchrun import SPLITS
 pytestmark = pytest.mark.distributed
 
 
-@pytest.mark.parametrize("size", [(), ("--max-tokens", 60, "--unpad", "never")], ids=["examples", "tokens"])
-def test_one_two_and_four_processes_give_the_same_numbers(torchrun, tmp_path, size):
+@pytest.mark.parametrize(("size", "number"), [((), 3), (("--max-tokens", 60, "--unpad", "never"), 2)])
+def test_one_two_and_four_processes_give_the_same_numbers(torchrun, tmp_path, size, number):
     runs = tmp_path / "runs"
-    for processes, accumulate in SPLITS:
+    for processes, accumulate in SPLITS[:number]:
         code, errors = torchrun.run(processes, "--accumulate", accumulate, *size, "--run-name", processes)
         assert code == 0, errors
     one = runs / "1"
-    for other in (runs / "2", runs / "4"):
+    for other in (runs / str(processes) for processes, _ in SPLITS[1:number]):
         for line, expected in zip(read_lines(other, "train"), read_lines(one, "train"), strict=True):
             assert line["loss"] == pytest.approx(expected["loss"], rel=1e-6), line
             assert line["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-5), line

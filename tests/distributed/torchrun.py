@@ -1,5 +1,7 @@
 """Start train.py with torchrun, on a tiny model without dropout, so that any number of processes computes the same."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from conftest import ROOT, wait_for
+
+import train
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from kill_workers import workers  # noqa: F401
@@ -30,18 +34,30 @@ class Torchrun:
         self, processes: int, *flags: Any, torchrun: tuple[Any, ...] = (), script: Path = ROOT / "train.py"
     ) -> subprocess.Popen[str]:
         """`torchrun`: flags of torchrun."""
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", processes, *torchrun]
-        command = command if processes > 1 or torchrun else [sys.executable]
-        command += [script, "--model", self.model, "--data", self.data, "--device", "cpu"]
-        command += ["--runs-dir", self.folder / "runs", *self.settings, *flags]
-        environment = {**os.environ, "ROOT": str(ROOT)}
-        pipe, words = subprocess.PIPE, [str(word) for word in command]
-        return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, cwd=self.folder, env=environment)
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            str(processes),
+            *map(str, torchrun),
+        ]
+        command += [script, *self.flags(flags)]
+        environment, pipe = {**os.environ, "ROOT": str(ROOT)}, subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=self.folder, env=environment)
 
-    def run(self, *arguments: Any, **named: Any) -> tuple[int, str]:
-        """Train to the end. Returns the exit code (torchrun's, if there are several processes), and what was printed on
-        standard error."""
-        process = self.start(*arguments, **named)
+    def flags(self, flags: tuple[Any, ...]) -> list[str]:
+        places = ["--model", self.model, "--data", self.data, "--runs-dir", self.folder / "runs"]
+        return [str(word) for word in (*places, "--device", "cpu", *self.settings, *flags)]
+
+    def run(self, processes: int, *flags: Any, **named: Any) -> tuple[int, str]:
+        """Train to the end; one process is this one. Returns the exit code (torchrun's, if there are several), and what
+        was printed on standard error."""
+        if processes == 1:
+            errors = io.StringIO()
+            with contextlib.redirect_stderr(errors):
+                return train.main(self.flags(flags)), errors.getvalue()
+        process = self.start(processes, *flags, **named)
         _, errors = process.communicate(timeout=120)
         return process.returncode, errors
 
