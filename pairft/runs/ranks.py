@@ -35,6 +35,7 @@ END_SECONDS = 5.0  # that a failed rank waits for the others, to end with the sa
 POLL_SECONDS = 0.1
 GLOO = ("gloo", "pair closure")  # one of them is in its messages
 TIMED_OUT = ("Timed out", "timeout")  # the latter: of a collective that follows one that has timed out
+ABOUT_HUB = ("HF_HUB_OFFLINE", "HF_UPDATE_DOWNLOAD_COUNTS")  # what rank 0 may set for the Hub's libraries (hub.py)
 FAILED = "failed"  # the key of the exit code of the first rank that has failed
 
 
@@ -179,16 +180,20 @@ def wait_for(key: str) -> bytes:
 
 
 def agreed_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
-    """The settings that rank 0 reads (settings.py), on every rank. Raises UserError if another rank
-    has another command line or other versions."""
+    """The settings that rank 0 reads (settings.py), on every rank. Raises UserError if another rank has another command
+    line or other versions."""
     if world_size() == 1:
         return read_settings(argv)
+    if not is_main() and {"-h", "--help"} & set(argv):  # rank 0 shows it
+        sys.exit(0)
     here = {"flags": list(argv), **versions()}
     if is_main():
         found = read_settings(argv)
-        shared_store().set("settings", pickle.dumps((here, found)))  # type: ignore[arg-type]  # bytes are fine
+        about_hub = {name: os.environ[name] for name in ABOUT_HUB if name in os.environ}
+        shared_store().set("settings", pickle.dumps((here, found, about_hub)))  # type: ignore[arg-type]  # bytes are fine
     else:
-        there, found = pickle.loads(wait_for("settings"))
+        there, found, about_hub = pickle.loads(wait_for("settings"))
+        os.environ |= about_hub
         for name, value in there.items():
             if here[name] != value:
                 raise UserError(f"{name}: {here[name]!r} here, {value!r} on rank 0; they have to be the same")

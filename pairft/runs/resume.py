@@ -1,5 +1,6 @@
 """The settings of a resumed run, what --resume does to a finished run, and the command that resumes a run."""
 
+import contextlib
 import itertools
 import shlex
 import sys
@@ -35,8 +36,12 @@ def restarted(given: dict[str, Any]) -> dict[str, Any]:
         return given
     for path in sorted(runs.glob("*/manifest.json")):
         run_dir = path.parent
-        ours = not run_dir.name.startswith(".") and given.get("run_name") in (None, run_dir.name)
-        if ours and not directory.is_finished(run_dir) and read_json(path).get("torchrun") == job:
+        if run_dir.name.startswith(".") or given.get("run_name") not in (None, run_dir.name):
+            continue
+        found = False
+        with contextlib.suppress(UserError, AttributeError):  # another run's manifest may be damaged
+            found = read_json(path).get("torchrun") == job and not directory.is_finished(run_dir)
+        if found:
             say(f"note: the torchrun job {job} has begun {run_dir}: resuming it")
             return {**given, "resume": True, "run_name": run_dir.name}
     return given

@@ -100,6 +100,11 @@ def test_mistakes_are_one_message_and_each_worker_ends_with_2(torchrun, processe
     assert errors.count("Traceback") == 1  # torchrun's own
 
 
+def test_help_is_shown_once(torchrun):
+    shown, errors = torchrun.start(2, "--help").communicate(timeout=60)
+    assert shown.count("usage: python train.py") == 1 and "rror" not in errors, errors
+
+
 def test_another_rank_with_an_error_is_named(torchrun, tmp_path):
     """A rank on another machine may have other versions or data. Here the second one gets another command line."""
     script = tmp_path / "differs.py"
