@@ -8,10 +8,14 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 from torchrun import SPLITS
 
-pytestmark = pytest.mark.distributed
 
-
-@pytest.mark.parametrize(("size", "number"), [((), 3), (("--max-tokens", 60, "--unpad", "never"), 2)])
+@pytest.mark.parametrize(
+    ("size", "number"),
+    [
+        pytest.param((), 3, marks=pytest.mark.distributed),
+        pytest.param(("--max-tokens", 60, "--unpad", "never"), 2, marks=pytest.mark.slow),
+    ],
+)
 def test_one_two_and_four_processes_give_the_same_numbers(torchrun, tmp_path, size, number):
     runs = tmp_path / "runs"
     for processes, accumulate in SPLITS[:number]:
