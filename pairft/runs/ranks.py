@@ -2,14 +2,15 @@
 
 import contextlib
 import functools
+import json
 import os
-import pickle
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -188,19 +189,27 @@ def agreed_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         sys.exit(0)
     here = {"flags": list(argv), **versions()}
     if is_main():
-        found = read_settings(argv)
+        config, run_dir = read_settings(argv)
+        settings = config and asdict(config)
         about_hub = {name: os.environ[name] for name in ABOUT_HUB if name in os.environ}
-        shared_store().set("settings", pickle.dumps((here, found, about_hub)))  # type: ignore[arg-type]  # bytes are fine
+        shared_store().set("settings", json.dumps([here, settings, run_dir and str(run_dir), about_hub]))
     else:
-        there, found, about_hub = pickle.loads(wait_for("settings"))
+        there, settings, place, about_hub = json.loads(wait_for("settings"))
+        config = settings and from_json(settings)
+        run_dir = place and Path(place)
         os.environ |= about_hub
         for name, value in there.items():
             if here[name] != value:
                 raise UserError(f"{name}: {here[name]!r} here, {value!r} on rank 0; they have to be the same")
-    config = found[0]
     if config is not None:
         distributed.open_group(shared_store(), config.timeout)
-    return found
+    return config, run_dir
+
+
+def from_json(settings: dict[str, Any]) -> Config:
+    """The config whose fields these are. JSON has no tuples."""
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+    return Config(**fields)
 
 
 def share() -> "Share":
@@ -211,19 +220,15 @@ def share() -> "Share":
 
 
 def wait_for_first() -> None:
-    """Wait until the first process of this machine has called `first_is_done`: it downloads, reads and tokenises, and
-    the others find that in the caches. It may take longer than --timeout."""
+    """Wait until the first process of this machine has downloaded, read and tokenised (`first_is_done`): the others
+    find that in the caches. It may take longer than --timeout."""
     if local_rank() > 0:
-        wait_for(first_of_machine())
+        wait_for(f"first/{rank() - local_rank()}")
 
 
 def first_is_done() -> None:
     if world_size() > 1 and local_rank() == 0:
-        shared_store().set(first_of_machine(), "done")
-
-
-def first_of_machine() -> str:
-    return f"first/{rank() - local_rank()}"
+        shared_store().set(f"first/{rank()}", "done")
 
 
 def check_same_everywhere(what: dict[str, Any], run_dir: Path) -> None:

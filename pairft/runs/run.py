@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 from torch import Tensor
@@ -31,9 +31,6 @@ from pairft.training import device, distributed, evaluation, sharding
 from pairft.training.learner import Learner
 from pairft.training.loop import Schedule, schedule_of
 from pairft.training.state import TrainState
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass

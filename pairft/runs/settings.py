@@ -22,7 +22,8 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         run_dir, given = resume.settings_to_resume(given)
         if not given:
             return None, run_dir
-    given = {"processes": distributed.world_size(), **given}  # a resume keeps the number, and so the size of a step
+    else:  # a resume keeps the number, and so the size of a step
+        given = {"processes": distributed.world_size(), **given}
     config = checks.resolve(given)
     check_processes(config, distributed.world_size())
     for line in checks.without_effect(on_command_line, config):

@@ -48,7 +48,7 @@ def waited(runs, process):
 
 
 def test_processes_arrives(torchrun, tmp_path):
-    """A stop asked of one rank stops all after the same step; one and four processes go on with steps of the same
+    """A stop asked of one rank stops all after the same step; one and four processes resume with steps of the same
     examples."""
     runs = tmp_path / "runs"
     process = torchrun.start(2, "--epochs", 6, "--run-name", "four")

@@ -43,7 +43,7 @@ def two(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 @pytest.fixture(scope="module")
 def one(tiny_model: Path, two: tuple[Path, list[dict]]) -> tuple[Path, list[dict]]:
-    """One process goes on after the third step, until one before the last."""
+    """One process resumes after the third step and ends one before the last."""
     out = two[0].with_name("one")
     return out, torchrun(1, tiny_model, out, 3, len(SIZES) - 1, two[0] / "three")
 
