@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def start(argv: Sequence[str]) -> int:
-    with ranks.joined():  # several processes, if torchrun has started them
+    with ranks.joined(argv):  # several processes, if torchrun has started them
         config, run_dir = ranks.agreed_settings(argv)
         if config is None:
             return 0

@@ -100,9 +100,27 @@ def test_mistakes_are_one_message_and_each_worker_ends_with_2(torchrun, processe
     assert errors.count("Traceback") == 1  # torchrun's own
 
 
-def test_help_is_shown_once(torchrun):
-    shown, errors = torchrun.start(2, "--help").communicate(timeout=60)
-    assert shown.count("usage: python train.py") == 1 and "rror" not in errors, errors
+LATE = """import os, sys, time
+sys.path.insert(0, os.environ["ROOT"])
+time.sleep(8 * int(os.environ["RANK"]))  # longer than rank 0 waits for the others to end
+import train
+sys.exit(train.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"), [(("--help",), ""), (("--resume", "--run-name", "a"), "a is finished: nothing to do")]
+)
+def test_a_late_rank_finds_rank_0_where_there_is_nothing_to_train(torchrun, tmp_path, flags, said):
+    """Rank 0 must not end before the others have connected: they would look for it for minutes."""
+    if "--resume" in flags:
+        assert torchrun.run(1, "--run-name", "a")[0] == 0
+    script = tmp_path / "late.py"
+    script.write_text(LATE)
+    process = torchrun.start(2, *flags, script=script)
+    shown, errors = process.communicate(timeout=90)
+    assert process.returncode == 0, errors
+    assert shown.count("usage: ") == ("--help" in flags) and said in errors
 
 
 def test_another_rank_with_an_error_is_named(torchrun, tmp_path):
