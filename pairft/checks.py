@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from pairft.config import FIELDS, PRESETS, Config, closest, flag_of
+from pairft.config import FIELDS, PRESETS, Config
 from pairft.errors import UserError
+from pairft.parsing import closest, flag_of
 from pairft.tasks import TASKS
 
 AT_LEAST_1 = (

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pairft.config import FIELDS, TYPES, closest, flag_of, parse_value
+from pairft.config import FIELDS, TYPES, parse_value
 from pairft.errors import UserError
+from pairft.parsing import closest, flag_of
 
 
 class _Formatter(argparse.HelpFormatter):

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pairft import disk
 from pairft.command import exit_code
-from pairft.config import Config, columns_in, parse_value
+from pairft.config import Config, parse_value
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.parsing import columns_in
 from pairft.predict_args import partial_path, read_arguments
 from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
 

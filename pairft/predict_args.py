@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from pairft import disk
-from pairft.config import closest
 from pairft.data import formats, hub
 from pairft.errors import UserError
+from pairft.parsing import closest
 
 DESCRIPTION = "Predict the label of each pair in a file, or of one pair, with a trained model."
 OUTPUTS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pairft.config import Config, closest
+from pairft.config import Config
 from pairft.data.labels import label_counts
 from pairft.data.meaning import Target
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.parsing import closest
 from pairft.tasks import MULTI_LABEL, SINGLE_LABEL, TASKS, metrics_of, positive_class
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairft import disk
-from pairft.config import Config, closest
+from pairft.config import Config
 from pairft.data import builtin, files, formats, hub, shards
 from pairft.data.blocks import TrainingFiles, check_streamed, check_validation, first_rows, training_files
 from pairft.data.cache import cache_errors, check_cache
 from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.parsing import closest
 from pairft.tasks import SPLITS, TASKS
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pairft import disk, flags
-from pairft.config import FIELDS, MAY_CHANGE, flag_of
+from pairft.config import FIELDS, MAY_CHANGE
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.parsing import flag_of
 from pairft.runs import directory
 from pairft.runs.directory import read_json
 from pairft.runs.manifest import torchrun_id

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from pairft.config import Config, Interval
+from pairft.config import Config
 from pairft.data.batches import StepData, lengths_of
 from pairft.data.order import step_size, steps_in
+from pairft.parsing import Interval
 from pairft.training.state import TrainState
 from pairft.training.step import Update, check_finite
 
