@@ -21,10 +21,10 @@ train: install
 	$(BIN)/python train.py --epochs 3 $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup $(ARGS)
 
 test-slow: install
-	$(BIN)/python -m pytest --numprocesses $(JOBS) -m "slow or not slow" $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup -m "slow or not slow" $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .
@@ -38,7 +38,7 @@ typecheck: install
 	$(BIN)/mypy
 
 check: lint typecheck
-	$(BIN)/python -m pytest --numprocesses $(JOBS) -m "slow or not slow" --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup -m "slow or not slow" --cov --cov-report=term $(ARGS)
 
 bench: install
 	$(BIN)/python benchmarks/compare_trainer.py $(ARGS)

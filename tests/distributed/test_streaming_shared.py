@@ -6,7 +6,7 @@ import pyarrow
 import pytest
 from conftest import read_lines, some_pairs, undone, write_rows
 from pyarrow import parquet
-from torchrun import SPLITS, Torchrun
+from torchrun import Torchrun
 
 pytestmark = pytest.mark.distributed
 FLAGS = ("--streaming", "--max-steps", 9, "--shuffle-buffer", 20, "--save-every", 3)  # an epoch has 4 steps
@@ -32,15 +32,15 @@ def assert_same_numbers(run, expected):
     assert scores == pytest.approx(wanted, rel=1e-6)
 
 
-def test_one_two_and_four_processes_stream_the_same_steps(start, tmp_path):
-    """Step 4 has a single example. The run of two processes is resumed by three within the second epoch."""
+def test_several_processes_stream_the_steps_of_one(start, tmp_path):
+    """Step 4 has a single example. The run of two processes is resumed by four within the second epoch."""
     runs = tmp_path / "runs"
-    for processes, accumulate in SPLITS:
+    for processes, accumulate in ((1, 4), (2, 2)):
         code, errors = start.run(processes, *FLAGS, "--accumulate", accumulate, "--run-name", processes)
         assert code == 0, errors
-        assert_same_numbers(runs / str(processes), runs / "1")
     undone(runs / "2", runs / "resumed", 6)
-    code, errors = start.run(3, "--resume", "--run-name", "resumed")
+    code, errors = start.run(4, "--resume", "--run-name", "resumed")
     assert code == 0, errors
     assert "from step 6" in errors
-    assert_same_numbers(runs / "resumed", runs / "1")
+    for name in ("2", "resumed"):
+        assert_same_numbers(runs / name, runs / "1")

@@ -19,7 +19,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from pairft.training import sharding
 from pairft.training.optim import build_optimizer
 
-pytestmark = pytest.mark.distributed
+# One group: the runs of `two` and `one` take long, so one process makes them for all tests.
+pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("sharding")]
 
 
 def torchrun(processes: int, model: Path, out: Path, first: int, last: int, checkpoint: Path | str = "-") -> list[dict]:
