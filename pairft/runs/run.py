@@ -208,15 +208,15 @@ def open_run(
         if len(sources.tokens["train"]) >= device.LARGE:
             device.release_memory()
         try:
-            with (
-                contextlib.nullcontext(group.stop) if group else StopRequest() as stop,
-                Writer(run_dir / "checkpoints") as writer,
-            ):
-                run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, evaluation.Fallbacks())
-                yield run
-                if not run.steps_left and (state.last is None or state.last["step"] < state.step):
-                    run.evaluate(state)  # resumed with a length that ends where it was stopped
-            run.exit_code = run.end()
+            # Signals are handled until all processes have ended: another one may still be saving.
+            with contextlib.nullcontext(group.stop) if group else StopRequest() as stop:
+                with Writer(run_dir / "checkpoints") as writer:
+                    fallbacks = evaluation.Fallbacks()
+                    run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, fallbacks)
+                    yield run
+                    if not run.steps_left and (state.last is None or state.last["step"] < state.step):
+                        run.evaluate(state)  # resumed with a length that ends where it was stopped
+                run.exit_code = run.end()
         except Diverged as error:
             log.close()
             say(divergence(error, config, sources.lengths, checkpoint.whole_checkpoints(run_dir / "checkpoints")))

@@ -93,6 +93,22 @@ def test_two_signals_within_seconds(monkeypatch, under_torchrun):
         assert left[-1] == 143
 
 
+def test_the_first_signal_of_a_process_that_another_one_stops_is_not_a_second_one(monkeypatch):
+    """Each machine's torchrun passes on its own SIGTERM, one later than the other."""
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with StopRequest() as stop, monkeypatch.context() as several:
+        several.setattr(signals, "world_size", lambda: 2)
+        several.setattr(stop, "_largest", lambda own: signal.SIGINT)  # what another process got
+        assert stop.asked()
+        signal.raise_signal(signal.SIGTERM)
+        assert left == [] and stop.signal == signal.SIGINT
+        monkeypatch.setattr(signals, "ECHO_SECONDS", 0.0)
+        signal.raise_signal(signal.SIGTERM)
+        assert left == [143]
+
+
 def test_a_second_process_on_the_same_run_is_refused(begin, go, tmp_path, capsys):
     process = begin("--max-steps", 100000, "--run-name", "a")
     wait_for((tmp_path / "runs" / "a" / "metrics.jsonl").exists, process)
