@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 from conftest import comparable, same_weights, wait_for
+from safetensors.torch import load_file
 from torchrun import after_step, workers
 
 pytestmark = pytest.mark.distributed
@@ -20,7 +22,9 @@ def errors_in(text):
     return [line for line in text.splitlines() if line.startswith("error:")]
 
 
-def test_a_killed_worker_is_restarted_and_the_run_ends_as_if_it_had_not_been(torchrun, tmp_path):
+def test_a_killed_worker_is_restarted_and_the_run_ends_as_if_it_had_not_been(torchrun, tiny_model, tmp_path):
+    """With dropout, which each rank draws from its own random states."""
+    torchrun = replace(torchrun, model=tiny_model)
     flags = ("--epochs", 10, "--save-every", 5)
     assert torchrun.run(2, *flags, "--run-name", "whole")[0] == 0
     process = torchrun.start(2, *flags, torchrun=("--max-restarts", 2))
@@ -34,6 +38,9 @@ def test_a_killed_worker_is_restarted_and_the_run_ends_as_if_it_had_not_been(tor
     assert len(list((tmp_path / "runs").iterdir())) == 2
     assert comparable(run, "train") == comparable(tmp_path / "runs" / "whole", "train")
     assert same_weights(run, tmp_path / "runs" / "whole")
+    newest = max((run / "checkpoints").iterdir())
+    states = [load_file(newest / f"random-{rank}.safetensors")["torch"].tolist() for rank in range(2)]
+    assert states[0][:8] != states[1][:8]  # a state begins with its seed
 
 
 def waited(runs, process):
