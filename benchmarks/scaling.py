@@ -146,7 +146,7 @@ def table(content: dict[str, Any]) -> str:
         f"{content['steps']} steps of {BATCH_SIZE * PROCESSES} examples, each side {content['repeats']} times, "
         f"alternating, {content['date']}: {where}.",
         "",
-        f"{content['parameters'] / 1e6:.1f} M parameters are trained: each of {PROCESSES} processes adds "
+        f"{content['parameters'] / 1e6:.1f} M parameters are trained: each of {PROCESSES} processes sums "
         f"{reduction['bytes_sent'] / 1e6:.0f} MB a step, in shared memory. A step takes "
         f"{BATCH_SIZE * PROCESSES / statistics.median(content['sides'][str(SIDES[1])]) * 1e3:.0f} ms; gloo's "
         f"all-reduce of as much, which is what several machines use, takes {reduction['median_ms']:.0f} ms here.",

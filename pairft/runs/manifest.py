@@ -33,6 +33,11 @@ def torchrun_id() -> str | None:
     return f"{socket.gethostname()}-{os.getppid()}-{os.environ.get('MASTER_PORT')}" if name == "none" else name
 
 
+def command(argv: Sequence[str]) -> list[str]:
+    """The command that started this process. `argv`: its flags."""
+    return [Path(sys.argv[0]).name, *argv]
+
+
 def manifest(
     argv: Sequence[str],
     data_fingerprint: dict[str, str],
@@ -50,7 +55,7 @@ def manifest(
     except (OSError, subprocess.SubprocessError):
         revision = None
     return {
-        "command": [Path(sys.argv[0]).name, *argv],
+        "command": command(argv),
         "versions": versions(),
         "git_revision": revision,
         "data_fingerprint": data_fingerprint,

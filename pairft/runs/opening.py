@@ -38,7 +38,7 @@ class Sources:
     max_length: int  # tokens per pair
     model_fingerprint: dict[str, str]  # sha256 of the base model's weights and of the token ids
     stream: Stream | None  # the training split with --streaming: tokens["train"] is only its first rows
-    notes: Sequence[str]  # lines for the user: new weights, how labels were understood, effects of padding
+    notes: Sequence[str]  # lines for the user, or "": new weights, how labels were understood, effects of padding
 
     @property
     def lengths(self) -> numpy.ndarray | None:

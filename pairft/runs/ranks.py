@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pairft.config import Config
 from pairft.errors import EXIT_USER, PeerFailed, UserError
+from pairft.flags import read_flags
 from pairft.output import shown
+from pairft.parsing import flag_of
 from pairft.runs.manifest import versions
 from pairft.runs.settings import read_settings
 from pairft.runs.store import CONNECT_SECONDS, END_SECONDS, end, failed, shared_store, wait_for, within
@@ -104,7 +106,8 @@ def agreed_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
     line or other versions."""
     if world_size() == 1:
         return read_settings(argv)
-    here = {"flags": list(argv), **versions()}
+    given = {flag_of(name): value for name, value in read_flags(argv).items()}
+    here = json.loads(json.dumps({**given, **versions()}))  # as another rank gets it
     if is_main():
         config, run_dir = read_settings(argv)
         settings = config and asdict(config)
@@ -115,9 +118,10 @@ def agreed_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         config = settings and from_json(settings)
         run_dir = place and Path(place)
         os.environ |= about_hub
-        for name, value in there.items():
-            if here[name] != value:
-                raise UserError(f"{name}: {here[name]!r} here, {value!r} on rank 0; they have to be the same")
+        for name in here | there:
+            if here.get(name) != there.get(name):
+                mine, its = (repr(some[name]) if name in some else "not given" for some in (here, there))
+                raise UserError(f"{name} is {mine} here and {its} on rank 0: make them the same")
     # Also if the run has finished: rank 0 has the store, so it must not end before the others have connected.
     distributed.open_group(shared_store(), config.timeout if config else CONNECT_SECONDS)
     return config, run_dir

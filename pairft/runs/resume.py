@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from pairft.output import say
 from pairft.parsing import flag_of
 from pairft.runs import directory
 from pairft.runs.directory import read_json
-from pairft.runs.manifest import torchrun_id
+from pairft.runs.manifest import command, torchrun_id
+from pairft.training.distributed import world_size
 
 
 def settings_to_resume(given: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
@@ -31,21 +33,32 @@ def settings_to_resume(given: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
 
 def restarted(given: dict[str, Any]) -> dict[str, Any]:
     """The given settings; with --resume and the run's name, if an earlier attempt of this torchrun job has begun a run
-    that is unfinished."""
+    that is unfinished; or one that it has finished, if a process failed after that and all were started again."""
     job, runs = torchrun_id(), disk.expanded(given.get("runs_dir", "runs"))
     if job is None or given.get("resume"):
         return given
+    finished = None
     for path in sorted(runs.glob("*/manifest.json")):
         run_dir = path.parent
         if run_dir.name.startswith(".") or given.get("run_name") not in (None, run_dir.name):
             continue
-        found = False
-        with contextlib.suppress(UserError, AttributeError):  # another run's manifest may be damaged
-            found = read_json(path).get("torchrun") == job and not directory.is_finished(run_dir)
-        if found:
-            say(f"note: the torchrun job {job} has begun {run_dir}: resuming it")
+        about: Any = {}
+        with contextlib.suppress(UserError):  # another run's manifest may be damaged
+            about = read_json(path)
+        if not isinstance(about, dict) or about.get("torchrun") != job:
+            continue
+        if not directory.is_finished(run_dir):
+            say(f"note: resuming {run_dir}, which this torchrun job (id {job}) started")
             return {**given, "resume": True, "run_name": run_dir.name}
-    return given
+        if is_restart() and about.get("command") == command(sys.argv[1:]):  # not of an earlier job with this id
+            finished = run_dir.name
+    return {**given, "resume": True, "run_name": finished} if finished else given
+
+
+def is_restart() -> bool:
+    """Whether torchrun has started these processes again, or Slurm this job."""
+    counts = (os.environ.get(name) or "0" for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))
+    return any(count != "0" for count in counts)
 
 
 def check_resumed(original: dict[str, Any], given: dict[str, Any], run_dir: Path) -> None:
@@ -109,4 +122,5 @@ def resume_command(run_dir: Path) -> str:
         del given["--runs-dir"]
     # A value that begins with a dash would be read as a flag.
     words = [[f"{flag}={value}"] if value.startswith("-") else [flag, value] for flag, value in given.items()]
-    return shlex.join(["python", script, "--resume", *itertools.chain(*words)])
+    start = "python" if world_size() == 1 else "torchrun …"  # its own flags aren't known here
+    return f"{start} {shlex.join([script, '--resume', *itertools.chain(*words)])}"

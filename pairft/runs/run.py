@@ -195,12 +195,16 @@ def open_run(
         steps = schedule.total_steps, num_examples, to_yaml(config), state.step, state.num_lines, resumed
         log = RunLog(run_dir, *steps, distributed.is_main())
         stack.callback(log.close)
-        how = f"{schedule.total_steps} steps on {learner.device}, {learner.layout}, lr {config.lr:.2g}"
+        processes = distributed.world_size()
+        where = str(learner.device) if processes == 1 else f"{processes} processes, {learner.device}"
+        how = f"{schedule.total_steps} steps on {where}, {learner.layout}, lr {config.lr:.2g}"
         number = "streamed" if sources.stream else str(num_examples)
         say(f"{run_dir}: {number} pairs, {how}, {start}")
         unused = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
-        for line in (*sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
-            say(line)
+        streamed = sources.stream.about() if sources.stream else ""
+        for line in (streamed, *sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
+            if line:
+                say(line)
         found = []
         with distributed.together():
             if distributed.is_main() and not sources.stream:
@@ -208,15 +212,15 @@ def open_run(
         if len(sources.tokens["train"]) >= device.LARGE:
             device.release_memory()
         try:
-            with (
-                contextlib.nullcontext(group.stop) if group else StopRequest() as stop,
-                Writer(run_dir / "checkpoints") as writer,
-            ):
-                run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, evaluation.Fallbacks())
-                yield run
-                if not run.steps_left and (state.last is None or state.last["step"] < state.step):
-                    run.evaluate(state)  # resumed with a length that ends where it was stopped
-            run.exit_code = run.end()
+            # Signals are handled until all processes have ended: another one may still be saving.
+            with contextlib.nullcontext(group.stop) if group else StopRequest() as stop:
+                with Writer(run_dir / "checkpoints") as writer:
+                    fallbacks = evaluation.Fallbacks()
+                    run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, fallbacks)
+                    yield run
+                    if not run.steps_left and (state.last is None or state.last["step"] < state.step):
+                        run.evaluate(state)  # resumed with a length that ends where it was stopped
+                run.exit_code = run.end()
         except Diverged as error:
             log.close()
             say(divergence(error, config, sources.lengths, checkpoint.whole_checkpoints(run_dir / "checkpoints")))

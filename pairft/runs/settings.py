@@ -38,8 +38,11 @@ def check_processes(config: Config, world_size: int) -> None:
     another number of processes, whose steps it keeps."""
     if world_size != config.processes:
         number = config.accumulate * config.processes
-        say(f"note: {world_size} instead of {config.processes} processes: a step keeps its {number} micro-batches")
+        before = "1 process" if config.processes == 1 else f"{config.processes} processes"
+        say(f"note: {world_size} instead of {before}: a step keeps its {number} micro-batches, and so its examples")
     if world_size == 1:
+        if config.shard == "full":
+            say("note: --shard full: a single process holds the whole model")
         return
     excluded = {
         "--seeds": config.seeds,

@@ -22,7 +22,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._asked_at = 0.0
+        self._asked_at: float | None = None  # when this process got its first signal
         self._largest = LargestBefore()
 
     def asked(self) -> bool:
@@ -46,12 +46,15 @@ class StopRequest:
 
     def _handle(self, number: int, _: FrameType | None) -> None:
         name = signal.Signals(number).name
-        if self.signal is not None:
+        if self._asked_at is not None:
             if name == "SIGHUP":
                 return
             if "TORCHELASTIC_RUN_ID" in os.environ and time.monotonic() - self._asked_at < ECHO_SECONDS:
                 return
             os._exit(128 + number)  # no cleanup, since the cleanup may be what hangs
-        self.signal, self._asked_at = signal.Signals(number), time.monotonic()
+        self._asked_at = time.monotonic()
+        if self.signal is not None:  # another process was asked before, and this one is stopping already
+            return
+        self.signal = signal.Signals(number)
         if shown.messages:
             sys.stderr.write(f"\n{name}: stopping after this step; repeat it to stop at once\n")

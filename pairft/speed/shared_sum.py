@@ -56,7 +56,10 @@ def reserve(num_bytes: int) -> int | None:
     would be killed. None if the system has no such files, or lacks the room."""
     if not hasattr(os, "memfd_create"):
         return None
-    descriptor = os.memfd_create(f"pairft-{uuid.uuid4().hex}")
+    try:
+        descriptor = os.memfd_create(f"pairft-{uuid.uuid4().hex}")
+    except OSError:  # a container's sandbox may forbid it
+        return None
     try:
         os.posix_fallocate(descriptor, 0, num_bytes)
     except OSError:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pairft.errors import UserError
 from pairft.training.distributed import gathered, world_size
 
 # (elements, device) to a bucket of that size, and the function that replaces it by its sum over all ranks.
@@ -44,6 +45,11 @@ class StepSum:
         *pieces, total = self.bucket.split([*(p.numel() for p in self.trained), 1])
         views = [piece.view_as(p) for piece, p in zip(pieces, self.trained, strict=True)]
         filled = {view: p.grad for view, p in zip(views, self.trained, strict=True) if p.grad is not None}
+        if sum(p.grad is not None for p in self.model.parameters()) > len(filled):
+            raise UserError(
+                "a weight has its first gradient after the first step, so that the processes would not sum it: turn "
+                "off what leaves out layers at random (layerdrop), or train in one process"
+            )
         if len(filled) < len(views):
             self.bucket.zero_()
         if filled:

@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
-from conftest import comparable, same_weights
+from conftest import comparable, same_weights, wait_for
+from safetensors.torch import load_file
 from torchrun import after_step, workers
 
 pytestmark = pytest.mark.distributed
@@ -20,7 +22,9 @@ def errors_in(text):
     return [line for line in text.splitlines() if line.startswith("error:")]
 
 
-def test_a_killed_worker_is_restarted_and_the_run_ends_as_if_it_had_not_been(torchrun, tmp_path):
+def test_a_killed_worker_is_restarted_and_the_run_ends_as_if_it_had_not_been(torchrun, tiny_model, tmp_path):
+    """With dropout, which each rank draws from its own random states."""
+    torchrun = replace(torchrun, model=tiny_model)
     flags = ("--epochs", 10, "--save-every", 5)
     assert torchrun.run(2, *flags, "--run-name", "whole")[0] == 0
     process = torchrun.start(2, *flags, torchrun=("--max-restarts", 2))
@@ -29,16 +33,18 @@ def test_a_killed_worker_is_restarted_and_the_run_ends_as_if_it_had_not_been(tor
     os.kill(workers(process)[1], signal.SIGKILL)
     errors = process.communicate(timeout=120)[1]
     assert process.returncode == 0, errors
-    assert f"has begun {run}: resuming it" in errors
+    assert f"resuming {run}, which this torchrun job" in errors
     assert "from step 0" in errors and "from step 15" in errors
     assert len(list((tmp_path / "runs").iterdir())) == 2
     assert comparable(run, "train") == comparable(tmp_path / "runs" / "whole", "train")
     assert same_weights(run, tmp_path / "runs" / "whole")
+    newest = max((run / "checkpoints").iterdir())
+    states = [load_file(newest / f"random-{rank}.safetensors")["torch"].tolist() for rank in range(2)]
+    assert states[0][:8] != states[1][:8]  # a state begins with its seed
 
 
 def waited(runs, process):
     """The run directories, as soon as there are two."""
-    from conftest import wait_for
 
     def found():
         return [path for path in runs.iterdir() if not path.name.startswith(".")]
@@ -57,18 +63,55 @@ def test_processes_arrives(torchrun, tmp_path):
     errors = process.communicate(timeout=60)[1]
     assert errors.count("stopped after step") == 1 and errors.count("exitcode  : 143") == 2, errors
     step = int(max((runs / "four" / "checkpoints").iterdir()).name.removeprefix("step-"))
-    assert f"stopped after step {step};" in errors and step < 42
+    assert f"stopped after step {step}; resume with: torchrun …" in errors and step < 42
+    assert "steps on 2 processes, cpu" in errors and "new weights" in errors
     shutil.copytree(runs / "four", runs / "one")
     for processes, name in ((4, "four"), (1, "one")):
         code, errors = torchrun.run(processes, "--epochs", 6, "--run-name", name, "--resume")
         assert code == 0, errors
         assert f"{processes} instead of 2 processes: a step keeps its 2 micro-batches" in errors
+        assert "new weights" not in errors  # they are the checkpoint's
     assert torchrun.run(1, "--epochs", 6, "--accumulate", 2, "--run-name", "whole")[0] == 0
     wanted = last(runs / "whole")
     for name in ("one", "four"):
         found = last(runs / name)
         assert found.pop("loss") == pytest.approx(wanted["loss"], rel=1e-4)
         assert found == {metric: value for metric, value in wanted.items() if metric != "loss"}
+
+
+def test_a_rank_that_gets_the_signal_late_waits_for_the_save_as_well(torchrun, tmp_path):
+    """As on two machines, whose torchruns are stopped one after the other."""
+    mark, run = tmp_path / "saving", tmp_path / "runs" / "a"
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import os, sys, time\nfrom pathlib import Path\nsys.path.insert(0, os.environ['ROOT'])\nimport train\n"
+        "from pairft.runs.checkpoint import Snapshot\ncomplete = Snapshot.complete\n"
+        "def slow(snapshot):\n"
+        f"    Path({str(mark)!r}).touch()\n    time.sleep(1.5)\n    complete(snapshot)\n"
+        "Snapshot.complete = slow\nsys.exit(train.main())\n"
+    )
+    process = torchrun.start(2, "--epochs", 1000, "--save-every", "never", "--run-name", "a", script=script)
+    after_step(process, run, 5)
+    first, second = (pid for _, pid in sorted(workers(process).items()))
+    os.kill(first, signal.SIGTERM)
+    wait_for(mark.exists, process)
+    os.kill(second, signal.SIGTERM)
+    errors = process.communicate(timeout=60)[1]
+    assert errors.count("stopped after step") == 1 and errors.count("exitcode  : 143") == 2, errors
+    assert len(list((run / "checkpoints").iterdir())) == 1
+
+
+def test_a_run_that_is_finished_is_not_started_anew_when_a_worker_then_fails(torchrun, tmp_path):
+    script = tmp_path / "fails.py"
+    script.write_text(
+        "import os, sys\nsys.path.insert(0, os.environ['ROOT'])\nimport train\ncode = train.main()\n"
+        "first = os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'\n"
+        "sys.exit(1 if first and os.environ['RANK'] == '1' else code)\n"
+    )
+    code, errors = torchrun.run(2, torchrun=("--max-restarts", 1), script=script)
+    [run] = (tmp_path / "runs").iterdir()
+    assert code == 0, errors
+    assert errors.count("from step 0") == 1 and f"{run} is finished: nothing to do" in errors
 
 
 def test_timeout_arrives(torchrun, tmp_path):
@@ -133,4 +176,4 @@ def test_another_rank_with_an_error_is_named(torchrun, tmp_path):
     code, errors = torchrun.run(2, script=script)
     assert code == 1
     [line] = errors_in(errors)
-    assert line.startswith("error: rank 1 on ") and "'--lr', '1'] here" in line
+    assert line.startswith("error: rank 1 on ") and "--lr is 1.0 here and 0.001 on rank 0" in line

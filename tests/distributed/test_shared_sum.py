@@ -1,5 +1,6 @@
 """The sum in shared memory against gloo's and against a sum in this process."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from conftest import ROOT
 from sum_worker import STEPS, gradients
 from torch import nn
 from torch.testing import assert_close
+
+from pairft.speed.shared_sum import reserve
 
 pytestmark = [
     pytest.mark.distributed,
@@ -35,6 +38,14 @@ def clipped(grads, max_norm):
         p.grad = grad.clone()
     nn.utils.clip_grad_norm_(parameters, max_norm)
     return [p.grad for p in parameters]
+
+
+def test_without_files_in_memory_there_is_no_shared_bucket(monkeypatch):
+    def forbidden(name):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "memfd_create", forbidden)  # as in some containers
+    assert reserve(4096) is None
 
 
 @pytest.mark.parametrize("world", [2, 3])

@@ -17,9 +17,8 @@ from pairft import disk
 from pairft.data import pairs
 from pairft.data.batches import Batch, Position, StepData
 from pairft.errors import Diverged, UserError
-from pairft.runs import checkpoint, directory, signals
+from pairft.runs import checkpoint, directory
 from pairft.runs.log import RunLog
-from pairft.runs.signals import StopRequest
 from pairft.training import step
 from pairft.training.optim import build_optimizer
 from pairft.training.state import TrainState, new_interval
@@ -75,22 +74,6 @@ def test_under_torchrun_a_signal_that_comes_twice_is_one(tiny_model, pairs_folde
     message = process.communicate(timeout=90)[1]
     checkpoints = checkpoint.whole_checkpoints(tmp_path / "runs" / "a" / "checkpoints")
     assert message.count("stopped after step") == 1 and disk.verify(checkpoints[-1]) == {}
-
-
-@pytest.mark.parametrize("under_torchrun", [True, False])
-def test_two_signals_within_seconds(monkeypatch, under_torchrun):
-    left = []
-    monkeypatch.setattr(os, "_exit", left.append)
-    if under_torchrun:
-        monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    with StopRequest() as stop:
-        signal.raise_signal(signal.SIGINT)
-        assert stop.asked() and left == []
-        signal.raise_signal(signal.SIGTERM)
-        assert left == ([] if under_torchrun else [143])
-        monkeypatch.setattr(signals, "ECHO_SECONDS", 0.0)
-        signal.raise_signal(signal.SIGTERM)
-        assert left[-1] == 143
 
 
 def test_a_second_process_on_the_same_run_is_refused(begin, go, tmp_path, capsys):
