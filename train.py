@@ -82,11 +82,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
         seed_everything(config.seed, distributed.rank())  # again, as Trainer: the head's draws must not shift dropout's
     stream = streaming.open_stream(config, pairs, tokenizer, max_length, num_embeddings)  # or None
-    notes = [
-        "" if run_dir else note,
-        summary(pairs, config.task),
-        warning,
-    ]  # a resume loads its own weights
+    notes = ["" if run_dir else note, summary(pairs, config.task), warning]  # a resume has weights of its own
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, stream, notes)
 
     # ---- the optimizer, the training state and the update; then the optional fast paths ----------------------------

@@ -14,7 +14,7 @@ from torch import Tensor
 from pairft import disk
 from pairft.output import say
 from pairft.training import distributed
-from pairft.training.state import TrainState, new_interval
+from pairft.training.state import LogInterval, TrainState, new_interval
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -65,14 +65,20 @@ class RunLog:
     def log_training(self, state: TrainState, lr: float, grad_norm: Tensor) -> None:
         """Log the steps since the last training line, and start a new log interval. `lr` and `grad_norm` (a float
         tensor []) are those of the latest step."""
-        from pairft.runs.tensorboard import training_scalars
-
         interval = state.interval
         counts = distributed.gathered((interval.tokens, interval.slots))  # of each process
         tokens, slots = map(sum, zip(*counts, strict=True))
         state.interval = new_interval(interval.loss_sum.device)
-        if not self.is_main:
-            return
+        with distributed.together():  # the disk may be full
+            if self.is_main:
+                self.write_training(state, interval, lr, grad_norm, tokens, slots)
+
+    def write_training(
+        self, state: TrainState, interval: LogInterval, lr: float, grad_norm: Tensor, tokens: int, slots: int
+    ) -> None:
+        """Log the steps of `interval`. `tokens`, `slots`: those of all processes."""
+        from pairft.runs.tensorboard import training_scalars
+
         counted = (interval.examples - int(interval.lost)) * interval.losses_of_example
         line: dict[str, Any] = {
             "split": "train",
@@ -105,8 +111,12 @@ class RunLog:
     def log_validation(self, evaluation: dict[str, Any], seconds: float) -> None:
         """Log an evaluation, {"step", "epoch", "validation": {"loss": …, metrics}}, with such scores for each further
         split, that took `seconds`."""
-        if not self.is_main:
-            return
+        with distributed.together():
+            if self.is_main:
+                self.write_validation(evaluation, seconds)
+
+    def write_validation(self, evaluation: dict[str, Any], seconds: float) -> None:
+        """What `log_validation` does."""
         from pairft.runs.tensorboard import validation_scalars
 
         when = {name: evaluation[name] for name in ("step", "epoch")}

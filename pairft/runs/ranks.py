@@ -153,7 +153,7 @@ def first_is_done() -> None:
 
 
 def check_same_everywhere(what: dict[str, Any], run_dir: Path) -> None:
-    """Raise UserError, on rank 0, if another rank has other data, another base model or another run directory than it.
+    """Raise UserError, on every rank, if one has other data, another base model or another run directory than rank 0.
 
     `what`: fingerprints, by what they are of.
     """

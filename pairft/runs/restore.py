@@ -117,6 +117,8 @@ def load(folder: Path, state: TrainState) -> None:
     for name, value in content["interval"].items():
         now = getattr(state.interval, name)
         setattr(state.interval, name, now.fill_(value) if isinstance(now, Tensor) else value)
+    if not distributed.is_main():  # the counts are those of all processes
+        state.interval.tokens = state.interval.slots = 0
     if random_tensors is not None:  # otherwise the run had fewer processes, and this one starts with its own states
         restore_random_states(random_tensors)
 

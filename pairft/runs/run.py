@@ -95,7 +95,11 @@ class Run:
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint. Flushing it to disk continues in the background."""
-        random = distributed.gathered(random_states(self.learner.device.type))
+        counts = state.interval
+        everywhere = distributed.gathered((random_states(self.learner.device.type), counts.tokens, counts.slots))
+        random, tokens, slots = zip(*everywhere, strict=True)
+        # The checkpoint has one count for all, so rank 0 takes over those of the others.
+        counts.tokens, counts.slots = (sum(tokens), sum(slots)) if distributed.is_main() else (0, 0)
         shards, failure = self.save_shards(state) if state.sharded else (None, None)
         with distributed.together():
             if not distributed.is_main():

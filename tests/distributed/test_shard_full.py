@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 pytestmark = pytest.mark.distributed
-FULL = ("--shard", "full", "--save-every", 2)
+FULL = ("--shard", "full")
 
 
 def assert_same_run(run: Path, expected: Path) -> None:
@@ -29,17 +29,21 @@ def assert_same_run(run: Path, expected: Path) -> None:
 def test_shard_arrives(torchrun, tmp_path):
     runs = tmp_path / "runs"
     for processes, accumulate, more in ((1, 4, ()), (2, 2, FULL)):
-        code, errors = torchrun.run(processes, "--accumulate", accumulate, *more, "--run-name", processes)
+        flags = ("--accumulate", accumulate, *more, "--save-every", 2, "--log-every", 4)
+        code, errors = torchrun.run(processes, *flags, "--run-name", processes)
         assert code == 0, errors
     assert_same_run(runs / "2", runs / "1")
     assert "padding-free" in errors and errors.count("Traceback") == 0
+    middle = Path("checkpoints", "step-00000006", "state.json")  # two steps after a log line
+    intervals = [json.loads((runs / name / middle).read_text())["interval"] for name in ("1", "2")]
+    assert intervals[0]["tokens"] == intervals[1]["tokens"] > 0  # those of all processes
     undone(runs / "2", runs / "again", 6)
     held = sorted(path.name for path in (runs / "again" / "checkpoints" / "step-00000006" / "shards").iterdir())
     assert len(held) == 2, held  # one file of each process
     for processes in (1, 2):
         copy = f"with-{processes}"
         undone(runs / "2", runs / copy, 6)
-        code, errors = torchrun.run(processes, "--resume", "--run-name", copy)
+        code, errors = torchrun.run(processes, "--log-every", 4, "--resume", "--run-name", copy)
         assert code == 0, errors
         assert "from step 6" in errors
         assert_same_run(runs / copy, runs / "1")
