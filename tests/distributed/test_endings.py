@@ -1,5 +1,7 @@
-"""How several processes end if they don't end at the same moment. Slow: not among those of `-m distributed`, which should
-take less than three minutes."""
+"""How several processes end if not at the same moment.
+
+These tests are slow, not `distributed`: those should take less than three minutes.
+"""
 
 import os
 import signal
