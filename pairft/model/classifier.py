@@ -92,6 +92,7 @@ def load_model(
         raise UserError(f"--model {name}: its file lacks the encoder's weights ({new[0]} and others); save it again")
     if new and use == "trained":
         raise UserError(f"--model {name} is no trained classifier: it lacks {new[0]}; name a run's best or last folder")
+    check_embedding(name, model)
     outputs = head.output_parameters(model)
     mismatched = {key: (list(held), list(shape)) for key, held, shape in sorted(report["mismatched_keys"])}
     for key, (held, shape) in mismatched.items():
@@ -156,6 +157,19 @@ def with_new_head(model: "PreTrainedModel", report: dict[str, Any]) -> tuple["Pr
         )
     missing = set(new_report["missing_keys"]) - {key for key, _, _ in mismatched}
     return renewed, {"missing_keys": missing, "mismatched_keys": mismatched}
+
+
+def check_embedding(name: str, model: "PreTrainedModel") -> None:
+    """Raise UserError if the model has no embedding of tokens (CANINE hashes characters)."""
+    try:
+        found = getattr(model.get_input_embeddings(), "weight", None)
+    except (NotImplementedError, AttributeError):
+        found = None
+    if found is None:
+        raise UserError(
+            f"--model {name} is a {model.config.model_type}, which has no token embedding, and can't be trained here: "
+            "choose another encoder, such as a BERT, RoBERTa, DeBERTa or ModernBERT"
+        )
 
 
 @contextlib.contextmanager
