@@ -39,6 +39,7 @@ def check(config: Config) -> None:
         *wrong_problem(config),
         *wrong_names(config),
         *wrong_streaming(config),
+        *wrong_encoder_settings(config),
     ]
     if config.capture == "always" and config.deterministic:
         problems.append("--capture always and --deterministic exclude each other: a resume would capture other steps")
@@ -81,6 +82,8 @@ def outside_ranges(config: Config) -> Iterator[str]:
         yield f"--warmup-ratio is {config.warmup_ratio}, but should be from 0 to 1"
     if config.validation_share is not None and not 0 < config.validation_share < 1:
         yield f"--validation-share is {config.validation_share}, but should be between 0 and 1"
+    if not 0 < config.layer_decay <= 1:
+        yield f"--layer-decay is {config.layer_decay}, but should be above 0 and at most 1 (no decay)"
     if not 0 <= config.label_smoothing < 1:
         yield f"--label-smoothing is {config.label_smoothing}, but should be at least 0 and below 1"
     if not 0 <= config.weight_decay < math.inf:
@@ -166,6 +169,12 @@ def wrong_streaming(config: Config) -> Iterator[str]:
             yield f"--streaming and {flag} exclude each other: leave one out"
     if config.drop_bad_rows:
         yield "--streaming can't leave out rows, as --drop-bad-rows asks: remove them, or leave out --streaming"
+
+
+def wrong_encoder_settings(config: Config) -> Iterator[str]:
+    """Which settings of the encoder's training exclude others."""
+    if config.gradient_checkpointing and config.capture == "always":
+        yield "--gradient-checkpointing and --capture always exclude each other: leave one out"
 
 
 def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:
