@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from pairft.config import FIELDS, PRESETS, Config
@@ -11,7 +12,7 @@ from pairft.tasks import TASKS
 
 AT_LEAST_1 = (
     *("epochs", "max_steps", "batch_size", "max_tokens", "shuffle_buffer", "accumulate", "max_length", "limit"),
-    "processes",
+    *("processes", "lora_rank", "lora_alpha"),
     *("log_every", "eval_every", "save_every"),
 )
 SEEDS = 2**32  # the number of seeds that numpy takes
@@ -175,6 +176,16 @@ def wrong_encoder_settings(config: Config) -> Iterator[str]:
     """Which settings of the encoder's training exclude others."""
     if config.gradient_checkpointing and config.capture == "always":
         yield "--gradient-checkpointing and --capture always exclude each other: leave one out"
+    if config.lora_rank is None:
+        if config.lora_alpha is not None:
+            yield f"--lora-alpha {config.lora_alpha} needs --lora-rank"
+        return
+    if config.freeze is not None:
+        yield "--lora-rank and --freeze exclude each other: LoRA freezes all but its adapters and the head"
+    if config.shard == "full":
+        yield "--lora-rank and --shard full exclude each other: leave one out"
+    if find_spec("peft") is None:
+        yield "--lora-rank needs peft: pip install 'pairft[lora]' (or pip install peft)"
 
 
 def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:

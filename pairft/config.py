@@ -91,6 +91,10 @@ class Config:
         None, "weights not to train, comma-separated: embeddings, layers.3, layers.0-3, or names of the model's modules"
     )
     weight_decay: float = setting(0.01, "AdamW's weight decay, on weight matrices only: none on biases and norms")
+    lora_rank: int | None = setting(
+        None, "train adapters of this rank beside the layers' linear modules (LoRA), and the head; needs peft"
+    )
+    lora_alpha: int | None = setting(None, "factor on the adapters, divided by the rank; default: twice --lora-rank")
     max_grad_norm: float = setting(1.0, "gradients are clipped to this L2 norm")
     gradient_checkpointing: bool = setting(
         False, "compute each layer again in the backward pass: less memory, more time, the same numbers"

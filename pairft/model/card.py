@@ -45,8 +45,8 @@ def save_model(
     """Write a model folder: weights as safetensors, tokenizer, model card and sidecar. It is written under a temporary
     name and then replaces an older folder atomically.
 
-    `about`: the sidecar's content and the evaluation. `settings`: the config as YAML. `weights`: those of a sharded
-    model, whole.
+    `about`: the sidecar's content and the evaluation. `settings`: the config as YAML. `weights`: whole, if they aren't
+    the model's own.
     """
     part = folder.with_name(f".{folder.name}.part")
     with disk.removed_on_error(part), disk.disk_errors(folder):

@@ -99,8 +99,9 @@ class PackedForward:
             self.handles.append(cls_from.register_forward_pre_hook(self.pad))
             return
         self.handles.append(cls_from.register_forward_pre_hook(self.take_cls))
-        if not self.jagged:
-            self.projections = tuple(submodule(base, path) for path in self.last_layer.projections)
+        projections = tuple(submodule(base, path) for path in self.last_layer.projections)
+        if not self.jagged and all(type(part) is nn.Linear for part in projections):  # not if they have adapters (LoRA)
+            self.projections = projections
         for part in self.projections:
             self.handles.append(part.register_forward_pre_hook(self.keep_input))
             self.handles.append(part.register_forward_hook(self.stretch))

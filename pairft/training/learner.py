@@ -11,7 +11,7 @@ from torch import Tensor
 from pairft.config import Config
 from pairft.data.batches import Collate
 from pairft.errors import UserError
-from pairft.training import distributed, layers, sharding, step
+from pairft.training import distributed, layers, lora, sharding, step
 from pairft.training.gradient_sum import OpenBucket, open_bucket, step_sum
 from pairft.training.memory import retry_smaller
 from pairft.training.optim import build_optimizer
@@ -48,6 +48,8 @@ def build_learner(
     `class_weights`: of the training loss, by id."""
     if config.shard == "full" and amp_dtype == torch.float16:
         raise UserError("--shard full has not been tried with --precision fp16: use bf16 or fp32")
+    if config.lora_rank is not None:
+        lora.add_adapters(model, config.lora_rank, config.lora_alpha or 2 * config.lora_rank, config.seed)
     if config.freeze is not None:
         layers.freeze(model, config.freeze)
     if config.gradient_checkpointing:

@@ -14,9 +14,18 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("shard", ["none", "full"])
 def test_two_processes_give_the_same_numbers(torchrun, tmp_path, name, shard):
-    for processes, accumulate, more in ((1, 4, ()), (2, 2, ("--shard", shard))):
-        flags = (*SETTINGS[name], *more, "--accumulate", accumulate, "--run-name", processes)
-        code, errors = torchrun.run(processes, *flags)
+    check_same_numbers(torchrun, tmp_path, (*SETTINGS[name], "--shard", shard))
+
+
+def test_two_processes_train_the_same_adapters(torchrun, tmp_path):
+    check_same_numbers(torchrun, tmp_path, ("--lora-rank", 4))
+    _, errors = torchrun.run(2, "--lora-rank", 4, "--shard", "full")
+    assert "--lora-rank and --shard full exclude each other" in errors
+
+
+def check_same_numbers(torchrun, tmp_path, flags):
+    for processes, accumulate in ((1, 4), (2, 2)):
+        code, errors = torchrun.run(processes, *flags, "--accumulate", accumulate, "--run-name", processes)
         assert code == 0, errors
     assert "padding-free" in errors
     assert_same_run(tmp_path / "runs" / "2", tmp_path / "runs" / "1")
