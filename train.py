@@ -44,8 +44,7 @@ def start(argv: Sequence[str]) -> int:
 def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seeds.Group | None = None) -> int:
     """Train one model, from sentences to results.json. Returns the exit code.
 
-    `run_dir`: the directory of the run to resume, or None for a new run. `group`: with --seeds, the runs that this one
-    belongs to.
+    `run_dir`: the directory of the run to resume, or None. `group`: with --seeds, the runs that this one belongs to.
     """
     with collector_paused():
         # The heavy imports begin here, so that --help answers at once.
@@ -75,18 +74,15 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         as_trainer = config.preset == "trainer"  # the same random draws and evaluation batches as Trainer
         seed_everything(config.seed)
         head_mode = "new" if config.new_head else "by position" if as_trainer else "by name"
-        model, note, drawn = classifier.load_model(config.model, pairs.label_names, head_mode, pairs.problem_type)
+        outputs = pairs.label_names, head_mode, pairs.problem_type, pairs.one_logit
+        model, note, drawn = classifier.load_model(config.model, *outputs)
         num_embeddings = len(model.get_input_embeddings().weight)
         tokens.check_ids(splits, num_embeddings, config.model)
         fingerprints = {"weights": classifier.fingerprint(model, drawn), "tokens": tokens.fingerprint(splits)}
         collate, warning = padding.checked_collate(model, tokenizer, splits["train"], device, may_change=not as_trainer)
         seed_everything(config.seed, distributed.rank())  # again, as Trainer: the head's draws must not shift dropout's
     stream = streaming.open_stream(config, pairs, tokenizer, max_length, num_embeddings)  # or None
-    notes = [
-        "" if run_dir else note,
-        summary(pairs, config.task),
-        warning,
-    ]  # a resume loads its own weights
+    notes = ["" if run_dir else note, summary(pairs, config.task), warning]  # a resume loads its own weights
     sources = Sources(pairs, tokenizer, splits, max_length, fingerprints, stream, notes)
 
     # ---- the optimizer, the training state and the update; then the optional fast paths ----------------------------

@@ -174,6 +174,8 @@ def wrong_streaming(config: Config) -> Iterator[str]:
 
 def wrong_encoder_settings(config: Config) -> Iterator[str]:
     """Which settings of the encoder's training exclude others."""
+    if config.one_logit and config.preset == "trainer":
+        yield "--one-logit and --preset trainer exclude each other: Trainer has a logit for each class"
     if config.gradient_checkpointing and config.capture == "always":
         yield "--gradient-checkpointing and --capture always exclude each other: leave one out"
     if config.lora_rank is None:

@@ -63,6 +63,9 @@ class Config:
     )
     audit: bool = setting(False, "show everything that looks wrong with the data, with row numbers, then train")
     new_head: bool = setting(False, "draw a new head; without it, a head with labels other than the data's is an error")
+    one_logit: bool = setting(
+        False, "two classes with one logit, whose sigmoid is the probability of the positive class, as in CrossEncoder"
+    )
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; takes precedence over --epochs")
     batch_size: int = setting(8, "examples per micro-batch and process")

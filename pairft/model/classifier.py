@@ -14,7 +14,7 @@ from pairft.data import builtin, hub
 from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
 from pairft.model import head
-from pairft.tasks import REGRESSION, SINGLE_LABEL
+from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -66,7 +66,11 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
 
 
 def load_model(
-    name: str, label_names: Sequence[str] | None, use: str = "by name", problem_type: str | None = None
+    name: str,
+    label_names: Sequence[str] | None,
+    use: str = "by name",
+    problem_type: str | None = None,
+    one_logit: int | None = None,
 ) -> tuple["PreTrainedModel", str, list[str]]:
     """Load the classifier in float32, whatever the dtype of its file. Returns the model, a line that says which weights
     are new, and their names.
@@ -80,7 +84,12 @@ def load_model(
     - "trained": keep it as it is, for prediction. Raises UserError if any weight is missing.
 
     `problem_type`: saved in the model's config; default: regression without `label_names`, else classification.
+    `one_logit`: of two classes, the id of the one that the model has its only logit of.
     """
+    if one_logit is not None and label_names is not None:
+        model, line, new = load_model(name, [label_names[one_logit]], use, MULTI_LABEL)
+        head.as_two_classes(model, one_logit)
+        return model, line, new
     source, wanted = source_of(name), list(label_names) if label_names is not None else ["score"]
     problem_type = problem_type or (REGRESSION if label_names is None else SINGLE_LABEL)
     with torch.random.fork_rng(devices=[], enabled=use == "new"):

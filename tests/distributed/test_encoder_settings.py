@@ -8,6 +8,7 @@ SETTINGS = {
     "decay": ("--layer-decay", 0.5),
     "freeze": ("--freeze", "embeddings,layers.0"),
     "checkpointing": ("--gradient-checkpointing",),
+    "logit": ("--one-logit",),
 }
 
 
