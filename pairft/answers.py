@@ -27,7 +27,7 @@ def labels_of(
     the model's answers can't be compared with."""
     from pairft.data.meaning import has_comma, read_labels
 
-    kind = head.kind_of(config)
+    kind, *_ = head.meaning_of(config, about)
     if names is not None and kind == REGRESSION:
         raise UserError(f"the model gives {head.described(config)} for each row, and {where} has one label")
     numbered = "task" not in about or TASKS[about["task"]].label_names is not None

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from pairft.config import FIELDS, PRESETS, Config
@@ -11,7 +12,7 @@ from pairft.tasks import TASKS
 
 AT_LEAST_1 = (
     *("epochs", "max_steps", "batch_size", "max_tokens", "shuffle_buffer", "accumulate", "max_length", "limit"),
-    "processes",
+    *("processes", "lora_rank", "lora_alpha"),
     *("log_every", "eval_every", "save_every"),
 )
 SEEDS = 2**32  # the number of seeds that numpy takes
@@ -39,6 +40,7 @@ def check(config: Config) -> None:
         *wrong_problem(config),
         *wrong_names(config),
         *wrong_streaming(config),
+        *wrong_encoder_settings(config),
     ]
     if config.capture == "always" and config.deterministic:
         problems.append("--capture always and --deterministic exclude each other: a resume would capture other steps")
@@ -81,6 +83,8 @@ def outside_ranges(config: Config) -> Iterator[str]:
         yield f"--warmup-ratio is {config.warmup_ratio}, but should be from 0 to 1"
     if config.validation_share is not None and not 0 < config.validation_share < 1:
         yield f"--validation-share is {config.validation_share}, but should be between 0 and 1"
+    if not 0 < config.layer_decay <= 1:
+        yield f"--layer-decay is {config.layer_decay}, but should be above 0 and at most 1 (no decay)"
     if not 0 <= config.label_smoothing < 1:
         yield f"--label-smoothing is {config.label_smoothing}, but should be at least 0 and below 1"
     if not 0 <= config.weight_decay < math.inf:
@@ -166,6 +170,24 @@ def wrong_streaming(config: Config) -> Iterator[str]:
             yield f"--streaming and {flag} exclude each other: leave one out"
     if config.drop_bad_rows:
         yield "--streaming can't leave out rows, as --drop-bad-rows asks: remove them, or leave out --streaming"
+
+
+def wrong_encoder_settings(config: Config) -> Iterator[str]:
+    """Which settings of the encoder's training exclude others."""
+    if config.one_logit and config.preset == "trainer":
+        yield "--one-logit and --preset trainer exclude each other: Trainer has a logit for each class"
+    if config.gradient_checkpointing and config.capture == "always":
+        yield "--gradient-checkpointing and --capture always exclude each other: leave one out"
+    if config.lora_rank is None:
+        if config.lora_alpha is not None:
+            yield f"--lora-alpha {config.lora_alpha} needs --lora-rank"
+        return
+    if config.freeze is not None:
+        yield "--lora-rank and --freeze exclude each other: LoRA freezes all but its adapters and the head"
+    if config.shard == "full":
+        yield "--lora-rank and --shard full exclude each other: leave one out"
+    if find_spec("peft") is None:
+        yield "--lora-rank needs peft: pip install 'pairft[lora]' (or pip install peft)"
 
 
 def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:

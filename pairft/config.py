@@ -63,6 +63,9 @@ class Config:
     )
     audit: bool = setting(False, "show everything that looks wrong with the data, with row numbers, then train")
     new_head: bool = setting(False, "draw a new head; without it, a head with labels other than the data's is an error")
+    one_logit: bool = setting(
+        False, "two classes with one logit, whose sigmoid is the probability of the positive class, as in CrossEncoder"
+    )
     epochs: int = setting(3, "passes over the training data")
     max_steps: int | None = setting(None, "optimizer steps; takes precedence over --epochs")
     batch_size: int = setting(8, "examples per micro-batch and process")
@@ -78,9 +81,27 @@ class Config:
     shuffle_buffer: int = setting(10_000, "rows of the blocks in which --streaming shuffles")
     accumulate: int = setting(1, "micro-batches per step and process; the gradient is the mean over all their examples")
     lr: float = setting(5e-5, "peak learning rate of AdamW")
-    warmup_ratio: float = setting(0.0, "fraction of the steps that warm up the learning rate from 0; then linear to 0")
+    warmup_ratio: float = setting(0.0, "fraction of the steps that warm up the learning rate from 0")
+    schedule: str = setting(
+        "linear",
+        "of the learning rate after the warmup: falls to 0 linearly or as half a cosine, or is constant",
+        choices=("linear", "cosine", "constant"),
+    )
+    layer_decay: float = setting(
+        1.0, "factor on the learning rate from each layer to the one below it; above the last layer it is --lr"
+    )
+    freeze: tuple[str, ...] | None = setting(
+        None, "weights not to train, comma-separated: embeddings, layers.3, layers.0-3, or names of the model's modules"
+    )
     weight_decay: float = setting(0.01, "AdamW's weight decay, on weight matrices only: none on biases and norms")
+    lora_rank: int | None = setting(
+        None, "train adapters of this rank beside the layers' linear modules (LoRA), and the head; needs peft"
+    )
+    lora_alpha: int | None = setting(None, "factor on the adapters, divided by the rank; default: twice --lora-rank")
     max_grad_norm: float = setting(1.0, "gradients are clipped to this L2 norm")
+    gradient_checkpointing: bool = setting(
+        False, "compute each layer again in the backward pass: less memory, more time, the same numbers"
+    )
     max_length: int | None = setting(None, "tokens per pair; longer ones are truncated; default: the model's limit")
     truncation: str = setting(
         "longest",

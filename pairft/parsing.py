@@ -55,6 +55,11 @@ def parse(name: str, value: Any, kind: Any) -> Any:
                 return tuple(column.strip() for column in columns)
             return text if isinstance(text, str) else in_text([str(text)] if number else columns)
         wanted = "column names, comma-separated; put a name that contains a comma in double quotes"
+    elif name == "freeze":
+        parts = text.split(",") if isinstance(text, str) else value
+        if isinstance(parts, (list, tuple)) and all(isinstance(part, str) and part.strip() for part in parts):
+            return tuple(part.strip() for part in parts)
+        wanted = "parts of the model, comma-separated, for example embeddings,layers.0-3"
     elif name == "seeds":
         parts = text.split(",") if isinstance(text, str) else [value] if number else value
         try:

@@ -17,7 +17,7 @@ from pairft.errors import UserError
 from pairft.output import say
 from pairft.parsing import columns_in
 from pairft.predict_args import partial_path, read_arguments
-from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
+from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -57,8 +57,7 @@ def predict(args: argparse.Namespace) -> None:
     datasets.disable_progress_bars()
     about = for_task(args, about_of(args.model))
     tokenizer, model_config = classifier.load_tokenizer(args.model)
-    kind, output_names = head.kind_of(model_config), head.names_of(model_config)
-    names = None if len(output_names) == 1 and kind != MULTI_LABEL else output_names
+    kind, names, one_logit = head.meaning_of(model_config, about)
     columns = columns_of(args, about)
     labels = columns_in(parse_value("label_column", args.label_column) or about.get("label_column", "label"))
     label_column = ", ".join(labels)
@@ -80,7 +79,7 @@ def predict(args: argparse.Namespace) -> None:
     max_length = about.get("max_length") or lengths.length_limit(tokenizer, model_config)
     dataset = tokens.tokenise(pairs, tokenizer, max_length, about.get("truncation", "longest"))["test"]
     target, amp_dtype = device.choose_device(Config(device=args.device, precision=args.precision))
-    model, *_ = classifier.load_model(args.model, names, "trained")
+    model, *_ = classifier.load_model(args.model, names, "trained", one_logit=one_logit)
     collate = batches.collate_for(tokenizer, target)
     if args.data is not None:  # a single pair has no padding
         collate, warning = padding.checked_collate(model, tokenizer, dataset, target, may_change=True)

@@ -21,7 +21,7 @@ def positive_of(config: Config, problem_type: str, names: tuple[str, ...] | None
     name = config.positive_class
     if name is not None:
         metrics, _ = metrics_of(TASKS[config.task], problem_type)
-        if "f1" in metrics and problem_type == SINGLE_LABEL and names is not None:
+        if ("f1" in metrics or config.one_logit) and problem_type == SINGLE_LABEL and names is not None:
             if name not in names:
                 shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
                 raise UserError(
@@ -33,6 +33,17 @@ def positive_of(config: Config, problem_type: str, names: tuple[str, ...] | None
             why = "F1 is the mean over the labels"
         say(f"note: --positive-class {name} has no effect: {why}")
     return positive_class(names) if problem_type == SINGLE_LABEL else None
+
+
+def one_logit_of(config: Config, names: tuple[str, ...] | None, positive: int | None) -> int | None:
+    """With --one-logit, the id of the class that the model has the logit of: the positive one. Raises UserError unless
+    there are two classes."""
+    if not config.one_logit:
+        return None
+    if positive is None or names is None or len(names) != 2:
+        what = "is a regression" if names is None else f"has {len(names)} classes or labels"
+        raise UserError(f"--one-logit is for two classes, but the data {what}: leave it out")
+    return positive
 
 
 def check_loss(config: Config, problem_type: str) -> None:

@@ -14,7 +14,7 @@ from pairft.config import Config
 from pairft.data.bad_rows import drop_bad_rows, is_blank
 from pairft.data.blocks import TrainingFiles
 from pairft.data.cache import cache_errors
-from pairft.data.class_settings import balanced_weights, check_loss, positive_of, target_counts
+from pairft.data.class_settings import balanced_weights, check_loss, one_logit_of, positive_of, target_counts
 from pairft.data.findings import Finding
 from pairft.data.kinds import check_kinds
 from pairft.data.label_sets import join_columns
@@ -47,6 +47,7 @@ class Pairs:
     class_weights: tuple[float, ...] | None = None  # of the training loss, by id
     training_files: TrainingFiles | None = None  # with --streaming: train is only their first rows
     dropped: tuple[Finding, ...] = ()  # the rows that --drop-bad-rows has left out
+    one_logit: int | None = None  # with --one-logit: the id of the class that the model has the logit of
 
     @property
     def positive_name(self) -> str | None:
@@ -100,19 +101,9 @@ def load_pairs(config: Config) -> Pairs:
     positive, weights = positive_of(config, problem_type, names), None
     if config.class_weights is not None:
         weights = balanced_weights(target_counts(splits["train"], label_column, ids), len(names or ()))
-    return Pairs(
-        splits,
-        text_columns,
-        label_column,
-        problem_type,
-        names,
-        ids,
-        by_number,
-        positive,
-        weights,
-        training_files,
-        dropped,
-    )
+    one_logit = one_logit_of(config, names, positive)
+    about = splits, text_columns, label_column, problem_type, names, ids, by_number, positive, weights
+    return Pairs(*about, training_files, dropped, one_logit)
 
 
 def one_label(label: str, where: str, limit: int | None) -> UserError:

@@ -28,6 +28,7 @@ def sidecar(config: Config, pairs: Pairs, max_length: int) -> dict[str, Any]:
         "problem_type": pairs.problem_type,
         "label_names": pairs.label_names,
         "positive_class": pairs.positive_name,
+        "logit_of": pairs.label_names[pairs.one_logit] if pairs.label_names and pairs.one_logit is not None else None,
         "labels_by_number": pairs.by_number,
         "max_length": max_length,
         "truncation": config.truncation,
@@ -45,8 +46,8 @@ def save_model(
     """Write a model folder: weights as safetensors, tokenizer, model card and sidecar. It is written under a temporary
     name and then replaces an older folder atomically.
 
-    `about`: the sidecar's content and the evaluation. `settings`: the config as YAML. `weights`: those of a sharded
-    model, whole.
+    `about`: the sidecar's content and the evaluation. `settings`: the config as YAML. `weights`: whole, if they aren't
+    the model's own.
     """
     part = folder.with_name(f".{folder.name}.part")
     with disk.removed_on_error(part), disk.disk_errors(folder):
@@ -70,6 +71,8 @@ def model_card(about: dict[str, Any], settings: str) -> str:
     labels = ", ".join(about["label_names"]) if about["label_names"] else "a number (regression)"
     if about["problem_type"] == MULTI_LABEL:
         labels = f"any of {labels} (multi-label)"
+    if about.get("logit_of") is not None:
+        labels += f", with one logit, whose sigmoid is the probability of {about['logit_of']}"
     return f"""---
 library_name: transformers
 pipeline_tag: text-classification

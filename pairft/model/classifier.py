@@ -14,7 +14,7 @@ from pairft.data import builtin, hub
 from pairft.data.retries import client_errors, with_retries
 from pairft.errors import UserError
 from pairft.model import head
-from pairft.tasks import REGRESSION, SINGLE_LABEL
+from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -66,7 +66,11 @@ def load_tokenizer(name: str) -> tuple["PreTrainedTokenizerFast", "PretrainedCon
 
 
 def load_model(
-    name: str, label_names: Sequence[str] | None, use: str = "by name", problem_type: str | None = None
+    name: str,
+    label_names: Sequence[str] | None,
+    use: str = "by name",
+    problem_type: str | None = None,
+    one_logit: int | None = None,
 ) -> tuple["PreTrainedModel", str, list[str]]:
     """Load the classifier in float32, whatever the dtype of its file. Returns the model, a line that says which weights
     are new, and their names.
@@ -80,7 +84,12 @@ def load_model(
     - "trained": keep it as it is, for prediction. Raises UserError if any weight is missing.
 
     `problem_type`: saved in the model's config; default: regression without `label_names`, else classification.
+    `one_logit`: of two classes, the id of the one that the model has its only logit of.
     """
+    if one_logit is not None and label_names is not None:
+        model, line, new = load_model(name, [label_names[one_logit]], use, MULTI_LABEL)
+        head.as_two_classes(model, one_logit)
+        return model, line, new
     source, wanted = source_of(name), list(label_names) if label_names is not None else ["score"]
     problem_type = problem_type or (REGRESSION if label_names is None else SINGLE_LABEL)
     with torch.random.fork_rng(devices=[], enabled=use == "new"):
@@ -92,6 +101,7 @@ def load_model(
         raise UserError(f"--model {name}: its file lacks the encoder's weights ({new[0]} and others); save it again")
     if new and use == "trained":
         raise UserError(f"--model {name} is no trained classifier: it lacks {new[0]}; name a run's best or last folder")
+    check_embedding(name, model)
     outputs = head.output_parameters(model)
     mismatched = {key: (list(held), list(shape)) for key, held, shape in sorted(report["mismatched_keys"])}
     for key, (held, shape) in mismatched.items():
@@ -156,6 +166,19 @@ def with_new_head(model: "PreTrainedModel", report: dict[str, Any]) -> tuple["Pr
         )
     missing = set(new_report["missing_keys"]) - {key for key, _, _ in mismatched}
     return renewed, {"missing_keys": missing, "mismatched_keys": mismatched}
+
+
+def check_embedding(name: str, model: "PreTrainedModel") -> None:
+    """Raise UserError if the model has no embedding of tokens (CANINE hashes characters)."""
+    try:
+        found = getattr(model.get_input_embeddings(), "weight", None)
+    except (NotImplementedError, AttributeError):
+        found = None
+    if found is None:
+        raise UserError(
+            f"--model {name} is a {model.config.model_type}, which has no token embedding, and can't be trained here: "
+            "choose another encoder, such as a BERT, RoBERTa, DeBERTa or ModernBERT"
+        )
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 import copy
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,6 +29,29 @@ def kind_of(config: "PretrainedConfig") -> str:
     return str(config.problem_type or (REGRESSION if config.num_labels == 1 else SINGLE_LABEL))
 
 
+def meaning_of(config: "PretrainedConfig", about: Mapping[str, Any]) -> tuple[str, tuple[str, ...] | None, int | None]:
+    """What the outputs of a trained model mean: the problem type, the names of the classes by id (None for one value)
+    and, after --one-logit, the id of the class that the model has the logit of. `about`: the content of pairft.json."""
+    kind, held = kind_of(config), names_of(config)
+    named = tuple(about.get("label_names") or ())
+    if about.get("logit_of") in named and held == (about["logit_of"],):
+        return SINGLE_LABEL, named, named.index(about["logit_of"])
+    return kind, None if len(held) == 1 and kind != MULTI_LABEL else held, None
+
+
+def as_two_classes(model: "PreTrainedModel", one_logit: int) -> None:
+    """Make a model with one logit, x, return two: x for the class `one_logit`, and 0 for the other. The softmax of the
+    two is the sigmoid of x, and their cross entropy the binary one, so that nothing else has to know about it. The
+    model's weights and config stay those of one logit."""
+
+    def pair(module: torch.nn.Module, args: Any, output: Any) -> Any:
+        zero = torch.zeros_like(output.logits)
+        output.logits = torch.cat([output.logits, zero] if one_logit == 0 else [zero, output.logits], dim=-1)
+        return output
+
+    model.register_forward_hook(pair)
+
+
 def output_order(source: "PretrainedConfig", label_names: Sequence[str] | None) -> list[int] | None:
     """The index of the head's output for each class of the data, or None if the head doesn't fit the data.
 
@@ -36,6 +59,8 @@ def output_order(source: "PretrainedConfig", label_names: Sequence[str] | None) 
     is None for regression.
     """
     held = names_of(source)
+    if label_names is not None and len(label_names) == len(held) == 1 and is_generic(held) and not source.problem_type:
+        return [0]  # a head of one logit that doesn't say what it is, as CrossEncoder saves it
     if label_names is None or kind_of(source) == REGRESSION:
         return [0] if label_names is None and kind_of(source) == REGRESSION and len(held) == 1 else None
     wanted = tuple(label_names)

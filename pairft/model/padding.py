@@ -35,7 +35,7 @@ def checked_collate(
         )
     if getattr(model.config, "pad_token_id", None) is None:  # decoders read the last token that is not padding
         model.config.pad_token_id = tokenizer.pad_token_id
-    error = dependence(model, collate_for(tokenizer, device), dataset)
+    error = first_dependence(model, collate_for(tokenizer, device), dataset)
     if error > TOLERANCE and may_change:
         given = tokenizer.padding_side
         tokenizer.padding_side = "left" if given == "right" else "right"
@@ -49,6 +49,27 @@ def checked_collate(
         f"batch: they differ by {error:.1e} of their norm"
     )
     return collate_for(tokenizer, device), warning if error > TOLERANCE else ""
+
+
+def first_dependence(model: "PreTrainedModel", collate: Collate, dataset: "Dataset") -> float:
+    """`dependence`, the first time that the model computes anything. Raises UserError if it can't: some kinds of
+    models need other inputs than text, or inputs of certain lengths, or don't fit their own config."""
+    kind = model.config.model_type
+    try:
+        error = dependence(model, collate, dataset)
+        model.train()  # then Reformer takes only some lengths
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            for index in unequal(lengths_of(dataset)):
+                model(**collate(dataset[[index]]).inputs())
+    except Exception as error:  # transformers' code for a kind of model may raise anything
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(
+            f"this {kind} can't compute a few examples of the data ({type(error).__name__}: {reason}): choose another "
+            "encoder, such as a BERT, RoBERTa, DeBERTa or ModernBERT"
+        ) from error
+    finally:
+        model.eval()
+    return error
 
 
 def dependence(model: "PreTrainedModel", collate: Collate, dataset: "Dataset") -> float:

@@ -102,10 +102,11 @@ def check_finished(run_dir: Path, original: dict[str, Any], given: dict[str, Any
         raise UserError(f"the results of {run_dir} are not what was written: remove them to resume the run") from None
     name = "max_steps" if given.get("max_steps") is not None else "epochs"
     if given.get(name) not in (None, lengths[name]):
+        reached = "" if original.get("schedule") == "constant" else ", at which its learning rate reached zero"
         raise UserError(
             f"{flag_of(name)} is {given[name]}, but {run_dir} has finished after {last['step']} steps "
-            f"({last['epoch']:g} epochs), at which its learning rate reached zero: leave it out, or start a new run "
-            f"from its weights with --model {shlex.quote(str(model))}"
+            f"({last['epoch']:g} epochs){reached}: leave it out, or start a new run from its weights with "
+            f"--model {shlex.quote(str(model))}"
         )
     say(f"{run_dir} is finished: nothing to do")
     unused = [n for n in MAY_CHANGE if n not in ("runs_dir", "epochs", "max_steps") and given.get(n) is not None]

@@ -27,7 +27,7 @@ from pairft.runs.seeds import Group
 from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
 from pairft.tasks import TASKS, metrics_of, scored_splits
-from pairft.training import device, distributed, evaluation, sharding
+from pairft.training import device, distributed, evaluation, lora, sharding
 from pairft.training.learner import Learner
 from pairft.training.loop import Schedule, schedule_of
 from pairft.training.state import TrainState
@@ -127,11 +127,13 @@ class Run:
         return folder, None
 
     def weights(self) -> dict[str, Tensor] | None:
-        """All weights of a sharded model, on rank 0: every process takes part. None if the model holds them itself."""
-        return sharding.full_state_dict(self.learner.state.model) if self.learner.state.sharded else None
+        """All weights of a sharded model, on rank 0 (every process takes part), or those of a model with adapters,
+        merged. None if the model holds them itself."""
+        model = self.learner.state.model
+        return sharding.full_state_dict(model) if self.learner.state.sharded else lora.merged_weights(model)
 
     def keep_model(self, name: str, found: dict[str, Any], weights: dict[str, Tensor] | None) -> None:
-        """Write the model folder `name`. `found`: the evaluation of the model. `weights`: those of a sharded model."""
+        """Write the model folder `name`. `found`: the evaluation of the model. `weights`: from `weights`."""
         if not distributed.is_main():
             return
         about = card.sidecar(self.config, self.sources.pairs, self.sources.max_length)

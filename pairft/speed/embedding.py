@@ -4,6 +4,7 @@ The other rows get no gradient, so AdamW would only decay them. Yet a dense grad
 every row at each step. MRPC contains 11,563 of BERT's 30,522 tokens.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy
@@ -100,11 +101,11 @@ def tokens_in(dataset: "Dataset", num_tokens: int) -> Tensor:
 
 def train_used_rows(model: "PreTrainedModel", dataset: "Dataset", pad_token_id: int) -> UsedRows | None:
     """Replace the model's token embedding by UsedRows. Build the optimizer afterwards. Returns None, and changes
-    nothing, if the model would compute something else: if its embedding does more than a lookup (mBART scales the
-    rows), or if it is an encoder-decoder, whose decoder gets tokens that are not in the data. `pad_token_id`: always
-    counts as used."""
+    nothing, if the embedding is frozen, or if the model would compute something else: if its embedding does more than a
+    lookup (mBART scales the rows), or if it is an encoder-decoder, whose decoder gets tokens that are not in the data.
+    `pad_token_id`: always counts as used."""
     embedding = model.get_input_embeddings()
-    if type(embedding) is not nn.Embedding or model.config.is_encoder_decoder:
+    if type(embedding) is not nn.Embedding or model.config.is_encoder_decoder or not embedding.weight.requires_grad:
         return None
     used = tokens_in(dataset, embedding.num_embeddings)
     used[pad_token_id] = True
@@ -122,14 +123,19 @@ def replace_embedding(model: "PreTrainedModel", used: Tensor) -> UsedRows:
 
 
 def decay_unused_rows(rows: UsedRows, optimizer: torch.optim.Optimizer) -> None:
-    """Register a hook by which each step of the optimizer decays the rows that aren't trained, too. Its first parameter
-    group must be the one with weight decay, as in build_optimizer."""
+    """Register a hook by which each step of the optimizer decays the rows that aren't trained, too, as it does those of
+    `rows`."""
+    [group] = [number for number, some in enumerate(optimizer.param_groups) if contains(some["params"], rows.weight)]
 
     # The hook uses its argument: a reference to `optimizer` would be a cycle, which keeps all weights and moments in
     # memory until the next garbage collection, beside those of the next seed's run.
     def decay(stepped: torch.optim.Optimizer, *_: Any) -> None:
-        decayed = stepped.param_groups[0]  # looked up at each step, since load_state_dict makes new groups
+        decayed = stepped.param_groups[group]  # looked up at each step, since load_state_dict makes new groups
         done = 1 - getattr(stepped, "found_inf", torch.zeros(()))  # 0 if the step was skipped
         rows.decay_factor *= 1 - decayed["lr"] * decayed["weight_decay"] * done.to(rows.decay_factor.dtype)
 
     optimizer.register_step_post_hook(decay)
+
+
+def contains(parameters: Sequence[Tensor], wanted: Tensor) -> bool:
+    return any(parameter is wanted for parameter in parameters)

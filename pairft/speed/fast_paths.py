@@ -51,7 +51,7 @@ def add_fast_paths(
 
     state, update = learner.state, learner.update
     if used_rows is not None or captured:
-        state.optimizer = build_optimizer(model, config.weight_decay, capturable=captured)
+        state.optimizer = build_optimizer(model, config.weight_decay, config.layer_decay, capturable=captured)
         if used_rows is not None:
             embedding.decay_unused_rows(used_rows, state.optimizer)
             state.extra["embedding_decay"] = used_rows.decay_factor

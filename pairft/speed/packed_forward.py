@@ -6,6 +6,8 @@ docs/design.md draws which tokens are in which tensor of the last layer.
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from pairft.speed.attention import PairAttention, attend_from_cls, jagged_attention
 from pairft.speed.last_layer import LAST_LAYERS, submodule
 from pairft.speed.packing import Packed
+from pairft.training.layers import are_checkpointed, checkpoint_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -90,12 +93,15 @@ class PackedForward:
         base = model.base_model
         cls_from = submodule(base, self.last_layer.cls_from)
         self.handles.append(model.register_forward_pre_hook(self.start_pass, with_kwargs=True))
+        if are_checkpointed(model):
+            checkpoint_layers(model, context_fn=self.when_computed_again)
         if self.mean_pooling:
             self.handles.append(cls_from.register_forward_pre_hook(self.pad))
             return
         self.handles.append(cls_from.register_forward_pre_hook(self.take_cls))
-        if not self.jagged:
-            self.projections = tuple(submodule(base, path) for path in self.last_layer.projections)
+        projections = tuple(submodule(base, path) for path in self.last_layer.projections)
+        if not self.jagged and all(type(part) is nn.Linear for part in projections):  # not if they have adapters (LoRA)
+            self.projections = projections
         for part in self.projections:
             self.handles.append(part.register_forward_pre_hook(self.keep_input))
             self.handles.append(part.register_forward_hook(self.stretch))
@@ -108,6 +114,8 @@ class PackedForward:
         """Remove the hooks and restore the attention function that the model had before."""
         for handle in self.handles:
             handle.remove()
+        if are_checkpointed(model):
+            checkpoint_layers(model)
         model.set_attn_implementation(self.attention_before)
 
     @property
@@ -121,6 +129,17 @@ class PackedForward:
         by this object, which transformers passes down to `attend`."""
         self.current = Pass(kwargs["packing"])
         return args, {**kwargs, "packing": self}
+
+    def when_computed_again(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """The contexts in which torch's checkpoint computes a layer, and computes it again in the backward pass, last
+        layer first: `left` has to be the same both times."""
+        return nullcontext(), self.after_layers(self.current.attended)
+
+    @contextmanager
+    def after_layers(self, attended: int) -> Iterator[None]:
+        """A context in which `attended` layers have attended so far."""
+        self.current.attended = attended
+        yield
 
     def keep_input(self, projection: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor] | None:
         """Pre-hook of the last layer's `projections`: keep the input, [1, tokens, width], and pass on one token,

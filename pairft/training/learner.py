@@ -11,7 +11,7 @@ from torch import Tensor
 from pairft.config import Config
 from pairft.data.batches import Collate
 from pairft.errors import UserError
-from pairft.training import distributed, sharding, step
+from pairft.training import distributed, layers, lora, sharding, step
 from pairft.training.gradient_sum import OpenBucket, open_bucket, step_sum
 from pairft.training.memory import retry_smaller
 from pairft.training.optim import build_optimizer
@@ -20,6 +20,7 @@ from pairft.training.step import Update
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Learner:
 
 
 def build_learner(
-    model: torch.nn.Module,
+    model: "PreTrainedModel",
     collate: Collate,
     config: Config,
     device: torch.device,
@@ -47,6 +48,12 @@ def build_learner(
     `class_weights`: of the training loss, by id."""
     if config.shard == "full" and amp_dtype == torch.float16:
         raise UserError("--shard full has not been tried with --precision fp16: use bf16 or fp32")
+    if config.lora_rank is not None:
+        lora.add_adapters(model, config.lora_rank, config.lora_alpha or 2 * config.lora_rank, config.seed)
+    if config.freeze is not None:
+        layers.freeze(model, config.freeze)
+    if config.gradient_checkpointing:
+        layers.checkpoint_layers(model)
     if config.shard == "full" and distributed.world_size() > 1:
         sharding.shard_model(model, device, amp_dtype)
     else:
@@ -54,7 +61,7 @@ def build_learner(
     weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=device)
     state = TrainState(
         model=model,
-        optimizer=build_optimizer(model, config.weight_decay),
+        optimizer=build_optimizer(model, config.weight_decay, config.layer_decay),
         scaler=torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16),
         interval=new_interval(device),
         bad_steps=torch.zeros((), device=device),
