@@ -37,15 +37,15 @@ def start(argv: Sequence[str]) -> int:
         if config is None:
             return 0
         with directory.locked(run_dir if distributed.is_main() else None):
-            work = train if config.seeds is None else functools.partial(seeds.train_all, train=train)
+            work = functools.partial(seeds.train_all, train=train) if config.is_group else train
             return work(config, run_dir, argv)
 
 
 def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seeds.Group | None = None) -> int:
     """Train one model, from sentences to results.json. Returns the exit code.
 
-    `run_dir`: the directory of the run to resume, or None for a new run. `group`: with --seeds, the runs that this one
-    belongs to.
+    `run_dir`: the directory of the run to resume, or None for a new run. `group`: with --seeds or --folds, the
+    runs that this one belongs to.
     """
     with collector_paused():
         # The heavy imports begin here, so that --help answers at once.
