@@ -167,13 +167,13 @@ def check_enough(
         )
     if problem_type == SINGLE_LABEL and names is not None:
         counts = numpy.bincount(values)
-        rarest = int(numpy.argmin(counts))
-        if counts[rarest] < folds.number:
-            fewer = f"choose at most {counts[rarest]}, or " if counts[rarest] > 1 else ""
+        rarest, fewest = names[int(targets[int(counts.argmin())])], int(counts.min())  # type: ignore[arg-type]
+        if fewest < folds.number:
+            rows = f"{fewest} row{'s' * (fewest > 1)} in {folds.where}"
+            fewer = f"choose at most {fewest}, or " if fewest > 1 else ""
             raise UserError(
-                f"--folds {folds.number}: the class {names[int(targets[rarest])]!r} has only {counts[rarest]} "  # type: ignore[arg-type]
-                f"row{'s' * (counts[rarest] > 1)} in {folds.where}, and each fold needs one: {fewer}add rows to the "
-                "class or remove it"
+                f"--folds {folds.number}: the class {rarest!r} has only {rows}, and each fold needs one: {fewer}add "
+                "rows to the class or remove it"
             )
 
 
@@ -184,14 +184,11 @@ def check_trained(
     targets: Sequence[Target],
     names: Sequence[str] | None,
 ) -> None:
-    """Raise UserError if a fold has no row, or if it holds out all rows of a class."""
+    """Raise UserError if a fold holds out all rows of a class."""
     groups = "equal pairs" if folds.group_column is None else f"the groups by {folds.group_column!r}"
     for number in range(1, folds.number + 1):
         held = of_row == number
-        if not held.any():
-            raise UserError(
-                f"--folds {folds.number}: {groups} are so large that fold {number} has no row: choose fewer"
-            )
+        assert held.any(), number  # there are as many groups
         lost = classes_of(values[held], targets) - classes_of(values[~held], targets)
         if names is not None and lost:  # a regression has no names
             raise UserError(
