@@ -81,9 +81,10 @@ def of_sets(found: OutOfFold) -> tuple["numpy.ndarray", list[list[str]]]:
     import numpy
 
     assert found.names is not None
+    all_probabilities = found.probabilities
     rows, lines, own = [], [], []
     for number, name in enumerate(found.names):
-        yes, labels = found.probabilities[:, number], found.output.labels[:, number].astype(numpy.int64)
+        yes, labels = all_probabilities[:, number], found.output.labels[:, number].astype(numpy.int64)
         probabilities = numpy.stack([1 - yes, yes], axis=1)
         for index in confidently_wrong(probabilities, labels).tolist():
             label = labels[index]
