@@ -170,9 +170,8 @@ class Run:
         for name in ("best", "last"):
             disk.flush_all(self.directory / name)
         if self.config.fold is not None:
-            answers = self.answers or self.predict(
-                state, "validation"
-            )  # none if the last evaluation was before a resume
+            # After a resume there may have been no evaluation.
+            answers = self.answers or self.predict(state, "validation")
             out_of_fold.keep(self.directory, self.sources.pairs, answers)
         evaluations = self.log.evaluations(state.last)
         content = results.results_of(self.config, state, self.writer, self.sources.pairs.positive_name)
