@@ -61,9 +61,11 @@ class OutOfFold:
         return self.names[int(label)]
 
 
-def shown(value: float) -> str:
-    """A float32 with the digits that tell it from all others."""
-    return f"{float(value):.9g}"
+def shown(value: Any) -> str:
+    """A float32 as text, with as many digits as it takes to tell it from all others: 3.8, not 3.79999995."""
+    import numpy
+
+    return str(numpy.float32(value))
 
 
 def keep(run_dir: Path, pairs: "Pairs", answers: "EvalOutput") -> None:
@@ -114,10 +116,10 @@ def read(group: Path, folds: Sequence[int]) -> OutOfFold:
         file = opened(group, fold)
         about = json.loads(file.schema_arrow.metadata[b"pairft"])
         table = file.read(list(parts))
-        for name, column in zip(parts, table.columns, strict=True):
-            values = column.combine_chunks()
+        for name, some in parts.items():
+            values = table.column(name).combine_chunks()
             is_list = hasattr(values, "flatten") and values.type.num_fields
-            parts[name].append(values.flatten().to_numpy().reshape(len(values), -1) if is_list else values.to_numpy())
+            some.append(values.flatten().to_numpy().reshape(len(values), -1) if is_list else values.to_numpy())
     whole = {name: numpy.concatenate(some) for name, some in parts.items()}
     of_fold = numpy.repeat(list(folds), [len(some) for some in parts["row"]])
     order = numpy.argsort(whole["row"], kind="stable")

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import datasets
 import numpy
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
@@ -148,6 +149,26 @@ def test_the_validation_split_is_left_out_and_said(tmp_path, capsys):
     said = capsys.readouterr().err
     assert f"the validation split of {tmp_path} is not used" in said
     assert "fold 2 of 3: 10 of 30 training rows (33.3%) are held out" in said
+
+
+def test_both_validation_splits_of_mnli_are_left_out(tmp_path):
+    for split, number in (("train", 30), ("validation_matched", 10), ("validation_mismatched", 10)):
+        write(tmp_path / f"{split}.csv", some_rows(number, ("entailment", "neutral", "contradiction")))
+    found = load(tmp_path, 3, 1, task="mnli")
+    assert {split: len(rows) for split, rows in found.splits.items()} == {"train": 20, "validation": 10}
+
+
+def test_groups_of_a_saved_dataset(tmp_path):
+    rows = some_rows(60, docs=10)
+    columns = dict(zip(("a", "b", "y", "doc"), map(list, zip(*rows, strict=True)), strict=True))
+    table = datasets.Dataset.from_dict({**columns, "more": [None] * 60})
+    split = datasets.DatasetDict(train=table, test=table.select(range(4)).remove_columns("doc"))
+    split.save_to_disk(tmp_path / "saved")
+    of_row = fold_of(held_out(tmp_path / "saved", 3, group_column="doc"))
+    assert all(of_row[row] == of_row[row % 10 or 10] for row in range(1, 61))
+    assert of_row == fold_of(held_out(write(tmp_path / "pairs.csv", rows), 3, group_column="doc"))
+    with pytest.raises(UserError, match="has no column 'page'; it has: a, b, y, doc, more"):
+        load(tmp_path / "saved", 3, 1, group_column="page")
 
 
 def test_many_rows_are_dealt_out_in_bundles_of_their_stratum():

@@ -101,7 +101,7 @@ def test_the_cells_of_a_regression(tmp_path, monkeypatch):
     assert head == ["row", "fold", "label", "predicted", "z_score", "text_label"]
     assert rows == [
         ["70", "1", "9.5", "2.5", f"{0.6745 * 7 / 0.2:.2f}", "text 70"],
-        ["60", "1", "2", "5", f"{0.6745 * -3 / 0.2:.2f}", "text 60"],
+        ["60", "1", "2.0", "5.0", f"{0.6745 * -3 / 0.2:.2f}", "text 60"],
     ]
 
 
