@@ -37,15 +37,14 @@ def start(argv: Sequence[str]) -> int:
         if config is None:
             return 0
         with directory.locked(run_dir if distributed.is_main() else None):
-            work = train if config.seeds is None else functools.partial(seeds.train_all, train=train)
+            work = functools.partial(seeds.train_all, train=train) if config.is_group else train
             return work(config, run_dir, argv)
 
 
 def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seeds.Group | None = None) -> int:
     """Train one model, from sentences to results.json. Returns the exit code.
 
-    `run_dir`: the directory of the run to resume, or None for a new run. `group`: with --seeds, the runs that this one
-    belongs to.
+    `run_dir`: the run to resume, or None. `group`: with --seeds or --folds, the runs that this one belongs to.
     """
     with collector_paused():
         # The heavy imports begin here, so that --help answers at once.
@@ -75,7 +74,8 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
         as_trainer = config.preset == "trainer"  # the same random draws and evaluation batches as Trainer
         seed_everything(config.seed)
         head_mode = "new" if config.new_head else "by position" if as_trainer else "by name"
-        model, note, drawn = classifier.load_model(config.model, pairs.label_names, head_mode, pairs.problem_type)
+        outputs = pairs.label_names, head_mode, pairs.problem_type, pairs.one_logit
+        model, note, drawn = classifier.load_model(config.model, *outputs)
         num_embeddings = len(model.get_input_embeddings().weight)
         tokens.check_ids(splits, num_embeddings, config.model)
         fingerprints = {"weights": classifier.fingerprint(model, drawn), "tokens": tokens.fingerprint(splits)}

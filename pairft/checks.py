@@ -36,6 +36,7 @@ def check(config: Config) -> None:
         *without_training(config),
         *outside_ranges(config),
         *wrong_seeds(config),
+        *wrong_folds(config),
         *wrong_columns(config),
         *wrong_problem(config),
         *wrong_names(config),
@@ -101,6 +102,21 @@ def wrong_seeds(config: Config) -> Iterator[str]:
         yield f"--seeds is {','.join(map(str, config.seeds))!r}, but should name each seed once"
 
 
+def wrong_folds(config: Config) -> Iterator[str]:
+    """What is wrong with --folds, with the fold of a run, and with --group-column."""
+    folds, group = config.folds, config.group_column
+    if folds is not None and folds < 2:
+        yield f"--folds is {folds}, but should be at least 2"
+    if folds is not None and config.seeds is not None:
+        yield "--folds and --seeds exclude each other: start a cross-validation for each --seed"
+    if config.fold is not None and not 1 <= config.fold <= (folds or 0):
+        yield f"the setting fold is {config.fold}, but should be from 1 to the number of --folds ({folds})"
+    if group is not None and folds is None:
+        yield "--group-column keeps groups together in --folds: add --folds, or leave it out"
+    if group is not None and config.task in TASKS and group in config.label_columns:
+        yield f"--group-column is {group!r}, which is the label column: name another"
+
+
 def wrong_columns(config: Config) -> Iterator[str]:
     """What is wrong with the text columns and the label column."""
     columns, task = config.text_columns, TASKS.get(config.task)
@@ -142,7 +158,7 @@ def wrong_names(config: Config) -> Iterator[str]:
     """What is wrong with --run-name, --model, --data and --runs-dir."""
     if config.run_name is not None:
         yield from run_name_problems(config.run_name)
-    for name in ("model", "data", "data_config", "revision", "runs_dir"):
+    for name in ("model", "data", "data_config", "revision", "group_column", "runs_dir"):
         if getattr(config, name) is not None and not getattr(config, name).strip():
             yield f"{flag_of(name)} is empty"
 
@@ -164,7 +180,7 @@ def wrong_streaming(config: Config) -> Iterator[str]:
     if config.task in TASKS and len(config.label_columns) > 1:
         yield "--streaming takes one label column: write the labels of a row as a list"
     excluded = {"--preset trainer": config.preset, "--limit": config.limit, "--class-weights": config.class_weights}
-    excluded |= {"--audit": config.audit or None}
+    excluded |= {"--audit": config.audit or None, "--folds": config.folds}
     for flag, value in excluded.items():
         if value is not None:
             yield f"--streaming and {flag} exclude each other: leave one out"
@@ -199,7 +215,7 @@ def without_effect(given: dict[str, Any], config: Config, device: str | None = N
     unused = []
     if "shuffle_buffer" in given and not config.streaming:
         unused = [f"note: --shuffle-buffer {given['shuffle_buffer']} has no effect without --streaming"]
-    winners = {"epochs": "max_steps", "seed": "seeds", "batch_size": "max_tokens"}
+    winners = {"epochs": "max_steps", "seed": "seeds", "batch_size": "max_tokens", "validation_share": "folds"}
     return unused + [
         f"note: {flag_of(name)} {given[name]} has no effect: {flag_of(winner)} is given"
         for name, winner in winners.items()

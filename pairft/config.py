@@ -140,12 +140,26 @@ class Config:
     seeds: tuple[int, ...] | None = setting(
         None, "comma-separated; one run per seed, in seed-… folders, and summary.json; takes precedence over --seed"
     )
+    folds: int | None = setting(
+        None,
+        "cross-validation: one run per fold of the training split, in fold-… folders, with out_of_fold.csv, "
+        "label_errors.csv and summary.json",
+    )
+    fold: int | None = setting(None, "the fold that this run holds out, from 1 to --folds", flag=False)
+    group_column: str | None = setting(
+        None, "with --folds: rows with the same value in this column stay in one fold, as equal pairs always do"
+    )
     runs_dir: str = setting("runs", "folder that holds the run directories")
     run_name: str | None = setting(None, "name of the run directory in --runs-dir; default: generated", kept=False)
     resume: bool = setting(
         False, "resume from --run-name's newest checkpoint; without a name, the newest unfinished run", kept=False
     )
     fallback: bool = setting(False, "the Hub could not be reached: the builtin model and pairs were used", flag=False)
+
+    @property
+    def is_group(self) -> bool:
+        """Whether these are the settings of several runs: one per seed, or one per fold."""
+        return self.seeds is not None or (self.folds is not None and self.fold is None)
 
     @property
     def label_columns(self) -> tuple[str, ...]:

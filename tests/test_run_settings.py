@@ -1,5 +1,8 @@
 """Settings of a run's seed and place arrive, as in test_settings.py."""
 
+import csv
+
+from conftest import some_pairs, write_rows
 from test_settings import config_of, losses
 
 
@@ -16,6 +19,28 @@ def test_seeds_arrives(made):
     run = made("--seeds", "3,5", "--max-steps", 1)
     assert sorted(path.name for path in run.glob("seed-*")) == ["seed-3", "seed-5"]
     assert [config_of(run / name)["seed"] for name in ("seed-3", "seed-5")] == [3, 5]
+
+
+def test_folds_arrives(made):
+    run = made("--folds", 3, "--max-steps", 1)
+    assert sorted(path.name for path in run.glob("fold-*")) == ["fold-1", "fold-2", "fold-3"]
+    assert (run / "out_of_fold.csv").exists() and (run / "label_errors.csv").exists()
+
+
+def test_fold_arrives(made, tmp_path):
+    """A setting of a file, without a flag: one run of a cross-validation."""
+    (tmp_path / "settings.yaml").write_text("folds: 3\nfold: 2\n")
+    run = made("--config", tmp_path / "settings.yaml", "--max-steps", 1)
+    assert (run / "held_out.parquet").exists() and config_of(run)["fold"] == 2
+
+
+def test_group_column_arrives(made, tmp_path):
+    rows = [{**row, "doc": n % 10} for n, row in enumerate(some_pairs("train", 60))]
+    write_rows(tmp_path / "pairs.jsonl", rows)
+    run = made("--data", tmp_path / "pairs.jsonl", "--folds", 3, "--group-column", "doc", "--max-steps", 1)
+    with (run / "out_of_fold.csv").open(newline="") as file:
+        found = {(row["fold"], (int(row["row"]) - 1) % 10) for row in csv.DictReader(file)}
+    assert len(found) == 10
 
 
 def test_runs_dir_arrives(go, tmp_path):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from pairft.config import FIELDS
 from pairft.runs import checkpoint
 
-OF_RUNS = ("seed", "seeds", "runs_dir", "run_name", "resume")
+OF_RUNS = ("seed", "seeds", "folds", "fold", "group_column", "runs_dir", "run_name", "resume")
 OF_LABELS = ("label_column", "regression", "classification", "positive_class", "class_weights", "label_smoothing")
 ELSEWHERE = {
     **dict.fromkeys(("data_config", "revision"), ("data/test_hub_datasets.py", "test_configurations_and_revisions")),

@@ -34,9 +34,11 @@ def read_files(
     text_columns: Sequence[str],
     label_column: str | Sequence[str] | None,
     label_needed: bool = True,
+    more: Sequence[str] = (),
 ) -> "Dataset":
     """The wanted columns of files of one format, as a memory-mapped Dataset. If `label_needed` is false, the label
-    column may be missing; if `label_column` is None, no label is read; it may name several columns.
+    column may be missing; if `label_column` is None, no label is read; it may name several columns. `more`: further
+    columns, of any type.
 
     Text formats and Excel give text columns (None for null and for a missing key in JSON); parquet, Arrow and Feather
     keep their types. Raises UserError, which names the file and, where one is to blame, the row.
@@ -47,7 +49,8 @@ def read_files(
         if label in text_columns:
             raise UserError(f"the column {label!r} is named as the label (--label-column) and in --text-columns")
     if suffix_of(files[0]) in TYPED:
-        return read_columns(files, text_columns, labels, label_needed)
+        return read_columns(files, text_columns, labels, label_needed, more)
+    text_columns = (*text_columns, *more)
     is_json = suffix_of(files[0]) in (".json", ".jsonl")
     names = [*text_columns, *labels]
     if is_json:  # any row may lack any key
@@ -67,12 +70,12 @@ def read_files(
 
 
 def read_columns(
-    files: list[Path], text_columns: Sequence[str], labels: Sequence[str], label_needed: bool
+    files: list[Path], text_columns: Sequence[str], labels: Sequence[str], label_needed: bool, more: Sequence[str]
 ) -> "Dataset":
     """`read_files` for files with types. Other columns are not read: they may have types that `datasets` doesn't
     know."""
     with reading_errors(files):
-        names = wanted_columns(files, schema_of(files[0]).names, text_columns, labels, label_needed)
+        names = wanted_columns(files, schema_of(files[0]).names, (*text_columns, *more), labels, label_needed)
         schema = typed_features(files, names, text_columns, labels).arrow_schema
         key = hashlib.sha256(repr((content_key(files), names)).encode()).hexdigest()[:32]
         return kept_rows(key, schema, typed_batches(files, schema))

@@ -23,7 +23,7 @@ from pairft.tasks import TASKS
 
 PROBE_SECONDS = 5.0  # for name lookup, connection and answer together
 # If the user has set any of these, a missing source is an error: the fallback never replaces what was asked for.
-ASKED_FOR = ("model", "data", "data_config", "revision", "task", "text_columns", "label_column")
+ASKED_FOR = ("model", "data", "data_config", "revision", "task", "text_columns", "label_column", "group_column")
 
 
 def is_hub_id(name: str) -> bool:

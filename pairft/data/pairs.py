@@ -16,12 +16,13 @@ from pairft.data.blocks import TrainingFiles
 from pairft.data.cache import cache_errors
 from pairft.data.class_settings import balanced_weights, check_loss, one_logit_of, positive_of, target_counts
 from pairft.data.findings import Finding
+from pairft.data.folds import Folds, hold_out_fold
 from pairft.data.kinds import check_kinds
 from pairft.data.label_sets import join_columns
 from pairft.data.labels import class_names
 from pairft.data.meaning import Target, check_scores, has_comma, problem_of, read_labels
 from pairft.data.sources import read_splits
-from pairft.data.splits import hold_out
+from pairft.data.splits import hold_out, label_values
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS, scored_splits
@@ -48,6 +49,7 @@ class Pairs:
     training_files: TrainingFiles | None = None  # with --streaming: train is only their first rows
     dropped: tuple[Finding, ...] = ()  # the rows that --drop-bad-rows has left out
     one_logit: int | None = None  # with --one-logit: the id of the class that the model has the logit of
+    folded: "Dataset | None" = None  # with --folds: the training split, of which train and validation are parts
 
     @property
     def positive_name(self) -> str | None:
@@ -62,9 +64,12 @@ def load_pairs(config: Config) -> Pairs:
     assert text_columns is not None, config.task  # checks.py has made sure
     labels = config.label_columns
     splits, training_files = read_splits(config, text_columns, labels)
+    if config.folds is not None:
+        splits = unscored(splits, config.data)
     where = {split: f"the {split} split of {config.data}" for split in splits}
     for split, rows in splits.items():
-        check_columns(rows, where[split], text_columns, labels, label_needed=split != "test")
+        group = config.group_column if split == "train" else None
+        check_columns(rows, where[split], text_columns, labels, label_needed=split != "test", group=group)
     label_column = ", ".join(labels)
     splits = {split: join_columns(rows, where[split], labels, label_column) for split, rows in splits.items()}
     asked = REGRESSION if config.regression else SINGLE_LABEL if config.classification else None
@@ -93,17 +98,45 @@ def load_pairs(config: Config) -> Pairs:
         if split == decisive and len(set(found.values())) < 2:
             raise one_label(next(iter(found)), where[split], config.limit)
         ids |= found
+    folded = None if config.folds is None else splits["train"]
     if "validation" not in splits:
-        train, share = splits["train"], config.validation_share
-        splits = splits | hold_out(train, config.data, text_columns, label_column, ids, problem_type, names, share)
+        splits |= held_out(config, splits["train"], text_columns, label_column, ids, problem_type, names)
     elif config.validation_share is not None:
         say(f"note: --validation-share {config.validation_share} has no effect: {config.data} has a validation split")
     positive, weights = positive_of(config, problem_type, names), None
     if config.class_weights is not None:
         weights = balanced_weights(target_counts(splits["train"], label_column, ids), len(names or ()))
     one_logit = one_logit_of(config, names, positive)
-    about = splits, text_columns, label_column, problem_type, names, ids, by_number, positive, weights
-    return Pairs(*about, training_files, dropped, one_logit)
+    meaning = problem_type, names, ids, by_number, positive, weights
+    return Pairs(splits, text_columns, label_column, *meaning, training_files, dropped, one_logit, folded)
+
+
+def held_out(
+    config: Config,
+    rows: "Dataset",
+    text_columns: Sequence[str],
+    label_column: str,
+    ids: Mapping[str, Target],
+    problem_type: str,
+    names: Sequence[str] | None,
+) -> dict[str, "Dataset"]:
+    """The training rows as train and validation: a part of them or, with --folds, the run's fold is held out."""
+    if config.folds is None:
+        share = config.validation_share
+        return hold_out(rows, config.data, text_columns, label_column, ids, problem_type, names, share)
+    folds = Folds(config.folds, config.fold, config.group_column, f"the train split of {config.data}")
+    values, targets = label_values(rows, label_column, ids)
+    return hold_out_fold(rows, folds, text_columns, values, targets, problem_type, names)
+
+
+def unscored(splits: dict[str, "Dataset"], data: str) -> dict[str, "Dataset"]:
+    """The splits without those that would be scored, which --folds doesn't use. A line says so."""
+    left_out = scored_splits(splits)
+    if left_out:
+        say(
+            f"--folds: the {' and '.join(left_out)} split of {data} is not used; each fold of its train split is scored"
+        )
+    return {split: rows for split, rows in splits.items() if split not in left_out}
 
 
 def one_label(label: str, where: str, limit: int | None) -> UserError:
@@ -113,13 +146,18 @@ def one_label(label: str, where: str, limit: int | None) -> UserError:
 
 
 def check_columns(
-    rows: "Dataset", where: str, text_columns: tuple[str, ...], labels: tuple[str, ...], label_needed: bool
+    rows: "Dataset",
+    where: str,
+    text_columns: tuple[str, ...],
+    labels: tuple[str, ...],
+    label_needed: bool,
+    group: str | None = None,
 ) -> None:
     """Raise UserError unless there are rows, the wanted columns exist, sentences are text and labels are names or
-    numbers."""
+    numbers. `group`: the column of --group-column."""
     if len(rows) == 0:
         raise UserError(f"{where} is empty")
-    for column in (*text_columns, *labels):
+    for column in (*text_columns, *labels, *([] if group is None else [group])):
         if column not in rows.column_names and (label_needed or column not in labels):
             raise UserError(f"{where} has no column {column!r}; it has: {', '.join(rows.column_names)}")
     check_kinds(where, rows.data.schema, text_columns, labels)

@@ -32,28 +32,29 @@ def read_splits(
 ) -> tuple[dict[str, "Dataset"], TrainingFiles | None]:
     """train and, if there are any, validation and test, unchecked. Test comes without its labels, which may be anything
     since training doesn't score it. With --streaming, train is only the first rows of the training files, which are
-    returned, too. Raises UserError if something can't be found or read."""
+    returned, too. train has the column of --group-column, too. Raises UserError if something can't be found or read."""
     import datasets
 
     datasets.disable_progress_bars()
     check_cache()
     name, path, known = config.data, disk.expanded(config.data), formats.names_of(TASKS[config.task])
+    more = () if config.group_column is None or config.group_column in text_columns else (config.group_column,)
     if config.streaming:
         check_streamed(config.data, hub.is_hub_id(name), is_saved(path))
     if hub.is_hub_id(name):
-        return wanted_only(load_from_hub(config), text_columns, labels), None
+        return wanted_only(load_from_hub(config), text_columns, labels, more), None
     for flag, value in (("--data-config", config.data_config), ("--revision", config.revision)):
         if value is not None:
             say(f"note: {flag} {value} has no effect: --data {name} is not a dataset on the Hub")
     if name == "builtin":
         splits = {split: builtin.pairs(split) for split in SPLITS}
-        return wanted_only(splits, text_columns, labels), None
+        return wanted_only(splits, text_columns, labels, more), None
     if formats.named_paths(name) is not None and not disk.exists(path):
         found = files_by_split(name, known)
     elif not (disk.exists(path) and path.is_dir()):
         found = {"train": [checked_file(name, "--data")]}
     elif is_saved(path):
-        return wanted_only(read_saved(path, known), text_columns, labels), None
+        return wanted_only(read_saved(path, known), text_columns, labels, more), None
     else:
         found = files_of_folder(path, known)
     streamed = None
@@ -61,7 +62,9 @@ def read_splits(
         check_validation(config.data, found)
         streamed = training_files(found.pop("train"), text_columns, labels, config.shuffle_buffer)
     splits = {
-        split: files.read_files(paths, text_columns, labels if split != "test" else None)
+        split: files.read_files(
+            paths, text_columns, labels if split != "test" else None, more=more if split == "train" else ()
+        )
         for split, paths in found.items()
     }
     return splits if streamed is None else {"train": first_rows(streamed), **splits}, streamed
@@ -230,11 +233,12 @@ def caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
 
 
 def wanted_only(
-    splits: dict[str, "Dataset"], text_columns: tuple[str, ...], labels: tuple[str, ...]
+    splits: dict[str, "Dataset"], text_columns: tuple[str, ...], labels: tuple[str, ...], more: tuple[str, ...]
 ) -> dict[str, "Dataset"]:
-    """The splits with the wanted columns only, test without the label. A split that lacks one of them is unchanged."""
+    """The splits with the wanted columns only, test without the label, and only train with `more` columns. A split that
+    lacks one of them is unchanged."""
     selected = {}
     for split, rows in splits.items():
-        names = [*text_columns, *(labels if split != "test" else [])]
+        names = [*text_columns, *(labels if split != "test" else []), *(more if split == "train" else [])]
         selected[split] = rows.select_columns(names) if set(names) <= set(rows.column_names) else rows
     return selected

@@ -115,11 +115,11 @@ def classes_of(values: "numpy.ndarray", targets: Sequence[Target]) -> set[int]:
     return {int(index) for target in held for index in (target if isinstance(target, tuple) else (target,))}
 
 
-def bins(values: "numpy.ndarray") -> "numpy.ndarray":
-    """The quantile bin of each value; int64 [rows]."""
+def bins(values: "numpy.ndarray", most: int = BINS) -> "numpy.ndarray":
+    """The quantile bin of each value, of BINS or, if that is less, `most`; int64 [rows]."""
     import numpy
 
-    inner = numpy.quantile(values, numpy.linspace(0, 1, BINS + 1)[1:-1])
+    inner = numpy.quantile(values, numpy.linspace(0, 1, min(BINS, most) + 1)[1:-1])
     return numpy.searchsorted(inner, values, side="right")
 
 

@@ -83,7 +83,7 @@ def find(runs: Path, name: str | None) -> Path:
 
 
 def is_finished(run_dir: Path) -> bool:
-    """Whether a run, or a group of runs with several seeds, has finished."""
+    """Whether a run, or a group of runs, one per seed or fold, has finished."""
     return (run_dir / "results.json").exists() or (run_dir / "summary.json").exists()
 
 

@@ -76,7 +76,8 @@ def check_same(run_dir: Path, data_fingerprint: dict[str, str], model_fingerprin
     bits; else "".
 
     Raises UserError if the data or the base model has changed: the checkpoint's position means nothing in other data,
-    and the embedding rows that aren't trained come from the base model, as do the token ids.
+    and the embedding rows that aren't trained come from the base model, as do the token ids. What `model_fingerprint`
+    lacks is not compared.
     """
     manifest = read_json(run_dir / "manifest.json")
     for split in data_fingerprint:
@@ -91,7 +92,7 @@ def check_same(run_dir: Path, data_fingerprint: dict[str, str], model_fingerprin
                 "its new path with --data, or start a new run"
             )
     for what, digest in manifest.get("model_fingerprint", {}).items():  # older manifests lack it
-        if model_fingerprint[what] != digest:
+        if model_fingerprint.get(what, digest) != digest:
             raise UserError(
                 f"the base model's {what} are not those that {run_dir} was started with: restore the model, name its "
                 "new path with --model, or start a new run"

@@ -81,6 +81,10 @@ def open_directory(
     fingerprints = {name: pairs.fingerprint(split, columns) for name, split in sources.pairs.splits.items()}
     if sources.stream is not None:
         fingerprints["train"] = sources.stream.fingerprint
+    if sources.pairs.folded is not None:  # the same for all folds: it says whether the data has changed between them
+        names = (*columns, config.group_column) if config.group_column else columns
+        fingerprints["train"] = pairs.fingerprint(sources.pairs.folded, names)
+        del fingerprints["validation"]
     sources.check_enough(distributed.world_size())
     opened = None
     with distributed.together():
@@ -113,7 +117,10 @@ def create_or_restore(
     started = run_dir or (group and group.earlier)
     changed = ""
     if started:
-        changed = check_same(started, data_fingerprint, sources.model_fingerprint, torch.get_num_threads())
+        same = sources.model_fingerprint
+        if run_dir is None and config.fold is not None:  # another fold has other tokens in each split
+            same = {what: digest for what, digest in same.items() if what != "tokens"}
+        changed = check_same(started, data_fingerprint, same, torch.get_num_threads())
     warning = [changed] if changed else []
     runs_left = group.left if group else 1
     if run_dir is None:

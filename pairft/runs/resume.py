@@ -62,9 +62,9 @@ def is_restart() -> bool:
 
 
 def check_resumed(original: dict[str, Any], given: dict[str, Any], run_dir: Path) -> None:
-    """Raise UserError if a setting given with --resume differs from the run's own and may not change. With several
-    seeds the length may not change either, since some of the runs may have finished."""
-    may_change = [n for n in MAY_CHANGE if not (original.get("seeds") and n in ("epochs", "max_steps"))]
+    """Raise UserError if a setting given with --resume differs from the run's own and may not change. Of several
+    runs, one per seed or fold, the length may not change either, since some of them may have finished."""
+    may_change = [n for n in MAY_CHANGE if not (is_group(original) and n in ("epochs", "max_steps"))]
     for name, value in given.items():
         own = original.get(name, FIELDS[name].default)  # a run of an older version lacks the newer settings
         if FIELDS[name].metadata["kept"] and name not in may_change and value != own:
@@ -74,15 +74,20 @@ def check_resumed(original: dict[str, Any], given: dict[str, Any], run_dir: Path
             )
 
 
+def is_group(settings: dict[str, Any]) -> bool:
+    """Whether these are the settings of several runs, as `Config.is_group` says."""
+    return bool(settings.get("seeds") or (settings.get("folds") and not settings.get("fold")))
+
+
 def with_new_length(original: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """The run's own settings; without --max-steps, which would take precedence, if --epochs is given with --resume.
-    Raises UserError if the run has several seeds, whose length may not change."""
+    Raises UserError for several runs, one per seed or fold, whose length may not change."""
     if "epochs" not in given or "max_steps" in given or original.get("max_steps") is None:
         return original
-    if original.get("seeds"):
+    if is_group(original):
         raise UserError(
             f"--epochs {given['epochs']} has no effect: the runs were started with --max-steps "
-            f"{original['max_steps']}, which their seeds share; leave it out"
+            f"{original['max_steps']}, which they share; leave it out"
         )
     say(f"note: --epochs {given['epochs']} replaces the run's --max-steps {original['max_steps']}")
     return {**original, "max_steps": None}
@@ -95,8 +100,9 @@ def check_finished(run_dir: Path, original: dict[str, Any], given: dict[str, Any
     summary = run_dir / "summary.json"
     results = read_json(summary if summary.exists() else run_dir / "results.json")
     try:
-        seed, result = next(iter(results["runs"].items())) if "runs" in results else (None, results)
-        last, model = result["last"], run_dir / "last" if seed is None else run_dir / f"seed-{seed}" / "last"
+        number, result = next(iter(results["runs"].items())) if "runs" in results else (None, results)
+        kind = "fold" if "folds" in results else "seed"
+        last, model = result["last"], run_dir / ("last" if number is None else f"{kind}-{number}/last")
         lengths = {"max_steps": last["step"], "epochs": last["epoch"]}
     except (KeyError, TypeError, AttributeError, StopIteration):
         raise UserError(f"the results of {run_dir} are not what was written: remove them to resume the run") from None

@@ -17,7 +17,7 @@ from pairft.data.audit import check_data
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
-from pairft.runs import checkpoint, directory, results
+from pairft.runs import checkpoint, directory, out_of_fold, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
 from pairft.runs.opening import Sources, open_directory
@@ -47,6 +47,7 @@ class Run:
     stop: StopRequest
     findings: Sequence[findings.Finding]  # what is wrong with the data
     fallbacks: evaluation.Fallbacks
+    answers: evaluation.EvalOutput | None = None  # of the last evaluation in this process, to the validation split
     exit_code: int = 0
 
     @property
@@ -65,7 +66,8 @@ class Run:
             as_trainer = self.config.preset == "trainer"
             found[split] = evaluation.compute_metrics(output, metrics, about.positive, as_trainer)
         self.log.log_validation(found, time.perf_counter() - began)
-        predictions = outputs["validation"].predictions()
+        self.answers = outputs["validation"]
+        predictions = self.answers.predictions()
         found["collapsed"] = len(predictions) > 1 and bool((predictions == predictions[0]).all())
         if found["collapsed"]:
             say("warning: the model predicts the same for every example of the validation split")
@@ -169,6 +171,10 @@ class Run:
             state.best = state.last
         for name in ("best", "last"):
             disk.flush_all(self.directory / name)
+        if self.config.fold is not None:
+            # After a resume there may have been no evaluation.
+            answers = self.answers or self.predict(state, "validation")
+            out_of_fold.keep(self.directory, self.sources.pairs, answers)
         evaluations = self.log.evaluations(state.last)
         content = results.results_of(self.config, state, self.writer, self.sources.pairs.positive_name)
         self.log.hyperparameters(values(self.config), state.last["validation"])
@@ -187,7 +193,7 @@ def open_run(
     group: Group | None = None,
 ) -> Iterator[Run]:
     """Open a new run, or resume the one in `run_dir`: its newest checkpoint is restored into `learner.state`. `group`:
-    the group of runs that it belongs to, with --seeds.
+    the group of runs that it belongs to, with --seeds or --folds.
 
     Within the context the run holds its directory, its log, the thread that saves, and the signal handlers.
     On leaving, the run has finished, was stopped or has diverged: the user is told, and `exit_code` is set. Raises

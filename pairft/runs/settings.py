@@ -46,6 +46,7 @@ def check_processes(config: Config, world_size: int) -> None:
         return
     excluded = {
         "--seeds": config.seeds,
+        "--folds": config.folds,
         "--capture always": config.capture == "always",
         "--device mps": config.device == "mps",
     }

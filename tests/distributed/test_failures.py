@@ -96,6 +96,7 @@ def test_timeout_arrives(torchrun, tmp_path):
     [
         (2, ("--lrr", 1), "error: unknown flag --lrr; did you mean --lr?"),
         (2, ("--seeds", "1,2"), "error: --seeds is for one process, but torchrun has started 2: leave it out"),
+        (2, ("--folds", 3), "error: --folds is for one process, but torchrun has started 2: leave it out"),
         (3, ("--limit", 2), "error: 3 processes have only 2 training examples, and each needs one: start fewer"),
     ],
 )
