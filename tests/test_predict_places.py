@@ -129,7 +129,8 @@ def test_a_pair_that_begins_with_dashes_is_answered_as_in_a_file(place, capsys):
     for flags in (("--text", *pair.values(), "--model", "model"), ("--model", "model", "--text", *pair.values())):
         capsys.readouterr()
         assert run(*flags) == 0
-        assert json.loads(capsys.readouterr().out) == pytest.approx(json.loads((place / "answers.jsonl").read_text()))
+        answer = json.loads((place / "answers.jsonl").read_text())
+        assert {**pair, **json.loads(capsys.readouterr().out)} == pytest.approx(answer)
 
 
 @pytest.mark.parametrize(
