@@ -69,11 +69,8 @@ def predict(args: argparse.Namespace) -> None:
 
 def predict_text(args: argparse.Namespace, about: "About") -> None:
     """Print the answer for one pair as a line of JSON, and write it to --output."""
-    import pyarrow
-
     from pairft.prediction import predictor
     from pairft.prediction.answers import answers_of
-    from pairft.prediction.columns import output_columns
 
     columns = text_columns(args, about)
     blank = [name for name, text in zip(columns, args.text, strict=True) if not text.strip()]
@@ -84,6 +81,10 @@ def predict_text(args: argparse.Namespace, about: "About") -> None:
     answers = answers_of(logits, about.names, about.kind, args.top_k)
     print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
     if args.output is not None:
+        import pyarrow
+
+        from pairft.prediction.columns import output_columns
+
         own_answer = output_columns(None, answers, args.columns)
         with opened(args, own_answer) as write:
             write([pyarrow.chunked_array([answers[column.name]]) for column in own_answer.columns])

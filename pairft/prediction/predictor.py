@@ -29,7 +29,6 @@ from pairft.training import device as devices
 from pairft.training import evaluation
 
 if TYPE_CHECKING:
-    import pyarrow
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 BLOCK_ROWS = 4096  # rows that are tokenised, sorted by length and predicted together
@@ -100,11 +99,10 @@ class Examples:
         return {name: [values[index] for index in indices] for name, values in self.columns.items()}
 
     @property
-    def data(self) -> "pyarrow.Table":
-        """The column of lengths, the only one that is read as a whole."""
-        import pyarrow
-
-        return pyarrow.table({"length": self.columns["length"]})
+    def lengths(self) -> numpy.ndarray:
+        """The number of tokens of each example, int32 [examples]."""
+        lengths: numpy.ndarray = self.columns["length"]
+        return lengths
 
 
 @dataclass
@@ -210,6 +208,11 @@ def load_weights(about: About, device: str, precision: str) -> Predictor:
     target, amp_dtype = devices.choose_device(Config(device=device, precision=precision))
     model, *_ = classifier.load_model(about.name, about.names, "trained")
     model.to(target)
+    model.eval()
+    if importlib.util.find_spec("pairft.speed") is not None:
+        from pairft.speed.fast_paths import faster_layers
+
+        faster_layers(model, amp_dtype)
     return Predictor(about, model, target, amp_dtype, collate_for(about.tokenizer, target))
 
 
