@@ -170,6 +170,8 @@ def check_output(output: Path, args: argparse.Namespace) -> None:
     if args.data not in (None, STANDARD):
         data = disk.expanded(args.data)
         inputs = [data, *(data.iterdir() if data.is_dir() else ())]
+        if data.is_dir() and data.resolve() in output.resolve().parents:
+            raise UserError(f"--output {output} is in the folder of --data {args.data}: choose another")
     if output.exists() and any(map(output.samefile, inputs)):
         raise UserError(f"--output {output} is the file that --data names: choose another, it would be overwritten")
     if (held and model.resolve() in output.resolve().parents) or (output.exists() and any(map(output.samefile, held))):

@@ -1,6 +1,6 @@
 """The first pass over the rows: count them, find what is wrong before anything is written, and read the labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pairft.data.bad_rows import is_blank
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
 SHOWN = 3  # bad rows that are named
+SKIP = ", or add --on-bad-row skip (or null)"
 
 
 class Survey(NamedTuple):
@@ -36,7 +37,7 @@ def look_over(source: Source, where: str, label_needed: bool, on_bad_row: str) -
     first: list[str] = []
     problem = ""
     labels: list[Table] = []
-    for rows in blocks(source):
+    for rows in readable(source):
         number += len(rows)
         empty += rows.num_blank
         for row in rows.bad.nonzero()[0]:
@@ -50,7 +51,7 @@ def look_over(source: Source, where: str, label_needed: bool, on_bad_row: str) -
     check_read(source, number, label_needed)
     if num_bad and on_bad_row == "error":
         more = f" (and {num_bad - 1} more such rows)" if num_bad > 1 else ""
-        raise UserError(f"{problem}; fill it in or remove the row, or add --on-bad-row skip or null{more}")
+        raise UserError(f"{problem}; fill it in or remove the row{SKIP}{more}")
     if num_bad:
         which = ("row " if num_bad == 1 else "rows ") + ", ".join(first) + ", …" * (num_bad > SHOWN)
         done = "left out" if on_bad_row == "skip" else "without an answer"
@@ -60,6 +61,15 @@ def look_over(source: Source, where: str, label_needed: bool, on_bad_row: str) -
     if empty:
         say(f"note: rows with an empty sentence, which this task may have: {empty} of {where}")
     return Survey(number - num_bad * (on_bad_row == "skip"), dataset_of(labels, source))
+
+
+def readable(source: Source) -> Iterator[Rows]:
+    """The blocks of rows. The message about a row that can't be read says how to go on."""
+    try:
+        yield from blocks(source)
+    except UserError as error:
+        may_skip = not source.tolerant and not source.is_typed and ", row " in str(error)
+        raise UserError(f"{error}{SKIP if may_skip else ''}") from None
 
 
 def described(rows: Rows, row: int, text_columns: Sequence[str]) -> str:
