@@ -23,8 +23,9 @@ from pairft.tasks import TASKS
 if TYPE_CHECKING:
     import numpy
 
+    from pairft.prediction.about import About
     from pairft.prediction.columns import Output
-    from pairft.prediction.predictor import About, Predictor
+    from pairft.prediction.predictor import Predictor
     from pairft.prediction.sinks import Write
     from pairft.prediction.sources import Source
     from pairft.training.evaluation import EvalOutput
@@ -51,9 +52,9 @@ def start(argv: Sequence[str]) -> int:
 def predict(args: argparse.Namespace) -> None:
     """Predict one pair, or the rows of a source; print the metrics if it has labels."""
     with collector_paused():
-        from pairft.prediction import predictor
+        from pairft.prediction.about import about_model
 
-        about = for_task(args, predictor.about_model(args.model))
+        about = for_task(args, about_model(args.model))
     if args.text is not None:
         predict_text(args, about)
     elif args.data == STANDARD:
@@ -191,7 +192,7 @@ def blank_allowed(about: "About", columns: Sequence[str]) -> int:
 
 def text_columns(args: argparse.Namespace, about: "About") -> tuple[str, ...]:
     """The text columns. Raises UserError unless there are as many as the model reads."""
-    from pairft.prediction.predictor import check_number
+    from pairft.prediction.about import check_number
 
     trained = about.text_columns
     if args.text is not None:

@@ -3,7 +3,6 @@
 
 import importlib.util
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
-from pairft import disk
 from pairft.config import Config
 from pairft.data import hub, lengths
 from pairft.data.batches import Collate, collate_for
@@ -20,55 +18,18 @@ from pairft.data.targets import target_array
 from pairft.data.tokens import NO_ROOM, encode_sentences, unknown_id
 from pairft.errors import UserError
 from pairft.model import classifier, head, padding
-from pairft.model.card import SIDECAR
 from pairft.output import say
+from pairft.prediction.about import About, about_model, check_number
 from pairft.prediction.answers import answers_of, probabilities_of
 from pairft.prediction.inputs import Frame, columns_or_pairs, is_blank, sentences_of
-from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS
+from pairft.tasks import REGRESSION
 from pairft.training import device as devices
 from pairft.training import evaluation
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
 BLOCK_ROWS = 4096  # rows that are tokenised, sorted by length and predicted together
-
-
-@dataclass(frozen=True)
-class About:
-    """What is known of a model before its weights are loaded."""
-
-    name: str  # a folder or Hub id
-    tokenizer: "PreTrainedTokenizerFast"
-    config: "PretrainedConfig"
-    sidecar: dict[str, Any]  # the content of pairft.json; {} for a model from elsewhere
-
-    @property
-    def kind(self) -> str:
-        """REGRESSION, SINGLE_LABEL or MULTI_LABEL."""
-        return head.kind_of(self.config)
-
-    @property
-    def names(self) -> tuple[str, ...] | None:
-        """The names of the outputs; None for the one output of a regression."""
-        names = head.names_of(self.config)
-        return None if len(names) == 1 and self.kind != MULTI_LABEL else names
-
-    @property
-    def problem_type(self) -> str:
-        """As `Pairs` has it. Several values per row can't be scored: they count as classes without labels."""
-        return SINGLE_LABEL if self.names is not None and self.kind == REGRESSION else self.kind
-
-    @property
-    def text_columns(self) -> tuple[str, ...]:
-        """Those of training; () if they aren't known."""
-        return tuple(self.sidecar.get("text_columns", ()))
-
-    @property
-    def blank_allowed(self) -> int:
-        """How many of a row's sentences may be empty."""
-        columns = len(self.text_columns)
-        return columns - 1 if columns and TASKS[self.sidecar.get("task", "custom")].blank_allowed else 0
 
 
 @dataclass(frozen=True)
@@ -197,13 +158,6 @@ def load(model: str, device: str = "auto", precision: str = "auto") -> Predictor
     return load_weights(about_model(model), device, precision)
 
 
-def about_model(name: str) -> About:
-    """What a model's tokenizer, config.json and pairft.json say."""
-    sidecar = sidecar_of(name)
-    tokenizer, config = classifier.load_tokenizer(name)
-    return About(name, tokenizer, config, sidecar)
-
-
 def load_weights(about: About, device: str, precision: str) -> Predictor:
     target, amp_dtype = devices.choose_device(Config(device=device, precision=precision))
     model, *_ = classifier.load_model(about.name, about.names, "trained")
@@ -214,28 +168,6 @@ def load_weights(about: About, device: str, precision: str) -> Predictor:
 
         faster_layers(model, amp_dtype)
     return Predictor(about, model, target, amp_dtype, collate_for(about.tokenizer, target))
-
-
-def sidecar_of(model: str) -> dict[str, Any]:
-    """The content of pairft.json, which a run saves beside its model; {} for other models."""
-    file = disk.expanded(model) / SIDECAR
-    try:
-        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise UserError(f"{file} is not JSON: save the model again, or remove it and use --text-columns")
-    return content
-
-
-def check_number(about: About, columns: Sequence[str]) -> None:
-    """Raise UserError unless there are as many text columns as the model reads."""
-    if len(columns) > 2 or not all(columns):
-        raise UserError(f"--text-columns is {','.join(columns)!r}, but should name one or two columns")
-    if about.text_columns and len(columns) != len(about.text_columns):
-        raise UserError(
-            f"--text-columns names {len(columns)} column(s), but {about.name} was trained on {len(about.text_columns)}"
-        )
 
 
 def predictions_of(logits: numpy.ndarray, about: About, top_k: int | None) -> Predictions:

@@ -12,8 +12,8 @@ from pairft.data.table_files import no_column
 from pairft.data.targets import encode_labels
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.prediction.about import About
 from pairft.prediction.answers import labels_of
-from pairft.prediction.predictor import About
 from pairft.prediction.sources import Rows, Source, blocks
 
 if TYPE_CHECKING:

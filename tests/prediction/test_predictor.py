@@ -1,6 +1,7 @@
 """pairft.load(…).predict(…): the same answers as the command's and transformers', from every kind of input."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import datasets
 import numpy
 import pandas
 import pytest
-from conftest import ROOT, some_pairs, write_rows
+from conftest import ROOT, some_pairs, write_rows, write_tiny_model
 from models import NAMES, classifier, logits_of, run
 from scipy.special import softmax
 
@@ -125,3 +126,41 @@ def test_importing_pairft_imports_nothing_heavy():
     code = "import pairft, sys; print([name for name in ('torch', 'numpy', 'datasets') if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def broken(model, folder, what):
+    """A copy of the model folder without a file, or with half of one."""
+    shutil.copytree(model, folder)
+    name, _, half = what.partition(":")
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()
+    if half:
+        (folder / name).write_bytes(content[: len(content) // 2])
+    return folder
+
+
+@pytest.mark.parametrize(
+    "what", ["model.safetensors", "model.safetensors:half", "config.json", "config.json:half", "tokenizer.json:half"]
+)
+def test_half_a_model_folder_is_one_message(what, model, tmp_path, capsys):
+    folder = broken(model, tmp_path / "model", what)
+    assert run(folder, "--data", ROOT / "tests" / "gone.csv") == 2
+    capsys.readouterr()
+    write_rows(tmp_path / "rows.jsonl", [{"sentence1": "a", "sentence2": "b"}])
+    assert run(folder, "--data", tmp_path / "rows.jsonl", "--output", tmp_path / "out.csv") == 2
+    [message] = capsys.readouterr().err.splitlines()
+    assert message.startswith("error: ") and f"--model {folder}" in message
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_causal_language_model_is_named(tmp_path, capsys):
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    encoder = write_tiny_model(tmp_path / "gpt", "gpt2")
+    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(encoder)).save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(encoder).save_pretrained(tmp_path / "model")
+    write_rows(tmp_path / "rows.jsonl", [{"sentence1": "a", "sentence2": "b"}])
+    capsys.readouterr()
+    assert run(tmp_path / "model", "--data", tmp_path / "rows.jsonl", "--output", tmp_path / "out.csv") == 2
+    [message] = capsys.readouterr().err.splitlines()
+    assert "is a GPT2LMHeadModel, not a sequence classifier" in message
