@@ -55,7 +55,9 @@ def predict(args: argparse.Namespace) -> None:
         from pairft.prediction.about import about_model
 
         about = for_task(args, about_model(args.model))
-    if args.text is not None:
+    if args.glue_submission is not None:
+        predict_submission(args, about)
+    elif args.text is not None:
         predict_text(args, about)
     elif args.data == STANDARD:
         from pairft.prediction.standard import spooled
@@ -130,6 +132,32 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
         print(scores, file=sys.stderr if args.output == STANDARD else sys.stdout)
 
 
+def predict_submission(args: argparse.Namespace, about: "About") -> None:
+    """Write the files of --glue-submission."""
+    import numpy
+
+    from pairft.prediction import predictor, submission
+    from pairft.prediction.columns import Output
+    from pairft.prediction.sources import open_source
+    from pairft.prediction.survey import look_over
+
+    columns, task = text_columns(args, about), submission.task_of(about)
+    with submission.test_files(args.data, task) as tests:
+        sources = [open_source(paths, columns, (), False, blank_allowed=len(columns)) for _, paths in tests]
+        surveys = [look_over(source, str(source.paths[0]), False, "error") for source in sources]
+        with collector_paused():
+            model = predictor.load_weights(about, args.device, args.precision)
+        texts = {}
+        with progress("predicting", sum(survey.num_rows for survey in surveys), SHOW_PROGRESS) as advance:
+            for (split, _), source in zip(tests, sources, strict=True):
+                logits = []
+                for some in answered(args, source, model, Output((), ()), None, lambda block: None):
+                    advance(len(some.logits))
+                    logits.append(some.logits)
+                texts[split] = submission.predictions(numpy.concatenate(logits), about, task)
+    submission.write_files(disk.expanded(args.glue_submission), texts)
+
+
 def answered(
     args: argparse.Namespace,
     source: "Source",
@@ -176,6 +204,11 @@ def for_task(args: argparse.Namespace, about: "About") -> "About":
     own = about.sidecar.get("task", "custom")
     if args.task in (None, own):
         return about
+    if "task" not in about.sidecar and args.task in TASKS:  # a model from elsewhere
+        columns = TASKS[args.task].text_columns
+        return dataclasses.replace(
+            about, sidecar={**about.sidecar, "task": args.task, **({"text_columns": columns} if columns else {})}
+        )
     choices = [own, *(name for name, task in TASKS.items() if task.model_of == own)]
     if args.task not in choices:
         raise UserError(

@@ -46,7 +46,9 @@ def parser() -> argparse.ArgumentParser:
         "sentence that equals one of these flags as --text=SENTENCE",
     )
     flags.add_argument(
-        "--task", help="task whose metrics are printed: ax, for a model trained on mnli (default: the model's own)"
+        "--task",
+        help="task whose metrics are printed: ax, for a model trained on mnli; any, for a model from elsewhere "
+        "(default: the model's own)",
     )
     flags.add_argument("--text-columns", help="columns of the sentences, comma-separated (default: as in training)")
     flags.add_argument("--label-column", help="column of the labels, if any (default: as in training)")
@@ -67,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
         "--format",
         choices=formats.TEXT_FORMATS,
         help="format of standard input and output (default: input as it begins, output as jsonl)",
+    )
+    flags.add_argument(
+        "--glue-submission",
+        metavar="DIR",
+        help="write the file for GLUE's leaderboard into this folder, of the test split in --data (default: the Hub's)",
     )
     flags.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
     flags.add_argument(
@@ -112,11 +119,13 @@ def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def check(args: argparse.Namespace) -> None:
     """Raise UserError if arguments exclude each other, a file is missing, or the output can't be written or would
     overwrite an input."""
-    if (args.text is None) == (args.data is None):
+    if args.glue_submission is not None:
+        check_submission(args)
+    elif (args.text is None) == (args.data is None):
         raise UserError("give either --data FILE or --text SENTENCE SENTENCE")
     if args.text is not None:
         check_text(args)
-    elif args.data != STANDARD:
+    elif args.data not in (None, STANDARD):
         data = disk.expanded(args.data)
         if not data.exists():
             raise UserError(f"--data {data} does not exist: name a file")
@@ -137,6 +146,20 @@ def check(args: argparse.Namespace) -> None:
     missing = hub.unavailable({"--model": args.model})
     if missing:
         raise UserError(f"{missing}. Restore the connection, or name a local folder")
+
+
+def check_submission(args: argparse.Namespace) -> None:
+    """Raise UserError for a flag that doesn't go with --glue-submission."""
+    flags = ("--text", "--output", "--columns", "--top-k", "--label-column")
+    given = [flag for flag in flags if getattr(args, flag[2:].replace("-", "_")) is not None]
+    given += ["--on-bad-row"] if args.on_bad_row != "error" else []
+    if given:
+        raise UserError(f"{given[0]} doesn't go with --glue-submission, whose files have a format of their own")
+    folder = disk.expanded(args.glue_submission)
+    if disk.exists(folder) and not folder.is_dir():
+        raise UserError(f"--glue-submission {folder} is a file: name a folder")
+    if args.data == STANDARD:
+        raise UserError("--glue-submission reads files: name one with --data, or leave it out for the Hub's")
 
 
 def check_text(args: argparse.Namespace) -> None:
