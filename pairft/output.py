@@ -38,10 +38,10 @@ SHOW_PROGRESS = 50_000  # rows from which on work on them has a progress bar
 
 
 @contextlib.contextmanager
-def progress(what: str, num_rows: int) -> Iterator[Callable[[int], Any]]:
-    """Within the context, a progress bar for work on many rows, if standard error is a terminal. Yields the function to
-    call with the number of rows that are done since the last call."""
-    if num_rows < SHOW_PROGRESS or not sys.stderr.isatty() or not shown.messages:
+def progress(what: str, num_rows: int, least: int = SHOW_PROGRESS) -> Iterator[Callable[[int], Any]]:
+    """Within the context, a progress bar for work on `least` rows or more, if standard error is a terminal. Yields the
+    function to call with the number of rows that are done since the last call."""
+    if num_rows < least or not sys.stderr.isatty() or not shown.messages:
         yield lambda number: None
         return
     from tqdm import tqdm

@@ -1,31 +1,37 @@
-"""python -m pairft.predict: a trained model's predictions for a file of pairs, or for one pair."""
+"""python -m pairft.predict: a trained model's predictions for the rows of a file, or for one pair."""
 
 import argparse
+import contextlib
+import dataclasses
 import functools
-import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pairft import disk
-from pairft.command import exit_code
-from pairft.config import Config, parse_value
+from pairft.command import collector_paused, exit_code
+from pairft.config import parse_value
 from pairft.errors import UserError
-from pairft.output import say
+from pairft.output import progress, say
 from pairft.parsing import columns_in
-from pairft.predict_args import partial_path, read_arguments
-from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS
+from pairft.predict_args import STANDARD, read_arguments
+from pairft.tasks import TASKS
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-    from transformers import PretrainedConfig
+    import numpy
 
-    from pairft.data.meaning import Target
+    from pairft.prediction.about import About
+    from pairft.prediction.columns import Output
+    from pairft.prediction.predictor import Predictor
+    from pairft.prediction.sinks import Write
+    from pairft.prediction.sources import Source
+    from pairft.training.evaluation import EvalOutput
 
 REMEDY = "make room, check permissions or choose another place (HF_HOME: the cache)"
+SHOW_PROGRESS = 500  # rows from which on there is a progress bar: some seconds on a CPU
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,159 +50,194 @@ def start(argv: Sequence[str]) -> int:
 
 
 def predict(args: argparse.Namespace) -> None:
-    """Predict one pair, or the rows of a file; print the metrics if the file has labels."""
-    import datasets
+    """Predict one pair, or the rows of a source; print the metrics if it has labels."""
+    with collector_paused():
+        from pairft.prediction.about import about_model
 
-    from pairft.answers import answers_of, scores_of
-    from pairft.data import batches, lengths, tokens
-    from pairft.data.files import read_files
-    from pairft.data.pairs import Pairs, check_columns, checked_sentences
-    from pairft.model import classifier, head, padding
-    from pairft.training import device, evaluation
+        about = for_task(args, about_model(args.model))
+    if args.glue_submission is not None:
+        predict_submission(args, about)
+    elif args.text is not None:
+        predict_text(args, about)
+    elif args.data == STANDARD:
+        from pairft.prediction.standard import spooled
 
-    datasets.disable_progress_bars()
-    about = for_task(args, about_of(args.model))
-    tokenizer, model_config = classifier.load_tokenizer(args.model)
-    kind, names, one_logit = head.meaning_of(model_config, about)
-    columns = columns_of(args, about)
-    labels = columns_in(parse_value("label_column", args.label_column) or about.get("label_column", "label"))
-    label_column = ", ".join(labels)
-    if args.data is not None:
-        rows = read_files([disk.expanded(args.data)], columns, labels, label_needed=args.label_column is not None)
+        with spooled(args.format) as path:
+            predict_files(args, about, [path], "standard input")
     else:
-        rows = datasets.Dataset.from_dict({name: [text] for name, text in zip(columns, args.text, strict=True)})
-    where = args.data or "--text"
-    check_columns(rows, where, columns, labels, label_needed=False)
-    blank_allowed = TASKS[about.get("task", "custom")].blank_allowed
-    rows = checked_sentences({"data": rows}, {"data": where}, columns, blank_allowed)["data"]
-    ids: dict[str, Target] = {}
-    if args.data is not None:
-        rows, ids = known_labels(args, rows, labels, names, model_config, about)
+        from pairft.prediction.sources import files_of
 
-    several_values = names is not None and kind == REGRESSION  # then nothing is scored
-    problem_type = SINGLE_LABEL if several_values else kind
-    pairs = Pairs({"test": rows}, columns, label_column, problem_type, names, ids)
-    max_length = about.get("max_length") or lengths.length_limit(tokenizer, model_config)
-    dataset = tokens.tokenise(pairs, tokenizer, max_length, about.get("truncation", "longest"))["test"]
-    target, amp_dtype = device.choose_device(Config(device=args.device, precision=args.precision))
-    model, *_ = classifier.load_model(args.model, names, "trained", one_logit=one_logit)
-    collate = batches.collate_for(tokenizer, target)
-    if args.data is not None:  # a single pair has no padding
-        collate, warning = padding.checked_collate(model, tokenizer, dataset, target, may_change=True)
-        if warning:
-            say(warning)
-    model.to(target)
-    if args.data is not None and importlib.util.find_spec("pairft.speed") is not None:
-        from pairft.speed.fast_paths import padding_free
+        predict_files(args, about, files_of(args.data), args.data)
 
-        collate, _ = padding_free(model, collate, dataset, tokenizer, amp_dtype)
-    output = evaluation.predict(model, dataset, collate, target, amp_dtype)
-    answers = answers_of(output.logits, names, kind)
-    if args.text is not None:
-        print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
+
+def predict_text(args: argparse.Namespace, about: "About") -> None:
+    """Print the answer for one pair as a line of JSON, and write it to --output."""
+    from pairft.prediction import predictor
+    from pairft.prediction.answers import answers_of
+
+    columns = text_columns(args, about)
+    blank = [name for name, text in zip(columns, args.text, strict=True) if not text.strip()]
+    if len(blank) > blank_allowed(about, columns):
+        raise UserError(f"--text: {' and '.join(map(repr, blank))} {'is' if len(blank) == 1 else 'are'} empty")
+    model = predictor.load_weights(about, args.device, args.precision)
+    logits = model.outputs([[text] for text in args.text]).logits
+    answers = answers_of(logits, about.names, about.kind, args.top_k)
+    print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
     if args.output is not None:
-        write(answers, disk.expanded(args.output))
-    if ids:
-        print(scores_of(output, names, kind, about))
+        import pyarrow
+
+        from pairft.prediction.columns import output_columns
+
+        own_answer = output_columns(None, answers, args.columns)
+        with opened(args, own_answer) as write:
+            write([pyarrow.chunked_array([answers[column.name]]) for column in own_answer.columns])
 
 
-def known_labels(
+def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], where: str) -> None:
+    """Write the rows and their answers, and print the metrics. Nothing is written before all rows have been looked
+    over."""
+    import numpy
+
+    from pairft.prediction import predictor
+    from pairft.prediction.answers import answers_of, scores_of
+    from pairft.prediction.columns import output_columns
+    from pairft.prediction.sources import open_source
+    from pairft.prediction.survey import look_over, targets_of
+    from pairft.training.evaluation import EvalOutput
+
+    columns = text_columns(args, about)
+    labels = columns_in(parse_value("label_column", args.label_column) or about.sidecar.get("label_column", "label"))
+    label_needed = args.label_column is not None
+    source = open_source(
+        paths, columns, labels, label_needed, blank_allowed(about, columns), tolerant=args.on_bad_row != "error"
+    )
+    survey = look_over(source, where, label_needed, args.on_bad_row)
+    targets = targets_of(survey, source, where, about, args.output)
+    with collector_paused():
+        model = predictor.load_weights(about, args.device, args.precision)
+    none = numpy.zeros((0, len(about.output_names)), numpy.float32)
+    output = output_columns(source, answers_of(none, about.names, about.kind, args.top_k), args.columns)
+    outputs: list[EvalOutput] = []
+    with opened(args, output) as write, progress("predicting", survey.num_rows, SHOW_PROGRESS) as advance:
+        for some in answered(args, source, model, output, targets, write):
+            advance(len(some.logits))
+            if targets is not None:
+                outputs.append(some)
+    if args.output not in (None, STANDARD):
+        say(f"{survey.num_rows} rows written to {args.output}")
+    if outputs:
+        parts = zip(*((some.logits, some.losses, some.labels) for some in outputs), strict=True)
+        whole = EvalOutput(*map(numpy.concatenate, parts))
+        scores = scores_of(whole, about.names, about.kind, about.sidecar)
+        print(scores, file=sys.stderr if args.output == STANDARD else sys.stdout)
+
+
+def predict_submission(args: argparse.Namespace, about: "About") -> None:
+    """Write the files of --glue-submission."""
+    import numpy
+
+    from pairft.prediction import predictor, submission
+    from pairft.prediction.columns import Output
+    from pairft.prediction.sources import open_source
+    from pairft.prediction.survey import look_over
+
+    columns, task = text_columns(args, about), submission.task_of(about)
+    with submission.test_files(args.data, task) as tests:
+        sources = [open_source(paths, columns, (), False, blank_allowed=len(columns)) for _, paths in tests]
+        surveys = [look_over(source, str(source.paths[0]), False, "error") for source in sources]
+        with collector_paused():
+            model = predictor.load_weights(about, args.device, args.precision)
+        texts = {}
+        with progress("predicting", sum(survey.num_rows for survey in surveys), SHOW_PROGRESS) as advance:
+            for (split, _), source in zip(tests, sources, strict=True):
+                logits = []
+                for some in answered(args, source, model, Output((), ()), None, lambda block: None):
+                    advance(len(some.logits))
+                    logits.append(some.logits)
+                texts[split] = submission.predictions(numpy.concatenate(logits), about, task)
+    submission.write_files(disk.expanded(args.glue_submission), texts)
+
+
+def answered(
     args: argparse.Namespace,
-    rows: "Dataset",
-    labels: Sequence[str],
-    names: tuple[str, ...] | None,
-    config: "PretrainedConfig",
-    about: dict[str, Any],
-) -> tuple["Dataset", dict[str, "Target"]]:
-    """The rows, with several label columns as one, and the target of each distinct label in the file. There are no
-    targets if nothing can be scored, which a line explains. Raises UserError if there is no --output either."""
-    from pairft.answers import labels_of
-    from pairft.data.label_sets import join_columns
+    source: "Source",
+    model: "Predictor",
+    output: "Output",
+    targets: "numpy.ndarray | None",
+    write: "Write",
+) -> "Iterator[EvalOutput]":
+    """Predict and write the rows, a block at a time. Yields the outputs of those that have an answer."""
+    from pairft.prediction.answers import answers_of
+    from pairft.prediction.columns import block_of
+    from pairft.prediction.sources import blocks
 
-    ids: dict[str, Target] = {}
-    label_column = ", ".join(labels)
-    if set(labels) <= set(rows.column_names):
-        try:
-            rows = join_columns(rows, args.data, labels, label_column)
-            ids = labels_of(rows, args.data, label_column, names, config, about)
-            if not ids and args.output is not None:
-                say(f"{args.data}: the column {label_column!r} holds no known label, so nothing is scored")
-        except UserError as error:
-            if args.output is None:
-                raise
-            say(f"not scored: {error}")
-    if not ids and args.output is None:
-        raise UserError(f"{args.data} has no labels to score: name a file for the answers with --output")
-    return rows, ids
+    done = 0  # rows that are written
+    for rows in blocks(source):
+        if args.on_bad_row == "skip":
+            rows = rows.taken(~rows.bad)
+        good = ~rows.bad
+        labels = None if targets is None else targets[done : done + len(rows)][good]
+        done += len(rows)
+        found = model.outputs(rows.taken(good).sentences(source.text_columns), int(rows.numbers[:1].sum()) - 1, labels)
+        write(block_of(output, rows, answers_of(found.logits, model.about.names, model.about.kind, args.top_k)))
+        yield found
 
 
-def about_of(model: str) -> dict[str, Any]:
-    """The content of pairft.json, which a run saves beside its model; {} for other models."""
-    from pairft.model.card import SIDECAR
+@contextlib.contextmanager
+def opened(args: argparse.Namespace, output: "Output") -> "Iterator[Write]":
+    """Within the context, the function that writes a block to --output."""
+    from pairft.prediction import sinks
 
-    file = disk.expanded(model) / SIDECAR
-    try:
-        about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError:
-        raise UserError(f"{file} is not JSON: save the model again, or remove it and use --text-columns") from None
-    return about
+    if args.output is None:
+        yield lambda block: None
+    elif args.output == STANDARD:
+        with sinks.opened_stdout(f".{args.format or 'jsonl'}", output.columns) as write:
+            yield write
+    else:
+        with sinks.opened_output(disk.expanded(args.output), output.columns) as write:
+            yield write
 
 
-def for_task(args: argparse.Namespace, about: dict[str, Any]) -> dict[str, Any]:
+def for_task(args: argparse.Namespace, about: "About") -> "About":
     """`about` with --task in place of the task that the model was trained on. Raises UserError unless models of that
     task predict it."""
-    own = about.get("task", "custom")
+    own = about.sidecar.get("task", "custom")
     if args.task in (None, own):
         return about
+    if "task" not in about.sidecar and args.task in TASKS:  # a model from elsewhere
+        columns = TASKS[args.task].text_columns
+        return dataclasses.replace(
+            about, sidecar={**about.sidecar, "task": args.task, **({"text_columns": columns} if columns else {})}
+        )
     choices = [own, *(name for name, task in TASKS.items() if task.model_of == own)]
     if args.task not in choices:
         raise UserError(
             f"--task is {args.task!r}, but {args.model} was trained on {own}: leave the flag out, or choose one of: "
             f"{', '.join(choices)}"
         )
-    return {**about, "task": args.task}
+    return dataclasses.replace(about, sidecar={**about.sidecar, "task": args.task})
 
 
-def columns_of(args: argparse.Namespace, about: dict[str, Any]) -> tuple[str, ...]:
+def blank_allowed(about: "About", columns: Sequence[str]) -> int:
+    """How many of a row's sentences may be empty."""
+    return len(columns) - 1 if TASKS[about.sidecar.get("task", "custom")].blank_allowed else 0
+
+
+def text_columns(args: argparse.Namespace, about: "About") -> tuple[str, ...]:
     """The text columns. Raises UserError unless there are as many as the model reads."""
-    trained = tuple(about.get("text_columns", ()))
+    from pairft.prediction.about import check_number
+
+    trained = about.text_columns
     if args.text is not None:
         wanted = len(trained) or len(args.text)
         if len(args.text) != wanted or not 0 < wanted <= 2:
             raise UserError(f"--text has {len(args.text)} sentences, but this model reads {min(max(wanted, 1), 2)}")
         return tuple(f"sentence{number + 1}" for number in range(wanted))
-    columns = parse_value("text_columns", args.text_columns) or trained
+    columns: tuple[str, ...] = parse_value("text_columns", args.text_columns) or trained
     if not columns:
         raise UserError(f"{args.model} doesn't say which columns it reads: name them with --text-columns")
-    if len(columns) > 2 or not all(columns):
-        raise UserError(f"--text-columns is {args.text_columns!r}, but should name one or two columns")
-    if trained and len(columns) != len(trained):
-        raise UserError(
-            f"--text-columns names {len(columns)} column(s), but {args.model} was trained on {len(trained)}"
-        )
+    check_number(about, columns)
     return columns
-
-
-def write(answers: dict[str, list[Any]], path: Path) -> None:
-    """Write the answers in the format of the file's suffix, completely or not at all. Raises UserError if that
-    fails."""
-    import datasets
-
-    table = datasets.Dataset.from_dict(answers)
-    partial = partial_path(path)
-    try:
-        if path.suffix == ".parquet":
-            table.to_parquet(partial)
-        elif path.suffix in (".json", ".jsonl"):
-            # In one batch: a list of rows can't be written in several.
-            table.to_json(partial, lines=path.suffix == ".jsonl", batch_size=len(table), force_ascii=False)
-        else:
-            table.to_csv(partial, sep="\t" if path.suffix == ".tsv" else ",")
-        os.replace(partial, path)
-    except OSError as error:
-        if partial.parent.is_dir():
-            partial.unlink(missing_ok=True)
-        raise UserError(f"can't write --output {path}: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -87,8 +87,8 @@ def test_a_regression_with_several_outputs_has_several_scores(encoder, tmp_path,
     model = classifier(encoder, tmp_path / "model", names, "regression")
     code, answers = run(model, rows, tmp_path, *COLUMNS)
     assert code == 0
-    assert [list(answer) for answer in answers] == [["score_clarity", "score_tone"]] * 12
-    assert numpy.allclose([list(answer.values()) for answer in answers], logits_of(model, rows), atol=1e-5)
+    assert [list(answer)[-2:] for answer in answers] == [["score_clarity", "score_tone"]] * 12
+    assert numpy.allclose([list(answer.values())[-2:] for answer in answers], logits_of(model, rows), atol=1e-5)
     assert "not scored: the model gives a regression with 2 outputs" in capsys.readouterr().err
 
 

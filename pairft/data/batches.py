@@ -203,7 +203,8 @@ def parts_of(
 
 def lengths_of(dataset: "Dataset") -> numpy.ndarray:
     """The number of tokens of each example, int32 [examples]."""
-    lengths: numpy.ndarray = dataset.data.column("length").to_numpy()
+    held = getattr(dataset, "lengths", None)  # prediction has examples in memory: Arrow's arrays would import pandas
+    lengths: numpy.ndarray = dataset.data.column("length").to_numpy() if held is None else held
     return lengths
 
 

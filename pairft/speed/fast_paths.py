@@ -1,6 +1,7 @@
-"""The entry points of the fast paths: `add_fast_paths` for training, `padding_free` for the forward pass alone.
+"""The entry points of the fast paths: `add_fast_paths` for training, `faster_layers` and `padding_free` for the forward
+pass alone.
 
-train.py and predict.py call these functions if this folder exists. Nothing else outside the folder imports it.
+train.py and predictor.py call these functions if this folder exists. Nothing else outside the folder imports it.
 """
 
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pairft.data.lengths import first_position, length_limit
 from pairft.errors import UserError
 from pairft.speed import dropout, embedding, unpad
 from pairft.speed.capture import replay_steps
+from pairft.speed.linear import use_onednn
 from pairft.speed.shared_sum import open_shared_bucket
 from pairft.training import distributed
 from pairft.training.device import is_on
@@ -63,6 +65,12 @@ def add_fast_paths(
             update, release = replay_steps(update, device)
         update = retry_smaller(update, state, release)
     return replace(learner, collate=collate, update=update, layout=layout)
+
+
+def faster_layers(model: "PreTrainedModel", amp_dtype: torch.dtype | None) -> None:
+    """Make the forward pass of a model that only predicts faster, on a CPU in float32. Changes the model in place."""
+    if model.device.type == "cpu" and amp_dtype is None:
+        use_onednn(model)
 
 
 def padding_free(

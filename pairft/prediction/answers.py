@@ -1,4 +1,4 @@
-"""The output of predict: the answer for each row, and the metrics if there are labels."""
+"""The answer for each row, from its logits, and the metrics if there are labels."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -36,25 +36,52 @@ def labels_of(
     return read_labels(rows, where, column, kind, names, by_number, label_needed=False, comma=comma)
 
 
-def answers_of(logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str) -> dict[str, list[Any]]:
-    """The output columns. Classification: the predicted label and the probability of each class. Multi-label: the
-    labels with a probability above 0.5. Regression: the score or, if `names` is not None, a score per output.
+def probabilities_of(logits: "numpy.ndarray", kind: str) -> "numpy.ndarray":
+    """The one place where logits become probabilities: the softmax over the classes or, multi-label, the sigmoid of
+    each. Both are float32 [rows, classes]."""
+    import torch
+
+    values = torch.from_numpy(logits)
+    found: numpy.ndarray = (values.sigmoid() if kind == MULTI_LABEL else values.softmax(1)).numpy()
+    return found
+
+
+def answers_of(
+    logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str, top_k: int | None = None
+) -> dict[str, list[Any]]:
+    """The output columns. Classification: the predicted label and the probability of each class; with `top_k` those of
+    the most probable classes, in descending order. Multi-label: the labels with a probability above 0.5. Regression:
+    the score or, if `names` is not None, a score per output.
 
     logits: float32 [rows, outputs].
     """
-    from scipy.special import expit, softmax
-
     if names is None:
         return {"score": predictions_of(logits).tolist()}
     if kind == REGRESSION:
         return {f"score_{name}": logits[:, index].tolist() for index, name in enumerate(names)}
+    probabilities = probabilities_of(logits, kind)
+    if top_k is not None:
+        return most_probable(logits, probabilities, names, top_k)
     if kind == MULTI_LABEL:
-        probabilities, predicted = expit(logits), predictions_of(logits, is_multi_label=True)
+        predicted = predictions_of(logits, is_multi_label=True)
         chosen = [", ".join(name for name, high in zip(names, row, strict=True) if high) for row in predicted]
     else:
-        probabilities = softmax(logits, axis=1)
         chosen = [names[index] for index in predictions_of(logits)]
     return {"label": chosen} | {f"probability_{name}": probabilities[:, i].tolist() for i, name in enumerate(names)}
+
+
+def most_probable(
+    logits: "numpy.ndarray", probabilities: "numpy.ndarray", names: tuple[str, ...], top_k: int
+) -> dict[str, list[Any]]:
+    """The columns of --top-k: label and probability, label_2 and probability_2, … The first label is the predicted one,
+    also where several classes have the same probability."""
+    order = (-logits).argsort(axis=1, kind="stable")[:, :top_k]
+    columns: dict[str, list[Any]] = {}
+    for rank, indices in enumerate(order.T):
+        suffix = f"_{rank + 1}" if rank else ""
+        columns[f"label{suffix}"] = [names[index] for index in indices]
+        columns[f"probability{suffix}"] = probabilities[range(len(indices)), indices].tolist()
+    return columns
 
 
 def scores_of(output: EvalOutput, names: tuple[str, ...] | None, kind: str, about: dict[str, Any]) -> str:

@@ -1,0 +1,111 @@
+"""What is known of a model before its weights are loaded."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pairft import disk
+from pairft.errors import UserError
+from pairft.model import classifier, head
+from pairft.model.card import SIDECAR
+from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+
+# How the names of architectures with other heads than a sequence classifier's end.
+OTHER_HEADS = (
+    *("ForCausalLM", "LMHeadModel", "ForMaskedLM", "ForPreTraining", "ForConditionalGeneration"),
+    *("ForTokenClassification", "ForQuestionAnswering", "ForMultipleChoice"),
+)
+
+
+@dataclass(frozen=True)
+class About:
+    """A model's tokenizer, and what its config.json and pairft.json say."""
+
+    name: str  # a folder or Hub id
+    tokenizer: "PreTrainedTokenizerFast"
+    config: "PretrainedConfig"
+    sidecar: dict[str, Any]  # the content of pairft.json; {} for a model from elsewhere
+
+    @property
+    def kind(self) -> str:
+        """REGRESSION, SINGLE_LABEL or MULTI_LABEL."""
+        return head.meaning_of(self.config, self.sidecar)[0]
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the outputs; None for the one output of a regression."""
+        return head.meaning_of(self.config, self.sidecar)[1]
+
+    @property
+    def one_logit(self) -> int | None:
+        """After --one-logit, the id of the class that the model has the logit of."""
+        return head.meaning_of(self.config, self.sidecar)[2]
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the outputs, whatever they are."""
+        return self.names or head.names_of(self.config)
+
+    @property
+    def problem_type(self) -> str:
+        """As `Pairs` has it. Several values per row can't be scored: they count as classes without labels."""
+        return SINGLE_LABEL if self.names is not None and self.kind == REGRESSION else self.kind
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Those of training; () if they aren't known."""
+        return tuple(self.sidecar.get("text_columns", ()))
+
+    @property
+    def blank_allowed(self) -> int:
+        """How many of a row's sentences may be empty."""
+        columns = len(self.text_columns)
+        return columns - 1 if columns and TASKS[self.sidecar.get("task", "custom")].blank_allowed else 0
+
+
+def about_model(name: str) -> About:
+    """What a model's tokenizer, config.json and pairft.json say."""
+    sidecar = sidecar_of(name)
+    check_architecture(name)
+    tokenizer, config = classifier.load_tokenizer(name)
+    return About(name, tokenizer, config, sidecar)
+
+
+def sidecar_of(model: str) -> dict[str, Any]:
+    """The content of pairft.json, which a run saves beside its model; {} for other models."""
+    file = disk.expanded(model) / SIDECAR
+    try:
+        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} is not JSON: save the model again, or remove it and use --text-columns")
+    return content
+
+
+def check_architecture(name: str) -> None:
+    """Raise UserError if a folder holds a model for another purpose."""
+    try:
+        held = json.loads((disk.expanded(name) / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    except (OSError, ValueError, AttributeError):  # what is wrong with it is said when it is loaded
+        return
+    other = [kind for kind in held if isinstance(kind, str) and kind.endswith(OTHER_HEADS)]
+    if other and len(other) == len(held):
+        raise UserError(
+            f"--model {name} is a {other[0]}, not a sequence classifier: name a run's best or last folder, or another "
+            "model that AutoModelForSequenceClassification loads whole"
+        )
+
+
+def check_number(about: About, columns: Sequence[str]) -> None:
+    """Raise UserError unless there are as many text columns as the model reads."""
+    if len(columns) > 2 or not all(columns):
+        raise UserError(f"--text-columns is {','.join(columns)!r}, but should name one or two columns")
+    if about.text_columns and len(columns) != len(about.text_columns):
+        raise UserError(
+            f"--text-columns names {len(columns)} column(s), but {about.name} was trained on {len(about.text_columns)}"
+        )
