@@ -39,7 +39,10 @@ def test_imports_run_one_way():
 
 GROUND, TOP = 0, 5
 LEVELS = {"data": 1, "model": 2, "training": 3, "runs": 4, "speed": 4}  # of the wings; imports run downwards
-COMMANDS = {"train", *(f"pairft.{name}" for name in ("predict", "predict_args", "answers", "push"))}  # above all wings
+COMMANDS = {
+    "train",
+    *(f"pairft.{name}" for name in ("predict", "predict_args", "answers", "push", "export", "export_data")),
+}  # above all wings
 
 
 def wing_of(module: str) -> tuple[int, str]:
