@@ -4,6 +4,7 @@ what is refused."""
 import importlib.util
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +189,49 @@ def test_data_without_a_known_label(made, tmp_path, capsys):
     write_rows(tmp_path / "other.jsonl", [{**rows[0], "label": "purple"}])
     assert run(folder, tmp_path / "m.onnx", "--data", tmp_path / "other.jsonl") == 2
     assert not (tmp_path / "m.onnx").exists()
+
+
+LABELS = {
+    "classes": lambda row: ["no", "yes"][row % 2],
+    "regression": lambda row: row / 7,
+    "multi-label": lambda row: [["a"], ["a", "b"]][row % 2],
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labelled_rows_are_scored_as_in_training(kind, go, tmp_path, wild_model):
+    from pairft.export_data import read_labelled
+    from pairft.model import classifier, head
+
+    for split, number in (("train", 16), ("validation", 12)):
+        rows = [{**row, "label": LABELS[kind](index)} for index, row in enumerate(some_pairs(split, number))]
+        write_rows(tmp_path / "data" / f"{split}.jsonl", rows)
+    flags = ("--task", "custom", "--text-columns", "sentence1,sentence2", "--run-name", "a", *FLAGS)
+    assert go("--model", wild_model, "--data", tmp_path / "data", *flags) == 0
+    folder = tmp_path / "runs" / "a" / "best"
+    about = json.loads((folder / "pairft.json").read_text())
+    tokenizer, config = classifier.load_tokenizer(str(folder))
+    names = None if kind == "regression" else head.names_of(config)
+    model, *_ = classifier.load_model(str(folder), names, "trained")
+    rows = tmp_path / "data" / "validation.jsonl"
+    data = read_labelled(str(rows), about, tokenizer, head.kind_of(config), names, about["max_length"])
+    found = {name: float(value) for name, value in data.measured(model).items() if name != "rows/s"}
+    wanted = json.loads((tmp_path / "runs" / "a" / "results.json").read_text())["best"]["validation"]
+    assert found == pytest.approx(wanted, abs=6e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "flags"), [("300k", ()), ("500k", ("--int8",))])
+def test_a_full_disk(size, flags, made, tmp_path, capsys):
+    """A tiny graph takes 400 kB. onnx itself reports nothing when a copy of it is cut short."""
+    folder, place = made(*FLAGS) / "best", tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs more rights")
+    try:
+        assert run(folder, place / "m.onnx", *flags) == 2
+        assert f"can't write --output {place / 'm.onnx'}: No space left" in capsys.readouterr().err
+        assert not written(place)
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)

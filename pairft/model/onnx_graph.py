@@ -1,8 +1,11 @@
 """A classifier as an ONNX graph: export it, compare it with torch, quantise it, and run it as a torch module."""
 
 import contextlib
+import errno
 import itertools
 import logging
+import os
+import shutil
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pairft import disk
 from pairft.data import builtin
 from pairft.data.batches import collate_for
 from pairft.data.tokens import encode_sentences
@@ -102,9 +106,11 @@ def quiet() -> Iterator[None]:
 
 def quantise(file: Path, to: Path) -> None:
     """Write a graph whose weights are int8; activations are quantised as it runs. Weights keep 7 bits, so that sums
-    don't overflow on CPUs without VNNI."""
+    don't overflow on CPUs without VNNI. Raises OSError if there is no room for it and for a copy of the graph."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    if shutil.disk_usage(file.parent).free < 2 * disk.size_of(file.parent):  # a copy cut short would be read
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with quiet():
         quantize_dynamic(file, to, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
 
