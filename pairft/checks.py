@@ -155,12 +155,35 @@ def wrong_problem(config: Config) -> Iterator[str]:
 
 
 def wrong_names(config: Config) -> Iterator[str]:
-    """What is wrong with --run-name, --model, --data and --runs-dir."""
+    """What is wrong with --run-name, --push-to-hub, --model, --data and --runs-dir."""
     if config.run_name is not None:
         yield from run_name_problems(config.run_name)
+    if config.push_to_hub is not None:
+        if problem := repository_problem(config.push_to_hub):
+            yield f"--push-to-hub is {config.push_to_hub!r}, but {problem}"
+        if config.is_group:
+            yield (
+                "--push-to-hub uploads one model, but --seeds and --folds train several: leave it out, then choose one with "
+                "python -m pairft.push"
+            )
     for name in ("model", "data", "data_config", "revision", "group_column", "runs_dir"):
         if getattr(config, name) is not None and not getattr(config, name).strip():
             yield f"{flag_of(name)} is empty"
+
+
+def repository_problem(name: str) -> str | None:
+    """What is wrong with the name of a repository on the Hub, if anything."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return (
+            "should be NAME or ORGANISATION/NAME: up to 96 letters, digits, '-', '_' and '.', without '--' and '..', "
+            "and without '-', '.' or '.git' at its ends"
+        )
+    return None
 
 
 def run_name_problems(name: str) -> list[str]:

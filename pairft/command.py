@@ -1,12 +1,21 @@
 """Shared by the commands: turn errors into messages and exit codes, and pause garbage collection during start-up."""
 
+import argparse
 import contextlib
 import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from pairft.errors import EXIT_SIGNAL, EXIT_USER, USER_ERRNOS, PeerFailed, UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of flags that raises UserError."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help lists the flags")
 
 
 def exit_code(work: Callable[[], int], remedy: str) -> int:

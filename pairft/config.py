@@ -151,6 +151,9 @@ class Config:
     )
     runs_dir: str = setting("runs", "folder that holds the run directories")
     run_name: str | None = setting(None, "name of the run directory in --runs-dir; default: generated", kept=False)
+    push_to_hub: str | None = setting(
+        None, "repository on the Hub, NAME or ORGANISATION/NAME: after training, best/ is uploaded to it, as private"
+    )
     resume: bool = setting(
         False, "resume from --run-name's newest checkpoint; without a name, the newest unfinished run", kept=False
     )
@@ -181,7 +184,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 # Settings that --resume may change. With any other change it would be a different run.
 MAY_CHANGE = (
     *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "timeout"),
-    *("runs_dir", "audit"),
+    *("runs_dir", "audit", "push_to_hub"),
     # Where model and data are; fingerprints in the manifest tell whether the content is the same.
     *("model", "data", "data_config", "revision"),
 )

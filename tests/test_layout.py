@@ -46,7 +46,8 @@ LEVELS = {
     "speed": 4,
     "prediction": 5,
 }  # of the wings; imports run downwards
-COMMANDS = {"train", *(f"pairft.{name}" for name in ("predict", "predict_args"))}  # above all wings
+# Above all wings.
+COMMANDS = {"train", *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export", "export_data"))}
 
 
 def wing_of(module: str) -> tuple[int, str]:

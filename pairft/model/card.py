@@ -6,15 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from pairft import disk
 from pairft.config import Config
-from pairft.data.findings import WORDS
 from pairft.data.pairs import Pairs
-from pairft.tasks import MULTI_LABEL, TASKS, f1_of, scored_splits
+from pairft.model.card_metadata import name_of
+from pairft.model.card_text import model_card
+from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 SIDECAR = "pairft.json"  # its file name
+ONE_LOGIT = "one logit"  # of two classes (--one-logit)
+# What sentence-transformers' CrossEncoder applies to the logits. By default it would squash the score of a regression.
+ACTIVATIONS = {
+    REGRESSION: "torch.nn.modules.linear.Identity",
+    SINGLE_LABEL: "torch.nn.modules.linear.Identity",  # as by default; a base model may have had another one
+    MULTI_LABEL: "torch.nn.modules.activation.Sigmoid",
+    ONE_LOGIT: "torch.nn.modules.activation.Sigmoid",
+}
 
 
 def sidecar(config: Config, pairs: Pairs, max_length: int) -> dict[str, Any]:
@@ -53,54 +62,18 @@ def save_model(
     with disk.removed_on_error(part), disk.disk_errors(folder):
         part.mkdir()  # not save_pretrained, which would recreate a run directory that someone has removed
         model.save_pretrained(part, state_dict=weights)
+        set_activation(part / "config.json", ONE_LOGIT if about["logit_of"] else about["problem_type"])
         tokenizer.save_pretrained(part)
-        (part / SIDECAR).write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        shown = about | {key: name_of(about[key]) for key in ("model", "data")}
+        (part / SIDECAR).write_text(json.dumps(shown, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (part / "README.md").write_text(model_card(about, settings), encoding="utf-8")
         disk.follow_umask(part, like=part / SIDECAR)
         disk.replace_atomically(part, folder)
 
 
-def model_card(about: dict[str, Any], settings: str) -> str:
-    """The README of a model folder: inputs and outputs, scores and settings."""
-    splits = [split for split in scored_splits(TASKS[about["task"]].splits) if split in about]
-    shown = {"f1": f1_of(about["positive_class"])}
-    head = ["value"] if len(splits) == 1 else splits
-    rows = [[shown.get(name, name), *(f"{about[split][name]:.4f}" for split in splits)] for name in about["validation"]]
-    scores = "\n".join("| " + " | ".join(row) + " |" for row in (["metric", *head], ["---"] * (1 + len(head)), *rows))
-    columns = " and ".join(f"`{column}`" for column in about["text_columns"])
-    labels = ", ".join(about["label_names"]) if about["label_names"] else "a number (regression)"
-    if about["problem_type"] == MULTI_LABEL:
-        labels = f"any of {labels} (multi-label)"
-    if about.get("logit_of") is not None:
-        labels += f", with one logit, whose sigmoid is the probability of {about['logit_of']}"
-    return f"""---
-library_name: transformers
-pipeline_tag: text-classification
-tags: [pairft]
----
-
-# {about["model"]} fine-tuned on {about["data"]} ({about["task"]})
-
-Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
-Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {" and ".join(splits)}:
-
-{scores}
-{data_checks(about.get("audit", {}))}
-Settings:
-
-```yaml
-{settings.strip()}
-```
-"""
-
-
-def data_checks(counts: dict[str, dict[str, int]]) -> str:
-    """What is wrong with the data, in numbers alone: the data may be private."""
-    if not counts:
-        return ""
-    lines = [
-        f"| {WORDS[what][2]} | {split} | {count} |"
-        for what, splits in counts.items()
-        for split, count in splits.items()
-    ]
-    return "\n".join(["", "What is wrong with the data:", "", "| | split | count |", "|---|---|---|", *lines, ""])
+def set_activation(file: Path, problem_type: str) -> None:
+    """Add to a saved config.json what CrossEncoder applies to the logits. The model's own config stays as it is."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config.pop("sbert_ce_default_activation_function", None)  # of sentence-transformers before version 4
+    config["sentence_transformers"] = {"activation_fn": ACTIVATIONS[problem_type]}
+    file.write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

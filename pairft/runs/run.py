@@ -17,7 +17,7 @@ from pairft.data.audit import check_data
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
-from pairft.runs import checkpoint, directory, out_of_fold, results
+from pairft.runs import checkpoint, directory, out_of_fold, push, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
 from pairft.runs.opening import Sources, open_directory
@@ -159,6 +159,8 @@ class Run:
         with distributed.together():
             if distributed.is_main():
                 self.finish(weights)
+        if self.config.push_to_hub and distributed.is_main():
+            push.upload_trained(self.directory / "best", self.config.push_to_hub)
         return 0
 
     def finish(self, weights: dict[str, Tensor] | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from pairft import disk
 from pairft.config import Config, to_yaml
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, UserError
+from pairft.model.card_text import with_spread
 from pairft.output import say
 from pairft.runs import directory
 from pairft.runs.manifest import manifest
@@ -71,6 +72,8 @@ def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: 
             summary = summarise(run_dir, finished, diverged, kind_of(config))
             if config.folds is not None:
                 summary |= with_predictions(run_dir, config, finished)
+            else:
+                complete_cards(run_dir, summary)
             directory.write_json(run_dir / "summary.json", summary)
             print(table(summary))
     return EXIT_DIVERGED if diverged else 0
@@ -148,6 +151,15 @@ def with_predictions(group: Path, config: Config, folds: Sequence[int]) -> dict[
     number = label_errors.write(group / "label_errors.csv", found)
     scores = out_of_fold.pooled_scores(found, config)
     return {"out_of_fold": {"rows": len(found.rows), **scores}, "label_errors": number}
+
+
+def complete_cards(group: Path, summary: Mapping[str, Any]) -> None:
+    """Add the scores of all seeds to the model card of each, unless it has been removed."""
+    for seed in summary["seeds"]:
+        for which in ("best", "last"):
+            card = group / f"seed-{seed}" / which / "README.md"
+            if card.is_file():
+                disk.write_text(card, with_spread(card.read_text(encoding="utf-8"), which, summary))
 
 
 def all_scores(evaluation: Mapping[str, Any]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pairft.config import Config
 from pairft.data import hub
 from pairft.errors import UserError
 from pairft.output import say
-from pairft.runs import directory, resume
+from pairft.runs import directory, push, resume
 from pairft.training import distributed
 
 
@@ -30,6 +30,7 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         say(line)
     if run_dir is None:
         directory.check_new(config)
+    push.check_config(config)
     return hub.resolve_sources(config, given), run_dir
 
 

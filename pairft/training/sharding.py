@@ -59,7 +59,7 @@ def shard_model(model: nn.Module, device: torch.device, amp_dtype: torch.dtype |
 
 
 def is_sharded(model: nn.Module) -> bool:
-    return hasattr(next(model.parameters()), "full_tensor")
+    return hasattr(next(model.parameters(), None), "full_tensor")
 
 
 def layers_of(model: nn.Module) -> list[nn.Module]:

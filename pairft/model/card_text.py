@@ -1,0 +1,171 @@
+"""The model card: the README of a model folder, for people who get the folder without the run."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pairft.config import Config, parse_value
+from pairft.data.findings import WORDS
+from pairft.data.lengths import NO_LIMIT
+from pairft.model.card_metadata import front_matter, name_of
+from pairft.tasks import MULTI_LABEL, REGRESSION, TASKS, f1_of, scored_splits
+
+# What transformers calls our --truncation. It can't cut in the middle.
+TRUNCATION = {"longest": "True", "first": '"only_first"', "second": '"only_second"', "head-tail": "True"}
+SETTINGS = "## Settings\n"
+EXAMPLE = ("How old are you?", "What is your age?")
+
+
+def model_card(about: dict[str, Any], settings: str) -> str:
+    """The README of a model folder: metadata, inputs and outputs, scores, use and settings."""
+    splits = [split for split in scored_splits(TASKS[about["task"]].splits) if split in about]
+    shown = {"f1": f1_of(about["positive_class"])}
+    head = ["value"] if len(splits) == 1 else splits
+    rows = [[shown.get(name, name), *(f"{about[split][name]:.4f}" for split in splits)] for name in about["validation"]]
+    columns = " and ".join(f"`{column}`" for column in about["text_columns"])
+    labels = ", ".join(about["label_names"]) if about["label_names"] else "a number (regression)"
+    if about["problem_type"] == MULTI_LABEL:
+        labels = f"any of {labels} (multi-label)"
+    if about["logit_of"] is not None:
+        labels += f", with one logit, whose sigmoid is the probability of {about['logit_of']}"
+    return f"""---
+{front_matter(about, config_of(settings)).strip()}
+---
+
+# {name_of(about["model"])} fine-tuned on {name_of(about["data"])} ({about["task"]})
+
+Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
+Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {" and ".join(splits)}:
+
+{table(["metric", *head], *rows)}
+{data_checks(about.get("audit", {}))}
+## How to use it
+
+{usage(about)}
+
+{SETTINGS}
+```yaml
+{without_paths(settings).strip()}
+```
+"""
+
+
+def config_of(settings: str) -> Config:
+    """The config that `to_yaml` has written."""
+    import yaml
+
+    return Config(**{name: parse_value(name, value) for name, value in yaml.safe_load(settings).items()})
+
+
+def without_paths(settings: str) -> str:
+    """The config as YAML without the folders of the machine, which may be private."""
+    import yaml
+
+    content = {name: value for name, value in yaml.safe_load(settings).items() if name != "runs_dir"}
+    named = {name: name_of(content[name]) for name in ("model", "data")}
+    return yaml.safe_dump(content | named, sort_keys=False, allow_unicode=True)
+
+
+def table(head: list[str], *rows: list[str]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
+
+
+def usage(about: dict[str, Any]) -> str:
+    """How other programs get the scores that the evaluation had, as code to be copied."""
+    pair = EXAMPLE[: len(about["text_columns"])]
+    is_pair, limits = len(pair) == 2, ""
+    if about["max_length"] < NO_LIMIT:
+        limits = f", truncation={TRUNCATION[about['truncation']]}, max_length={about['max_length']}"
+    texts = ", ".join(f'"{sentence}"' for sentence in pair)
+    batches = ", ".join(f'["{sentence}"]' for sentence in pair)
+    probabilities = {MULTI_LABEL: ".sigmoid()", REGRESSION: ""}.get(about["problem_type"], ".softmax(-1)")
+    if about["logit_of"] is not None:
+        probabilities = ".sigmoid()"
+    example = f'{{"text": "{pair[0]}", "text_pair": "{pair[-1]}"}}' if is_pair else texts
+    parts = [
+        "`MODEL` is this folder, or its id on the Hub. With pairft:",
+        code(f'import pairft\n\nprint(pairft.load("MODEL").predict([({texts}{"" if is_pair else ","})]))'),
+        code(f"python -m pairft.predict --model MODEL --text {texts.replace(', ', ' ')}", "bash"),
+        "With transformers:",
+        code(
+            "from transformers import pipeline\n\n"
+            f'classify = pipeline("text-classification", model="MODEL"{limits})\n'
+            f"print(classify([{example}], top_k=None))"
+        ),
+        "A pair is a dict: for `pipeline`, a list of two strings is two texts, and a string with a separator is one."
+        if is_pair
+        else "",
+        code(
+            "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+            'tokenizer = AutoTokenizer.from_pretrained("MODEL")\n'
+            'model = AutoModelForSequenceClassification.from_pretrained("MODEL")\n'
+            f'inputs = tokenizer({batches}, padding=True{limits}, return_tensors="pt")\n'
+            f"print(model(**inputs).logits{probabilities})"
+        ),
+    ]
+    if is_pair:
+        softmax = ", apply_softmax=True" if probabilities == ".softmax(-1)" else ""
+        limit = f", max_length={about['max_length']}" if limits else ""
+        parts += [
+            "With sentence-transformers, version 5 or later:",
+            code(
+                "from sentence_transformers import CrossEncoder\n\n"
+                f'model = CrossEncoder("MODEL"{limit})\nprint(model.predict([({texts})]{softmax}))'
+            ),
+        ]
+    return "\n\n".join(filter(None, [*parts, other_cut(about["truncation"], is_pair)]))
+
+
+def other_cut(truncation: str, is_pair: bool) -> str:
+    """Which libraries can't cut examples that are too long as pairft did, if any."""
+    if truncation == "head-tail":
+        return "Examples that are too long were cut in the middle in training, which only pairft does."
+    if truncation != "longest" and is_pair:
+        return f"Of a pair that is too long, the {truncation} text was cut; `CrossEncoder` cuts the longer one."
+    return ""
+
+
+def code(text: str, language: str = "python") -> str:
+    return f"```{language}\n{text}\n```"
+
+
+def data_checks(counts: dict[str, dict[str, int]]) -> str:
+    """What is wrong with the data, in numbers alone: the data may be private."""
+    if not counts:
+        return ""
+    lines = [
+        f"| {WORDS[what][2]} | {split} | {count} |"
+        for what, splits in counts.items()
+        for split, count in splits.items()
+    ]
+    return "\n".join(["", "What is wrong with the data:", "", "| | split | count |", "|---|---|---|", *lines, ""])
+
+
+def with_spread(card: str, which: str, summary: Mapping[str, Any]) -> str:
+    """A card with what the other seeds of its group scored, before its settings or, if someone has removed them, at the
+    end. `which`: "best" or "last". `summary`: the content of summary.json."""
+
+    def text(found: Mapping[str, Any]) -> list[str]:
+        sd, interval = "-", "-"
+        if found["sd"] is not None:
+            sd, interval = f"{found['sd']:.4f}", "{:.4f} to {:.4f}".format(*found["interval"])
+        return [f"{found['mean']:.4f}", sd, f"{found['min']:.4f}", f"{found['max']:.4f}", interval]
+
+    seeds = summary["seeds"]
+    diverged = f" ({', '.join(map(str, summary['diverged']))} diverged)" if summary["diverged"] else ""
+    section = "\n".join(
+        [
+            "<!-- seeds -->",
+            "## Other seeds\n",
+            f"One of {len(seeds)} models that differ only in their seeds: {', '.join(map(str, seeds))}{diverged}. The "
+            f"{which} model of each scores on the validation data:\n",
+            table(
+                ["metric", "mean", "sd", "min", "max", "95 % interval of the mean"],
+                *([name, *text(found)] for name, found in summary[which].items()),
+            ),
+            "<!-- /seeds -->\n\n",
+        ]
+    )
+    card = re.sub("<!-- seeds -->.*?<!-- /seeds -->\n*", "", card, flags=re.DOTALL)
+    before, mark, rest = card.rpartition(SETTINGS)
+    return before + section + mark + rest if mark else f"{card.rstrip()}\n\n{section.rstrip()}\n"
