@@ -76,7 +76,7 @@ def update(
         its argument (gradient_sum.py). Then `micro_batches` are this process's share of the step, which may be empty.
     """
     for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_factor"]
+        group["lr"] = lr * group.get("lr_factor", 1.0)  # of the layer, with --layer-decay
     losses = []
     for batch in micro_batches:
         batch = batch.to(device)
