@@ -82,9 +82,11 @@ def usage(about: dict[str, Any]) -> str:
     if about["logit_of"] is not None:
         probabilities = ".sigmoid()"
     example = f'{{"text": "{pair[0]}", "text_pair": "{pair[-1]}"}}' if is_pair else texts
+    own = f"({texts})" if is_pair else texts
+    values = "scores" if about["problem_type"] == REGRESSION else "probabilities"
     parts = [
         "`MODEL` is this folder, or its id on the Hub. With pairft:",
-        code(f'import pairft\n\nprint(pairft.load("MODEL").predict([({texts}{"" if is_pair else ","})]))'),
+        code(f'import pairft\n\nanswers = pairft.load("MODEL").predict([{own}])\nprint(answers.{values})'),
         code(f"python -m pairft.predict --model MODEL --text {texts.replace(', ', ' ')}", "bash"),
         "With transformers:",
         code(

@@ -3,19 +3,13 @@
 import pytest
 from test_shard_full import assert_same_run
 
-pytestmark = pytest.mark.distributed
-SETTINGS = {
-    "decay": ("--layer-decay", 0.5),
-    "freeze": ("--freeze", "embeddings,layers.0"),
-    "checkpointing": ("--gradient-checkpointing",),
-    "logit": ("--one-logit",),
-}
+pytestmark = pytest.mark.slow
+SETTINGS = ("--layer-decay", 0.5, "--freeze", "embeddings,layers.0", "--gradient-checkpointing", "--one-logit")
 
 
-@pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("shard", ["none", "full"])
-def test_two_processes_give_the_same_numbers(torchrun, tmp_path, name, shard):
-    check_same_numbers(torchrun, tmp_path, (*SETTINGS[name], "--shard", shard))
+def test_two_processes_give_the_same_numbers(torchrun, tmp_path, shard):
+    check_same_numbers(torchrun, tmp_path, (*SETTINGS, "--shard", shard))
 
 
 def test_two_processes_train_the_same_adapters(torchrun, tmp_path):

@@ -13,9 +13,7 @@ from conftest import some_pairs, write_rows, write_tiny_model
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-import pairft
 from pairft import predict
-from pairft.config import Config
 from pairft.data.builtin import PACKAGE
 from pairft.model import card_metadata, card_text
 
@@ -153,7 +151,7 @@ def test_the_code_of_the_card_runs_and_agrees(kind, go, tmp_path, wild_model, ca
     wanted = sorted(value for name, value in answer.items() if name != "label")
     own, *others = blocks(card)
     assert len(others) == 2 + (len(texts) == 2) and own.startswith("import pairft\n")
-    for code in [*([own] if hasattr(pairft, "load") else []), *others]:
+    for code in (own, *others):
         exec(code.replace("MODEL", str(folder)), {})
         printed = capsys.readouterr().out
         found = [float(number) for number in re.findall(r"(?<![\w.])-?\d+\.\d*(?:e-?\d+)?", printed)]
