@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from pairft import predict
+from pairft.config import Config
 from pairft.data.builtin import PACKAGE
 from pairft.model import card_metadata, card_text
 
