@@ -17,18 +17,15 @@ from pairft.config import parse_value
 from pairft.errors import UserError
 from pairft.output import progress, say
 from pairft.parsing import columns_in
-from pairft.predict_args import STANDARD, read_arguments
+from pairft.predict_args import STANDARD, is_folder, read_arguments
 from pairft.tasks import TASKS
 
 if TYPE_CHECKING:
-    import numpy
-
     from pairft.prediction.about import About
     from pairft.prediction.columns import Output
     from pairft.prediction.predictor import Predictor
     from pairft.prediction.sinks import Write
     from pairft.prediction.sources import Source
-    from pairft.training.evaluation import EvalOutput
 
 REMEDY = "make room, check permissions or choose another place (HF_HOME: the cache)"
 SHOW_PROGRESS = 500  # rows from which on there is a progress bar: some seconds on a CPU
@@ -99,6 +96,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     import numpy
 
     from pairft.prediction import predictor
+    from pairft.prediction.answering import answered
     from pairft.prediction.answers import answers_of, scores_of
     from pairft.prediction.columns import output_columns
     from pairft.prediction.sources import open_source
@@ -118,11 +116,19 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     none = numpy.zeros((0, len(about.output_names)), numpy.float32)
     output = output_columns(source, answers_of(none, about.names, about.kind, args.top_k), args.columns)
     outputs: list[EvalOutput] = []
-    with opened(args, output) as write, progress("predicting", survey.num_rows, SHOW_PROGRESS) as advance:
-        for some in answered(args, source, model, output, targets, write):
-            advance(len(some.logits))
+    settings = (args.columns, args.top_k, args.on_bad_row, args.task, columns, labels)
+    first = first_block(args, source, model, settings)
+    if first and targets is not None:
+        say("not scored: some of the answers are from an earlier command")
+        targets = None
+    with (
+        opened(args, output, first) as write,
+        progress("predicting", survey.num_rows, SHOW_PROGRESS) as advance,
+    ):
+        for some in answered(source, model, output, write, targets, args.top_k, args.on_bad_row, first):
+            advance(some.num_rows)
             if targets is not None:
-                outputs.append(some)
+                outputs.append(some.output)
     if args.output not in (None, STANDARD):
         say(f"{survey.num_rows} rows written to {args.output}")
     if outputs:
@@ -137,6 +143,7 @@ def predict_submission(args: argparse.Namespace, about: "About") -> None:
     import numpy
 
     from pairft.prediction import predictor, submission
+    from pairft.prediction.answering import answered
     from pairft.prediction.columns import Output
     from pairft.prediction.sources import open_source
     from pairft.prediction.survey import look_over
@@ -151,47 +158,44 @@ def predict_submission(args: argparse.Namespace, about: "About") -> None:
         with progress("predicting", sum(survey.num_rows for survey in surveys), SHOW_PROGRESS) as advance:
             for (split, _), source in zip(tests, sources, strict=True):
                 logits = []
-                for some in answered(args, source, model, Output((), ()), None, lambda block: None):
-                    advance(len(some.logits))
-                    logits.append(some.logits)
+                for some in answered(source, model, Output((), ()), lambda block: None):
+                    advance(some.num_rows)
+                    logits.append(some.output.logits)
                 texts[split] = submission.predictions(numpy.concatenate(logits), about, task)
     submission.write_files(disk.expanded(args.glue_submission), texts)
 
 
-def answered(
-    args: argparse.Namespace,
-    source: "Source",
-    model: "Predictor",
-    output: "Output",
-    targets: "numpy.ndarray | None",
-    write: "Write",
-) -> "Iterator[EvalOutput]":
-    """Predict and write the rows, a block at a time. Yields the outputs of those that have an answer."""
-    from pairft.prediction.answers import answers_of
-    from pairft.prediction.columns import block_of
-    from pairft.prediction.sources import blocks
+def first_block(args: argparse.Namespace, source: "Source", model: "Predictor", settings: tuple[object, ...]) -> int:
+    """How many blocks an earlier command has written into the folder that --output names; 0 if it is no folder."""
+    if args.output is None or not is_folder(args.output):
+        return 0
+    from pairft.data.files import content_key
+    from pairft.data.tokens import tokenizer_digest
+    from pairft.prediction import parts
 
-    done = 0  # rows that are written
-    for rows in blocks(source):
-        if args.on_bad_row == "skip":
-            rows = rows.taken(~rows.bad)
-        good = ~rows.bad
-        labels = None if targets is None else targets[done : done + len(rows)][good]
-        done += len(rows)
-        found = model.outputs(rows.taken(good).sentences(source.text_columns), int(rows.numbers[:1].sum()) - 1, labels)
-        write(block_of(output, rows, answers_of(found.logits, model.about.names, model.about.kind, args.top_k)))
-        yield found
+    suffix = f".{args.format or 'parquet'}"
+    about = model.about
+    of_model = (about.names, about.kind, about.sidecar, tokenizer_digest(about.tokenizer))
+    key = parts.digest_of(model.model, content_key(source.paths), suffix, settings, of_model)
+    done = parts.files_done(disk.expanded(args.output), key, suffix)
+    if done:
+        say(f"--output {args.output}: {done} files are there from an earlier command, which is resumed")
+    return done * parts.BLOCKS_OF_A_FILE
 
 
 @contextlib.contextmanager
-def opened(args: argparse.Namespace, output: "Output") -> "Iterator[Write]":
-    """Within the context, the function that writes a block to --output."""
-    from pairft.prediction import sinks
+def opened(args: argparse.Namespace, output: "Output", first: int = 0) -> "Iterator[Write]":
+    """Within the context, the function that writes a block to --output. `first`: the number of the first one."""
+    from pairft.prediction import parts, sinks
 
     if args.output is None:
         yield lambda block: None
     elif args.output == STANDARD:
         with sinks.opened_stdout(f".{args.format or 'jsonl'}", output.columns) as write:
+            yield write
+    elif is_folder(args.output):
+        suffix, number = f".{args.format or 'parquet'}", first // parts.BLOCKS_OF_A_FILE
+        with parts.opened_folder(disk.expanded(args.output), suffix, output.columns, number) as write:
             yield write
     else:
         with sinks.opened_output(disk.expanded(args.output), output.columns) as write:
