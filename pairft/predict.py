@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import dataclasses
 import functools
 import json
 import os
@@ -18,7 +17,6 @@ from pairft.errors import UserError
 from pairft.output import progress, say
 from pairft.parsing import columns_in
 from pairft.predict_args import STANDARD, is_folder, read_arguments
-from pairft.tasks import TASKS
 
 if TYPE_CHECKING:
     from pairft.prediction.about import About
@@ -51,7 +49,7 @@ def predict(args: argparse.Namespace) -> None:
     with collector_paused():
         from pairft.prediction.about import about_model
 
-        about = for_task(args, about_model(args.model))
+        about = about_model(args.model, args.task)
     if args.glue_submission is not None:
         predict_submission(args, about)
     elif args.text is not None:
@@ -74,7 +72,7 @@ def predict_text(args: argparse.Namespace, about: "About") -> None:
 
     columns = text_columns(args, about)
     blank = [name for name, text in zip(columns, args.text, strict=True) if not text.strip()]
-    if len(blank) > blank_allowed(about, columns):
+    if len(blank) > about.blank_allowed(columns):
         raise UserError(f"--text: {' and '.join(map(repr, blank))} {'is' if len(blank) == 1 else 'are'} empty")
     model = predictor.load_weights(about, args.device, args.precision)
     logits = model.outputs([[text] for text in args.text]).logits
@@ -107,7 +105,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     labels = columns_in(parse_value("label_column", args.label_column) or about.sidecar.get("label_column", "label"))
     label_needed = args.label_column is not None
     source = open_source(
-        paths, columns, labels, label_needed, blank_allowed(about, columns), tolerant=args.on_bad_row != "error"
+        paths, columns, labels, label_needed, about.blank_allowed(columns), tolerant=args.on_bad_row != "error"
     )
     survey = look_over(source, where, label_needed, args.on_bad_row)
     targets = targets_of(survey, source, where, about, args.output)
@@ -200,31 +198,6 @@ def opened(args: argparse.Namespace, output: "Output", first: int = 0) -> "Itera
     else:
         with sinks.opened_output(disk.expanded(args.output), output.columns) as write:
             yield write
-
-
-def for_task(args: argparse.Namespace, about: "About") -> "About":
-    """`about` with --task in place of the task that the model was trained on. Raises UserError unless models of that
-    task predict it."""
-    own = about.sidecar.get("task", "custom")
-    if args.task in (None, own):
-        return about
-    if "task" not in about.sidecar and args.task in TASKS:  # a model from elsewhere
-        columns = TASKS[args.task].text_columns
-        return dataclasses.replace(
-            about, sidecar={**about.sidecar, "task": args.task, **({"text_columns": columns} if columns else {})}
-        )
-    choices = [own, *(name for name, task in TASKS.items() if task.model_of == own)]
-    if args.task not in choices:
-        raise UserError(
-            f"--task is {args.task!r}, but {args.model} was trained on {own}: leave the flag out, or choose one of: "
-            f"{', '.join(choices)}"
-        )
-    return dataclasses.replace(about, sidecar={**about.sidecar, "task": args.task})
-
-
-def blank_allowed(about: "About", columns: Sequence[str]) -> int:
-    """How many of a row's sentences may be empty."""
-    return len(columns) - 1 if TASKS[about.sidecar.get("task", "custom")].blank_allowed else 0
 
 
 def text_columns(args: argparse.Namespace, about: "About") -> tuple[str, ...]:

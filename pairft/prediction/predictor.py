@@ -95,7 +95,7 @@ class Predictor:
         while some := list(itertools.islice(rows, BLOCK_ROWS)):
             sentences = sentences_of(some, number)
             bad = numpy.sum([[is_blank(text) for text in column] for column in sentences], axis=0)
-            for row in numpy.flatnonzero(bad > self.about.blank_allowed)[:1]:
+            for row in numpy.flatnonzero(bad > self.about.blank_allowed(columns))[:1]:
                 raise UserError(f"row {number + row + 1} has an empty sentence: fill it in, or leave the row out")
             outputs.append(self.outputs(sentences, number).logits)
             number += len(some)
