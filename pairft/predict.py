@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairft import disk
-from pairft.command import collector_paused, exit_code
+from pairft.command import collector_paused, exit_code, stopped_by_signals
 from pairft.config import parse_value
 from pairft.errors import UserError
 from pairft.output import progress, say
@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def start(argv: Sequence[str]) -> int:
     args = read_arguments(argv)
     try:
-        predict(args)
+        with stopped_by_signals():
+            predict(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush on exit fails, too

@@ -1,6 +1,7 @@
 """--output FOLDER/: files of some blocks each, on which the same command goes on where it was stopped."""
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,29 @@ def test_ctrl_c_leaves_whole_files_alone(model, data, tmp_path, monkeypatch):
     assert sorted(content(tmp_path / "out")) == [parts.KEY_FILE, "part-00000.csv", "part-00001.csv"]
     assert run(model, *flags) == 0
     assert len(content(tmp_path / "out")) == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl.gz"])
+def test_a_signal_leaves_no_half_a_file(number, suffix, model, data, tmp_path, monkeypatch):
+    outputs, calls = Predictor.outputs, []
+
+    def stopped(self: Predictor, *given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 6:
+            assert any(path.name.startswith(".out") for path in tmp_path.iterdir())
+            signal.raise_signal(number)
+        return outputs(self, *given)
+
+    monkeypatch.setattr(Predictor, "outputs", stopped)
+    before, code = signal.getsignal(number), None
+    try:
+        code = run(model, "--data", data, "--output", tmp_path / f"out.{suffix}")
+    except SystemExit as left:
+        code = left.code
+    assert code == 128 + number and len(calls) == 6
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+    assert signal.getsignal(number) is before
 
 
 def test_other_rows_weights_or_flags_are_refused(model, data, tmp_path, capsys):
