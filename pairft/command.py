@@ -5,6 +5,7 @@ import contextlib
 import gc
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
@@ -37,6 +38,28 @@ def exit_code(work: Callable[[], int], remedy: str) -> int:
     except KeyboardInterrupt:  # before training: there is nothing to save
         return EXIT_SIGNAL + signal.SIGINT
     return EXIT_USER
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Within the context, SIGTERM and SIGHUP end the program as an error does, so that what is half written is removed.
+    A signal that is ignored, as after nohup, stays so."""
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+
+    def stop(number: int, _: object) -> None:
+        raise SystemExit(EXIT_SIGNAL + number)
+
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

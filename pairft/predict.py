@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import dataclasses
 import functools
 import json
 import os
@@ -12,23 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairft import disk
-from pairft.command import collector_paused, exit_code
+from pairft.command import collector_paused, exit_code, stopped_by_signals
 from pairft.config import parse_value
 from pairft.errors import UserError
 from pairft.output import progress, say
 from pairft.parsing import columns_in
-from pairft.predict_args import STANDARD, read_arguments
-from pairft.tasks import TASKS
+from pairft.predict_args import STANDARD, is_folder, read_arguments
 
 if TYPE_CHECKING:
-    import numpy
-
     from pairft.prediction.about import About
     from pairft.prediction.columns import Output
     from pairft.prediction.predictor import Predictor
     from pairft.prediction.sinks import Write
     from pairft.prediction.sources import Source
-    from pairft.training.evaluation import EvalOutput
 
 REMEDY = "make room, check permissions or choose another place (HF_HOME: the cache)"
 SHOW_PROGRESS = 500  # rows from which on there is a progress bar: some seconds on a CPU
@@ -42,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def start(argv: Sequence[str]) -> int:
     args = read_arguments(argv)
     try:
-        predict(args)
+        with stopped_by_signals():
+            predict(args)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush on exit fails, too
@@ -54,7 +50,7 @@ def predict(args: argparse.Namespace) -> None:
     with collector_paused():
         from pairft.prediction.about import about_model
 
-        about = for_task(args, about_model(args.model))
+        about = about_model(args.model, args.task)
     if args.glue_submission is not None:
         predict_submission(args, about)
     elif args.text is not None:
@@ -77,7 +73,7 @@ def predict_text(args: argparse.Namespace, about: "About") -> None:
 
     columns = text_columns(args, about)
     blank = [name for name, text in zip(columns, args.text, strict=True) if not text.strip()]
-    if len(blank) > blank_allowed(about, columns):
+    if len(blank) > about.blank_allowed(columns):
         raise UserError(f"--text: {' and '.join(map(repr, blank))} {'is' if len(blank) == 1 else 'are'} empty")
     model = predictor.load_weights(about, args.device, args.precision)
     logits = model.outputs([[text] for text in args.text]).logits
@@ -99,6 +95,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     import numpy
 
     from pairft.prediction import predictor
+    from pairft.prediction.answering import answered
     from pairft.prediction.answers import answers_of, scores_of
     from pairft.prediction.columns import output_columns
     from pairft.prediction.sources import open_source
@@ -109,7 +106,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     labels = columns_in(parse_value("label_column", args.label_column) or about.sidecar.get("label_column", "label"))
     label_needed = args.label_column is not None
     source = open_source(
-        paths, columns, labels, label_needed, blank_allowed(about, columns), tolerant=args.on_bad_row != "error"
+        paths, columns, labels, label_needed, about.blank_allowed(columns), tolerant=args.on_bad_row != "error"
     )
     survey = look_over(source, where, label_needed, args.on_bad_row)
     targets = targets_of(survey, source, where, about, args.output)
@@ -118,11 +115,19 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     none = numpy.zeros((0, len(about.output_names)), numpy.float32)
     output = output_columns(source, answers_of(none, about.names, about.kind, args.top_k), args.columns)
     outputs: list[EvalOutput] = []
-    with opened(args, output) as write, progress("predicting", survey.num_rows, SHOW_PROGRESS) as advance:
-        for some in answered(args, source, model, output, targets, write):
-            advance(len(some.logits))
+    settings = (args.columns, args.top_k, args.on_bad_row, args.task, columns, labels)
+    first = first_block(args, source, model, settings)
+    if first and targets is not None:
+        say("not scored: some of the answers are from an earlier command")
+        targets = None
+    with (
+        opened(args, output, first) as write,
+        progress("predicting", survey.num_rows, SHOW_PROGRESS) as advance,
+    ):
+        for some in answered(source, model, output, write, targets, args.top_k, args.on_bad_row, first):
+            advance(some.num_rows)
             if targets is not None:
-                outputs.append(some)
+                outputs.append(some.output)
     if args.output not in (None, STANDARD):
         say(f"{survey.num_rows} rows written to {args.output}")
     if outputs:
@@ -137,6 +142,7 @@ def predict_submission(args: argparse.Namespace, about: "About") -> None:
     import numpy
 
     from pairft.prediction import predictor, submission
+    from pairft.prediction.answering import answered
     from pairft.prediction.columns import Output
     from pairft.prediction.sources import open_source
     from pairft.prediction.survey import look_over
@@ -151,76 +157,48 @@ def predict_submission(args: argparse.Namespace, about: "About") -> None:
         with progress("predicting", sum(survey.num_rows for survey in surveys), SHOW_PROGRESS) as advance:
             for (split, _), source in zip(tests, sources, strict=True):
                 logits = []
-                for some in answered(args, source, model, Output((), ()), None, lambda block: None):
-                    advance(len(some.logits))
-                    logits.append(some.logits)
+                for some in answered(source, model, Output((), ()), lambda block: None):
+                    advance(some.num_rows)
+                    logits.append(some.output.logits)
                 texts[split] = submission.predictions(numpy.concatenate(logits), about, task)
     submission.write_files(disk.expanded(args.glue_submission), texts)
 
 
-def answered(
-    args: argparse.Namespace,
-    source: "Source",
-    model: "Predictor",
-    output: "Output",
-    targets: "numpy.ndarray | None",
-    write: "Write",
-) -> "Iterator[EvalOutput]":
-    """Predict and write the rows, a block at a time. Yields the outputs of those that have an answer."""
-    from pairft.prediction.answers import answers_of
-    from pairft.prediction.columns import block_of
-    from pairft.prediction.sources import blocks
+def first_block(args: argparse.Namespace, source: "Source", model: "Predictor", settings: tuple[object, ...]) -> int:
+    """How many blocks an earlier command has written into the folder that --output names; 0 if it is no folder."""
+    if args.output is None or not is_folder(args.output):
+        return 0
+    from pairft.data.files import content_key
+    from pairft.data.tokens import tokenizer_digest
+    from pairft.prediction import parts
 
-    done = 0  # rows that are written
-    for rows in blocks(source):
-        if args.on_bad_row == "skip":
-            rows = rows.taken(~rows.bad)
-        good = ~rows.bad
-        labels = None if targets is None else targets[done : done + len(rows)][good]
-        done += len(rows)
-        found = model.outputs(rows.taken(good).sentences(source.text_columns), int(rows.numbers[:1].sum()) - 1, labels)
-        write(block_of(output, rows, answers_of(found.logits, model.about.names, model.about.kind, args.top_k)))
-        yield found
+    suffix = f".{args.format or 'parquet'}"
+    about = model.about
+    of_model = (about.names, about.kind, about.sidecar, tokenizer_digest(about.tokenizer))
+    key = parts.digest_of(model.model, content_key(source.paths), suffix, settings, of_model)
+    done = parts.files_done(disk.expanded(args.output), key, suffix)
+    if done:
+        say(f"--output {args.output}: {done} files are there from an earlier command, which is resumed")
+    return done * parts.BLOCKS_OF_A_FILE
 
 
 @contextlib.contextmanager
-def opened(args: argparse.Namespace, output: "Output") -> "Iterator[Write]":
-    """Within the context, the function that writes a block to --output."""
-    from pairft.prediction import sinks
+def opened(args: argparse.Namespace, output: "Output", first: int = 0) -> "Iterator[Write]":
+    """Within the context, the function that writes a block to --output. `first`: the number of the first one."""
+    from pairft.prediction import parts, sinks
 
     if args.output is None:
         yield lambda block: None
     elif args.output == STANDARD:
         with sinks.opened_stdout(f".{args.format or 'jsonl'}", output.columns) as write:
             yield write
+    elif is_folder(args.output):
+        suffix, number = f".{args.format or 'parquet'}", first // parts.BLOCKS_OF_A_FILE
+        with parts.opened_folder(disk.expanded(args.output), suffix, output.columns, number) as write:
+            yield write
     else:
         with sinks.opened_output(disk.expanded(args.output), output.columns) as write:
             yield write
-
-
-def for_task(args: argparse.Namespace, about: "About") -> "About":
-    """`about` with --task in place of the task that the model was trained on. Raises UserError unless models of that
-    task predict it."""
-    own = about.sidecar.get("task", "custom")
-    if args.task in (None, own):
-        return about
-    if "task" not in about.sidecar and args.task in TASKS:  # a model from elsewhere
-        columns = TASKS[args.task].text_columns
-        return dataclasses.replace(
-            about, sidecar={**about.sidecar, "task": args.task, **({"text_columns": columns} if columns else {})}
-        )
-    choices = [own, *(name for name, task in TASKS.items() if task.model_of == own)]
-    if args.task not in choices:
-        raise UserError(
-            f"--task is {args.task!r}, but {args.model} was trained on {own}: leave the flag out, or choose one of: "
-            f"{', '.join(choices)}"
-        )
-    return dataclasses.replace(about, sidecar={**about.sidecar, "task": args.task})
-
-
-def blank_allowed(about: "About", columns: Sequence[str]) -> int:
-    """How many of a row's sentences may be empty."""
-    return len(columns) - 1 if TASKS[about.sidecar.get("task", "custom")].blank_allowed else 0
 
 
 def text_columns(args: argparse.Namespace, about: "About") -> tuple[str, ...]:

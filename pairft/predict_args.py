@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--output",
         metavar="FILE",
-        help=f"file for the rows with their answers: {', '.join(OUTPUTS)}; or - for standard output",
+        help=f"file for the rows with their answers: {', '.join(OUTPUTS)}; FOLDER/ for several files (a stopped "
+        "command goes on there); or - for standard output",
     )
     flags.add_argument(
         "--text",
@@ -67,8 +68,9 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument(
         "--format",
-        choices=formats.TEXT_FORMATS,
-        help="format of standard input and output (default: input as it begins, output as jsonl)",
+        choices=(*formats.TEXT_FORMATS, "parquet"),
+        help="format of standard input and output (default: input as it begins, output as jsonl), and of the files of "
+        "FOLDER/ (default: parquet)",
     )
     flags.add_argument(
         "--glue-submission",
@@ -133,8 +135,11 @@ def check(args: argparse.Namespace) -> None:
             raise UserError(f"--data {data}: its name should end in one of {formats.SHOWN}")
     if args.output == STANDARD and args.text is not None:
         raise UserError("--output - is for the rows of --data: the answer for --text is printed anyway")
-    if args.format is not None and STANDARD not in (args.data, args.output):
-        raise UserError("--format is for standard input and output: leave it out, or use --data - or --output -")
+    several = args.output is not None and is_folder(args.output)
+    if args.format is not None and STANDARD not in (args.data, args.output) and not several:
+        raise UserError("--format is for --data -, --output - and --output FOLDER/: the name of a file says its format")
+    if args.format == "parquet" and args.output == STANDARD:
+        raise UserError("--format parquet can't be written to standard output: name a file with --output")
     if args.top_k is not None and args.top_k < 1:
         raise UserError(f"--top-k is {args.top_k}, but should be at least 1")
     if args.columns is not None:
@@ -169,6 +174,8 @@ def check_text(args: argparse.Namespace) -> None:
             raise UserError(f"{flag} names a column of --data: leave it out with --text")
     if args.task is not None:
         raise UserError("--task chooses the metrics of --data: leave it out with --text")
+    if args.output is not None and is_folder(args.output):
+        raise UserError(f"--output {args.output} is a folder for the rows of --data: name a file with --text")
     if args.on_bad_row != "error":
         raise UserError("--on-bad-row is for the rows of --data: leave it out with --text")
 
@@ -184,9 +191,32 @@ def named_columns(text: str) -> tuple[str, ...]:
     return names
 
 
+def is_folder(output: str) -> bool:
+    """Whether --output names a folder for several files."""
+    return output.endswith("/")
+
+
 def check_output(output: Path, args: argparse.Namespace) -> None:
+    if is_folder(args.output):
+        check_outside(output, args)
+        if output.exists() and not output.is_dir():
+            raise UserError(f"--output {output}/ is a file: leave out the slash, or name a folder")
+        return
     if not sinks.is_output(output):
         raise UserError(f"--output {output}: its name should end in one of {', '.join(OUTPUTS)}")
+    check_outside(output, args)
+    if output.is_dir():
+        raise UserError(f"can't write --output {output}: it is a folder")
+    partial = sinks.partial_path(output)
+    try:
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise UserError(f"can't write --output {output}: {error.strerror}") from None
+
+
+def check_outside(output: Path, args: argparse.Namespace) -> None:
+    """Raise UserError if the output is, or is in a folder, that is read."""
     model = disk.expanded(args.model)
     held = [path for path in model.rglob("*") if path.is_file()] if model.is_dir() else []
     inputs: list[Path] = []
@@ -199,11 +229,3 @@ def check_output(output: Path, args: argparse.Namespace) -> None:
         raise UserError(f"--output {output} is the file that --data names: choose another, it would be overwritten")
     if (held and model.resolve() in output.resolve().parents) or (output.exists() and any(map(output.samefile, held))):
         raise UserError(f"--output {output} is in the folder of --model {args.model}: choose another")
-    if output.is_dir():
-        raise UserError(f"can't write --output {output}: it is a folder")
-    partial = sinks.partial_path(output)
-    try:
-        partial.touch()
-        partial.unlink()
-    except OSError as error:
-        raise UserError(f"can't write --output {output}: {error.strerror}") from None

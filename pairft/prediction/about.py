@@ -60,16 +60,15 @@ class About:
         """Those of training; () if they aren't known."""
         return tuple(self.sidecar.get("text_columns", ()))
 
-    @property
-    def blank_allowed(self) -> int:
+    def blank_allowed(self, columns: Sequence[str]) -> int:
         """How many of a row's sentences may be empty."""
-        columns = len(self.text_columns)
-        return columns - 1 if columns and TASKS[self.sidecar.get("task", "custom")].blank_allowed else 0
+        return len(columns) - 1 if columns and TASKS[self.sidecar.get("task", "custom")].blank_allowed else 0
 
 
-def about_model(name: str) -> About:
-    """What a model's tokenizer, config.json and pairft.json say."""
-    sidecar = sidecar_of(name)
+def about_model(name: str, task: str | None = None) -> About:
+    """What a model's tokenizer, config.json and pairft.json say. `task`: for which it predicts, if that is not the task
+    that it was trained on."""
+    sidecar = for_task(name, sidecar_of(name), task)
     check_architecture(name)
     tokenizer, config = classifier.load_tokenizer(name)
     return About(name, tokenizer, config, sidecar)
@@ -85,6 +84,24 @@ def sidecar_of(model: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{file} is not JSON: save the model again, or remove it and use --text-columns")
     return content
+
+
+def for_task(name: str, sidecar: dict[str, Any], task: str | None) -> dict[str, Any]:
+    """The sidecar with `task` in place of the task that the model was trained on. Raises UserError unless models of
+    that task predict it. A model from elsewhere may predict any."""
+    own = sidecar.get("task", "custom")
+    if task in (None, own):
+        return sidecar
+    if "task" not in sidecar and task in TASKS:
+        columns = TASKS[task].text_columns
+        return {**sidecar, "task": task, **({"text_columns": columns} if columns else {})}
+    choices = [own, *(name for name, row in TASKS.items() if row.model_of == own)]
+    if task not in choices:
+        raise UserError(
+            f"--task is {task!r}, but {name} was trained on {own}: leave the flag out, or choose one of: "
+            f"{', '.join(choices)}"
+        )
+    return {**sidecar, "task": task}
 
 
 def check_architecture(name: str) -> None:

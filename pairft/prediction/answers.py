@@ -55,6 +55,8 @@ def answers_of(
 
     logits: float32 [rows, outputs].
     """
+    if top_k is not None and (top_k < 1 or names is None or kind == REGRESSION):
+        raise UserError(f"--top-k {top_k}: it should be at least 1, and the model should predict classes, not scores")
     if names is None:
         return {"score": predictions_of(logits).tolist()}
     if kind == REGRESSION:

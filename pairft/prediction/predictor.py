@@ -95,7 +95,7 @@ class Predictor:
         while some := list(itertools.islice(rows, BLOCK_ROWS)):
             sentences = sentences_of(some, number)
             bad = numpy.sum([[is_blank(text) for text in column] for column in sentences], axis=0)
-            for row in numpy.flatnonzero(bad > self.about.blank_allowed)[:1]:
+            for row in numpy.flatnonzero(bad > self.about.blank_allowed(columns))[:1]:
                 raise UserError(f"row {number + row + 1} has an empty sentence: fill it in, or leave the row out")
             outputs.append(self.outputs(sentences, number).logits)
             number += len(some)
@@ -108,6 +108,9 @@ class Predictor:
     ) -> evaluation.EvalOutput:
         """Logits and losses of the pairs whose sentences are given as one or two columns of text, in their order.
         `before`: the rows before them, for messages. `labels`: as of `encode_labels`, if there are any."""
+        if not sentences[0]:
+            none = numpy.zeros((0, len(self.label_names)), numpy.float32)
+            return evaluation.EvalOutput(none, none[:, 0], self.unlabelled(0))
         sidecar, tokenizer = self.about.sidecar, self.about.tokenizer
         max_length = sidecar.get("max_length") or lengths.length_limit(tokenizer, self.about.config)
         truncation = sidecar.get("truncation", "longest")
@@ -117,7 +120,8 @@ class Predictor:
                 self.is_cut_said = True
                 number = before + row + 1
                 say(f"warning: rows such as {number} are cut as by --truncation longest: {truncation} leaves no room")
-        largest, known = max(map(max, columns["input_ids"])), len(self.model.get_input_embeddings().weight)
+        largest = max(max(ids, default=0) for ids in columns["input_ids"])
+        known = len(self.model.get_input_embeddings().weight)
         if largest >= known:
             raise unknown_id(largest, known, self.about.name)
         columns["label"] = (self.unlabelled(len(columns["length"])) if labels is None else labels).tolist()

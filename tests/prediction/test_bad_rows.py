@@ -130,6 +130,15 @@ def test_labels_of_rows_that_are_left_out_are_not_scored(model, rows, labels, tm
         assert f"accuracy {numpy.mean(right):.4f}" in (printed := capsys.readouterr().out) and "(10 rows)" in printed
 
 
+@pytest.mark.parametrize(("what", "number"), [("skip", 1), ("null", 9)])
+def test_a_block_of_bad_rows_alone(what, number, model, rows, tmp_path):
+    given = [{**row, "sentence1": ""} for row in rows[:8]] + rows[8:9]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given), encoding="utf-8")
+    assert run(model, "--data", tmp_path / "in.jsonl", "--output", tmp_path / "o.jsonl", "--on-bad-row", what) == 0
+    found = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(found) == number and found[-1]["label"] in NAMES
+
+
 def test_a_flag_without_effect_is_said(model, rows, tmp_path, capsys):
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     flags = ("--data", tmp_path / "in.jsonl", "--output", tmp_path / "out.csv")

@@ -94,6 +94,8 @@ def test_a_regression_has_scores(tmp_path, rows):
     found = pairft.load(str(model), "cpu").predict([(row["sentence1"], row["sentence2"]) for row in rows[:5]])
     assert numpy.allclose(found.scores, logits_of(model, rows[:5]), atol=1e-5)
     assert found.labels == [] and found.probabilities.shape == (5, 0)
+    with pytest.raises(ValueError, match="classes, not scores"):
+        pairft.load(str(model), "cpu").predict([("a", "b")], top_k=1)
 
 
 @pytest.mark.parametrize(
