@@ -11,7 +11,7 @@ import numpy
 import torch
 
 from pairft.config import Config
-from pairft.data import hub, lengths
+from pairft.data import hub
 from pairft.data.batches import Collate, collate_for
 from pairft.data.pairs import Pairs
 from pairft.data.targets import target_array
@@ -109,7 +109,7 @@ class Predictor:
         """Logits and losses of the pairs whose sentences are given as one or two columns of text, in their order.
         `before`: the rows before them, for messages. `labels`: as of `encode_labels`, if there are any."""
         sidecar, tokenizer = self.about.sidecar, self.about.tokenizer
-        max_length = sidecar.get("max_length") or lengths.length_limit(tokenizer, self.about.config)
+        max_length = self.about.max_length
         truncation = sidecar.get("truncation", "longest")
         columns = encode_sentences(sentences, tokenizer, max_length, truncation)
         for row in numpy.flatnonzero(columns["lost"] == NO_ROOM)[:1]:

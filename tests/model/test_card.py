@@ -13,7 +13,6 @@ from conftest import some_pairs, write_rows, write_tiny_model
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-import pairft
 from pairft import predict
 from pairft.config import Config
 from pairft.data.builtin import PACKAGE
@@ -153,7 +152,7 @@ def test_the_code_of_the_card_runs_and_agrees(kind, go, tmp_path, wild_model, ca
     wanted = sorted(value for name, value in answer.items() if name != "label")
     own, *others = blocks(card)
     assert len(others) == 2 + (len(texts) == 2) and own.startswith("import pairft\n")
-    for code in [*([own] if hasattr(pairft, "load") else []), *others]:
+    for code in [own, *others]:
         exec(code.replace("MODEL", str(folder)), {})
         printed = capsys.readouterr().out
         found = [float(number) for number in re.findall(r"(?<![\w.])-?\d+\.\d*(?:e-?\d+)?", printed)]
@@ -179,7 +178,10 @@ def test_the_card_of_each_seed_has_the_spread(made, tmp_path):
             numbers = [f"{found[name]:.4f}" for name in ("mean", "sd", "min", "max")]
             row = " | ".join(["f1", *numbers, f"{low:.4f} to {high:.4f}"])
             card = card_of(group / f"seed-{seed}", which)
-            assert f"\n| {row} |\n" in card.text and "differ only in their seeds: 1, 2. The " + which in card.text
+            assert (
+                f"\n| {row} |\n" in card.text
+                and "differ only in their seeds: 1, 2. Scores of the " + which in card.text
+            )
             assert card.text.index("## Other seeds") < card.text.index("## Settings") and len(blocks(card, "yaml")) == 1
             assert card.data.eval_results  # the metadata is still read
 
@@ -190,8 +192,8 @@ def test_the_spread_is_written_once_and_into_any_card():
     card = "# Mine\n\n## Settings\n\nlr: 1\n"
     once = card_text.with_spread(card, "best", summary)
     assert "| f1 | 0.8000 | - | 0.8000 | 0.8000 | - |" in once and "(4 diverged)" in once
-    assert once.startswith("# Mine\n\n<!-- seeds -->") and once.endswith("<!-- /seeds -->\n\n## Settings\n\nlr: 1\n")
+    assert once.startswith("# Mine\n\n<!-- spread -->") and once.endswith("<!-- /spread -->\n\n## Settings\n\nlr: 1\n")
     assert card_text.with_spread(once, "best", summary) == once
     edited = card_text.with_spread("# Mine\n", "best", summary)
-    assert edited.startswith("# Mine\n\n<!-- seeds -->") and edited.endswith("<!-- /seeds -->\n")
+    assert edited.startswith("# Mine\n\n<!-- spread -->") and edited.endswith("<!-- /spread -->\n")
     assert card_text.with_spread(edited, "best", summary) == edited
