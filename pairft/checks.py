@@ -163,7 +163,7 @@ def wrong_names(config: Config) -> Iterator[str]:
             yield f"--push-to-hub is {config.push_to_hub!r}, but {problem}"
         if config.is_group:
             yield (
-                "--push-to-hub uploads one model, but --seeds and --folds train several: leave it out, then choose one "
+                "--push-to-hub uploads one model, but --seeds and --folds train several: leave it out, then upload one "
                 "with python -m pairft.push"
             )
     for name in ("model", "data", "data_config", "revision", "group_column", "runs_dir"):

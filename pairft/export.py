@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import functools
 import importlib.util
-import json
 import os
 import shutil
 import sys
@@ -73,25 +72,21 @@ def export(args: argparse.Namespace) -> None:
     """Write the graph, compared with torch on texts of many lengths and, if there are any, on labelled rows."""
     import datasets
 
-    from pairft.data import lengths
-    from pairft.export_data import read_labelled
     from pairft.model import classifier, head, onnx_graph
+    from pairft.prediction.about import about_model
+    from pairft.prediction.labelled import read_labelled
 
     datasets.disable_progress_bars()
-    about = about_of(args.model)
-    tokenizer, config = classifier.load_tokenizer(args.model)
-    kind, names = head.kind_of(config), head.names_of(config)
-    label_names = None if kind == REGRESSION and len(names) == 1 else names
-    model, *_ = classifier.load_model(args.model, label_names, "trained")
-    max_length = about.get("max_length") or lengths.length_limit(tokenizer, config)
+    about = about_model(args.model)
+    kind, names = head.kind_of(about.config), head.names_of(about.config)
+    names_or_none = None if kind == REGRESSION and len(names) == 1 else names
+    model, *_ = classifier.load_model(args.model, names_or_none, "trained", kind)
     data = None
     if args.data is not None:
-        columns, labels = (parse_value(name, getattr(args, name)) for name in ("text_columns", "label_column"))
-        given = about | {"text_columns": columns or about.get("text_columns")}
-        given["label_column"] = labels or about.get("label_column", "label")
-        data = read_labelled(args.data, given, tokenizer, kind, label_names, max_length)
-    sentences = len(about.get("text_columns", ("", "")))
-    batches = [*onnx_graph.examples(tokenizer, sentences, max_length)]
+        columns, label = (parse_value(name, getattr(args, name)) for name in ("text_columns", "label_column"))
+        label = label or about.sidecar.get("label_column", "label")
+        data = read_labelled(args.data, about, columns or about.text_columns, label)
+    batches = [*onnx_graph.examples(about.tokenizer, len(about.text_columns) or 2, about.max_length)]
     output = disk.expanded(args.output)
     with temporary(output) as folder:
         graph = folder / ("fp32.onnx" if args.int8 else output.name)
@@ -100,8 +95,8 @@ def export(args: argparse.Namespace) -> None:
         error = onnx_graph.largest_difference(model, models["ONNX"], batches)
         if not error <= onnx_graph.TOLERANCE:
             raise UserError(
-                f"the logits of the exported {config.model_type} differ from torch's by up to {error:.1e}, more than "
-                f"{onnx_graph.TOLERANCE:.0e}: nothing was written"
+                f"the logits of the exported {model.config.model_type} differ from torch's by up to {error:.1e}, which "
+                f"is more than {onnx_graph.TOLERANCE:.0e}: nothing was written"
             )
         sizes = [model.num_parameters() * 4, disk.size_of(folder)]
         longest = max(batch["input_ids"].shape[1] for batch in batches)
@@ -113,6 +108,9 @@ def export(args: argparse.Namespace) -> None:
             error = onnx_graph.largest_difference(model, models["ONNX int8"], batches)
             hint = "" if data else "; --data FILE measures what that does to the answers"
             print(f"ONNX int8: logits within {error:.1e} of torch's{hint}")
+        if about.one_logit is not None:  # from here on they have two: see head.py
+            for one in models.values():
+                head.as_two_classes(one, about.one_logit)
         rows = [
             {"": name, "MB": f"{size / 1e6:.1f}", **(data.measured(one) if data else {})}
             for (name, one), size in zip(models.items(), sizes, strict=True)
@@ -144,18 +142,6 @@ def table(rows: Sequence[dict[str, str]]) -> str:
     return "\n".join(
         "  ".join([line[0].strip().ljust(widths[0]), *cells[1:]]) for line, cells in zip(lines, shown, strict=True)
     )
-
-
-def about_of(model: str) -> dict[str, Any]:
-    """The content of pairft.json; {} for models from elsewhere."""
-    from pairft.model.card import SIDECAR
-
-    file = disk.expanded(model) / SIDECAR
-    try:
-        about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError:
-        raise UserError(f"{file} is not JSON: save the model again") from None
-    return about
 
 
 if __name__ == "__main__":

@@ -200,8 +200,9 @@ LABELS = {
 
 @pytest.mark.parametrize("kind", LABELS)
 def test_labelled_rows_are_scored_as_in_training(kind, go, tmp_path, wild_model):
-    from pairft.export_data import read_labelled
-    from pairft.model import classifier, head
+    from pairft.model import classifier
+    from pairft.prediction.about import about_model
+    from pairft.prediction.labelled import read_labelled
 
     for split, number in (("train", 16), ("validation", 12)):
         rows = [{**row, "label": LABELS[kind](index)} for index, row in enumerate(some_pairs(split, number))]
@@ -209,12 +210,10 @@ def test_labelled_rows_are_scored_as_in_training(kind, go, tmp_path, wild_model)
     flags = ("--task", "custom", "--text-columns", "sentence1,sentence2", "--run-name", "a", *FLAGS)
     assert go("--model", wild_model, "--data", tmp_path / "data", *flags) == 0
     folder = tmp_path / "runs" / "a" / "best"
-    about = json.loads((folder / "pairft.json").read_text())
-    tokenizer, config = classifier.load_tokenizer(str(folder))
-    names = None if kind == "regression" else head.names_of(config)
-    model, *_ = classifier.load_model(str(folder), names, "trained")
+    about = about_model(str(folder))
+    model, *_ = classifier.load_model(str(folder), about.names, "trained", one_logit=about.one_logit)
     rows = tmp_path / "data" / "validation.jsonl"
-    data = read_labelled(str(rows), about, tokenizer, head.kind_of(config), names, about["max_length"])
+    data = read_labelled(str(rows), about, about.text_columns, about.sidecar["label_column"])
     found = {name: float(value) for name, value in data.measured(model).items() if name != "rows/s"}
     wanted = json.loads((tmp_path / "runs" / "a" / "results.json").read_text())["best"]["validation"]
     assert found == pytest.approx(wanted, abs=6e-5)

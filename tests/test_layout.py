@@ -46,8 +46,7 @@ LEVELS = {
     "speed": 4,
     "prediction": 5,
 }  # of the wings; imports run downwards
-# Above all wings.
-COMMANDS = {"train", *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export", "export_data"))}
+COMMANDS = {"train", *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export"))}  # above all wings
 
 
 def wing_of(module: str) -> tuple[int, str]:

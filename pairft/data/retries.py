@@ -6,9 +6,10 @@ The client libraries retry only some of their requests.
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
-from pairft.data.hub import shown_endpoint
+from pairft.data.hub import PROBE_SECONDS, shown_endpoint
 from pairft.output import say
 
 T = TypeVar("T")
@@ -29,6 +30,21 @@ def with_retries(load: Callable[[], T]) -> T:
                 say(f"requests to {shown_endpoint()} fail; retrying")
             time.sleep(pause)
     return load()
+
+
+def hub_file(model: str, name: str, retry: bool = True) -> Path | None:
+    """The path of a file of a Hub model in the cache, into which it is downloaded if need be; None if the model has no
+    such file, or doesn't exist."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+
+    def load() -> str:
+        return hf_hub_download(model, name, etag_timeout=PROBE_SECONDS)
+
+    try:
+        return Path(with_retries(load) if retry else load())
+    except (EntryNotFoundError, HFValidationError, RepositoryNotFoundError):  # the first also if only the cache is read
+        return None
 
 
 def is_transient(error: BaseException | None) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pairft import disk
 from pairft.config import Config
 from pairft.data import builtin, hub
+from pairft.data.retries import hub_file
 from pairft.tasks import MULTI_LABEL, TASKS, scored_splits
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ METRICS = {
     "spearman": ("spearmanr", "Spearman correlation"),
 }
 LICENSE_KEYS = ("license", "license_name", "license_link")
-TIMEOUT = 5.0  # seconds to wait for the base model's card
 
 
 def name_of(source: str) -> str:
@@ -68,18 +68,15 @@ def base_model(model: str) -> str | None:
 @functools.cache  # a run saves its model several times
 def base_metadata(model: str) -> dict[str, Any]:
     """The metadata in the base model's own card; {} if it has none or can't be read."""
-    from huggingface_hub import ModelCard, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import ModelCard
 
     with contextlib.suppress(Exception):  # whatever is wrong with the card of another model, this one is trained
+        path: Path | None = disk.expanded(model) / "README.md"
         if model == "builtin":
-            path: Any = builtin.model_folder() / "README.md"
-        elif not hub.is_hub_id(model):
-            path = disk.expanded(model) / "README.md"
-        else:
-            path = try_to_load_from_cache(model, "README.md")
-            if path is None and not hub.offline():
-                path = hf_hub_download(model, "README.md", etag_timeout=TIMEOUT)
-        if isinstance(path, (str, Path)) and Path(path).is_file():
+            path = builtin.model_folder() / "README.md"
+        elif hub.is_hub_id(model):
+            path = hub_file(model, "README.md", retry=False)
+        if path is not None and path.is_file():
             found: dict[str, Any] = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
             return found
     return {}

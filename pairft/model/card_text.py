@@ -26,7 +26,7 @@ def model_card(about: dict[str, Any], settings: str) -> str:
     labels = ", ".join(about["label_names"]) if about["label_names"] else "a number (regression)"
     if about["problem_type"] == MULTI_LABEL:
         labels = f"any of {labels} (multi-label)"
-    if about["logit_of"] is not None:
+    if about.get("logit_of") is not None:
         labels += f", with one logit, whose sigmoid is the probability of {about['logit_of']}"
     return f"""---
 {front_matter(about, config_of(settings)).strip()}
@@ -78,15 +78,16 @@ def usage(about: dict[str, Any]) -> str:
         limits = f", truncation={TRUNCATION[about['truncation']]}, max_length={about['max_length']}"
     texts = ", ".join(f'"{sentence}"' for sentence in pair)
     batches = ", ".join(f'["{sentence}"]' for sentence in pair)
-    probabilities = {MULTI_LABEL: ".sigmoid()", REGRESSION: ""}.get(about["problem_type"], ".softmax(-1)")
-    if about["logit_of"] is not None:
-        probabilities = ".sigmoid()"
+    kind = about["problem_type"] if about.get("logit_of") is None else MULTI_LABEL
+    probabilities = {MULTI_LABEL: ".sigmoid()", REGRESSION: ""}.get(kind, ".softmax(-1)")
     example = f'{{"text": "{pair[0]}", "text_pair": "{pair[-1]}"}}' if is_pair else texts
-    own = f"({texts})" if is_pair else texts
-    values = "scores" if about["problem_type"] == REGRESSION else "probabilities"
     parts = [
         "`MODEL` is this folder, or its id on the Hub. With pairft:",
-        code(f'import pairft\n\nanswers = pairft.load("MODEL").predict([{own}])\nprint(answers.{values})'),
+        code(
+            "import pairft\n\n"
+            f'predictions = pairft.load("MODEL").predict([{f"({texts})" if is_pair else texts}])\n'
+            "print(predictions.columns)"
+        ),
         code(f"python -m pairft.predict --model MODEL --text {texts.replace(', ', ' ')}", "bash"),
         "With transformers:",
         code(
@@ -144,30 +145,31 @@ def data_checks(counts: dict[str, dict[str, int]]) -> str:
 
 
 def with_spread(card: str, which: str, summary: Mapping[str, Any]) -> str:
-    """A card with what the other seeds of its group scored, before its settings or, if someone has removed them, at the
-    end. `which`: "best" or "last". `summary`: the content of summary.json."""
+    """A card with the scores of all runs of its group, before its settings or, if someone has removed them, at the end.
+    `which`: "best" or "last". `summary`: the content of summary.json."""
 
     def text(found: Mapping[str, Any]) -> list[str]:
-        sd, interval = "-", "-"
-        if found["sd"] is not None:
-            sd, interval = f"{found['sd']:.4f}", "{:.4f} to {:.4f}".format(*found["interval"])
+        sd = "-" if found["sd"] is None else f"{found['sd']:.4f}"
+        interval = "-" if found["interval"] is None else "{:.4f} to {:.4f}".format(*found["interval"])
         return [f"{found['mean']:.4f}", sd, f"{found['min']:.4f}", f"{found['max']:.4f}", interval]
 
-    seeds = summary["seeds"]
+    kind, how = ("seeds", "that differ only in their seeds")
+    if "folds" in summary:
+        kind, how = "folds", "of a cross-validation, each trained without one fold, which it is scored on"
+    numbers = ", ".join(map(str, summary[kind]))
     diverged = f" ({', '.join(map(str, summary['diverged']))} diverged)" if summary["diverged"] else ""
     section = "\n".join(
         [
-            "<!-- seeds -->",
-            "## Other seeds\n",
-            f"One of {len(seeds)} models that differ only in their seeds: {', '.join(map(str, seeds))}{diverged}. The "
-            f"{which} model of each scores on the validation data:\n",
+            "<!-- spread -->",
+            f"## Other {kind}\n",
+            f"One of {len(summary[kind])} models {how}: {numbers}{diverged}. Scores of the {which} model of each:\n",
             table(
                 ["metric", "mean", "sd", "min", "max", "95 % interval of the mean"],
                 *([name, *text(found)] for name, found in summary[which].items()),
             ),
-            "<!-- /seeds -->\n\n",
+            "<!-- /spread -->\n\n",
         ]
     )
-    card = re.sub("<!-- seeds -->.*?<!-- /seeds -->\n*", "", card, flags=re.DOTALL)
+    card = re.sub("<!-- spread -->.*?<!-- /spread -->\n*", "", card, flags=re.DOTALL)
     before, mark, rest = card.rpartition(SETTINGS)
     return before + section + mark + rest if mark else f"{card.rstrip()}\n\n{section.rstrip()}\n"

@@ -3,9 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairft import disk
+from pairft.data import hub, lengths
+from pairft.data.retries import client_errors, hub_file
 from pairft.errors import UserError
 from pairft.model import classifier, head
 from pairft.model.card import SIDECAR
@@ -56,6 +59,11 @@ class About:
         return SINGLE_LABEL if self.names is not None and self.kind == REGRESSION else self.kind
 
     @property
+    def max_length(self) -> int:
+        """In tokens, as in training; else the model's limit."""
+        return int(self.sidecar.get("max_length") or lengths.length_limit(self.tokenizer, self.config))
+
+    @property
     def text_columns(self) -> tuple[str, ...]:
         """Those of training; () if they aren't known."""
         return tuple(self.sidecar.get("text_columns", ()))
@@ -76,9 +84,14 @@ def about_model(name: str, task: str | None = None) -> About:
 
 def sidecar_of(model: str) -> dict[str, Any]:
     """The content of pairft.json, which a run saves beside its model; {} for other models."""
-    file = disk.expanded(model) / SIDECAR
+    file: Path | None = disk.expanded(model) / SIDECAR
+    if hub.is_hub_id(model):
+        try:
+            file = hub_file(model, SIDECAR)
+        except classifier.LOAD_ERRORS + client_errors() as error:
+            raise classifier.load_error(model, SIDECAR, error) from error
     try:
-        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        content = json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
     except ValueError:
         content = None
     if not isinstance(content, dict):

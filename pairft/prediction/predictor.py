@@ -11,7 +11,7 @@ import numpy
 import torch
 
 from pairft.config import Config
-from pairft.data import hub, lengths
+from pairft.data import hub
 from pairft.data.batches import Collate, collate_for
 from pairft.data.pairs import Pairs
 from pairft.data.targets import target_array
@@ -112,7 +112,7 @@ class Predictor:
             none = numpy.zeros((0, len(self.label_names)), numpy.float32)
             return evaluation.EvalOutput(none, none[:, 0], self.unlabelled(0))
         sidecar, tokenizer = self.about.sidecar, self.about.tokenizer
-        max_length = sidecar.get("max_length") or lengths.length_limit(tokenizer, self.about.config)
+        max_length = self.about.max_length
         truncation = sidecar.get("truncation", "longest")
         columns = encode_sentences(sentences, tokenizer, max_length, truncation)
         for row in numpy.flatnonzero(columns["lost"] == NO_ROOM)[:1]:

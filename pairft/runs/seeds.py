@@ -72,8 +72,7 @@ def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: 
             summary = summarise(run_dir, finished, diverged, kind_of(config))
             if config.folds is not None:
                 summary |= with_predictions(run_dir, config, finished)
-            else:
-                complete_cards(run_dir, summary)
+            complete_cards([places[number] for number in finished], summary)
             directory.write_json(run_dir / "summary.json", summary)
             print(table(summary))
     return EXIT_DIVERGED if diverged else 0
@@ -153,11 +152,11 @@ def with_predictions(group: Path, config: Config, folds: Sequence[int]) -> dict[
     return {"out_of_fold": {"rows": len(found.rows), **scores}, "label_errors": number}
 
 
-def complete_cards(group: Path, summary: Mapping[str, Any]) -> None:
-    """Add the scores of all seeds to the model card of each, unless it has been removed."""
-    for seed in summary["seeds"]:
+def complete_cards(runs: Sequence[Path], summary: Mapping[str, Any]) -> None:
+    """Add the scores of all runs of the group to the model card of each, unless it has been removed."""
+    for run in runs:
         for which in ("best", "last"):
-            card = group / f"seed-{seed}" / which / "README.md"
+            card = run / which / "README.md"
             if card.is_file():
                 disk.write_text(card, with_spread(card.read_text(encoding="utf-8"), which, summary))
 

@@ -128,6 +128,7 @@ LABELS = {
     "classes": ("sentence1,sentence2", lambda row: ["no", "yes"][row % 2]),
     "regression": ("sentence1,sentence2", lambda row: row / 7),
     "multi-label": ("sentence1,sentence2", lambda row: [["a"], ["a", "b"]][row % 2]),
+    "one logit": ("sentence1,sentence2", lambda row: ["no", "yes"][row % 2]),
     "one text": ("sentence1", lambda row: ["no", "yes"][row % 2]),
 }
 
@@ -141,6 +142,7 @@ def test_the_code_of_the_card_runs_and_agrees(kind, go, tmp_path, wild_model, ca
         rows = [{**row, "label": label(index)} for index, row in enumerate(some_pairs(split, number))]
         write_rows(tmp_path / "data" / f"{split}.jsonl", rows)
     flags = ("--task", "custom", "--text-columns", columns, "--run-name", "a", *SHORT)
+    flags += ("--one-logit",) if kind == "one logit" else ()
     assert go("--model", wild_model, "--data", tmp_path / "data", *flags) == 0
     card, folder = card_of(tmp_path / "runs" / "a"), tmp_path / "runs" / "a" / "best"
     texts = card_text.EXAMPLE[: len(columns.split(","))]
@@ -152,7 +154,9 @@ def test_the_code_of_the_card_runs_and_agrees(kind, go, tmp_path, wild_model, ca
     wanted = sorted(value for name, value in answer.items() if name != "label")
     own, *others = blocks(card)
     assert len(others) == 2 + (len(texts) == 2) and own.startswith("import pairft\n")
-    for code in (own, *others):
+    for code in [own, *others]:
+        if kind == "one logit" and code != own:  # the other libraries give that of the positive class
+            wanted = [answer["probability_yes"]]
         exec(code.replace("MODEL", str(folder)), {})
         printed = capsys.readouterr().out
         found = [float(number) for number in re.findall(r"(?<![\w.])-?\d+\.\d*(?:e-?\d+)?", printed)]
@@ -178,9 +182,21 @@ def test_the_card_of_each_seed_has_the_spread(made, tmp_path):
             numbers = [f"{found[name]:.4f}" for name in ("mean", "sd", "min", "max")]
             row = " | ".join(["f1", *numbers, f"{low:.4f} to {high:.4f}"])
             card = card_of(group / f"seed-{seed}", which)
-            assert f"\n| {row} |\n" in card.text and "differ only in their seeds: 1, 2. The " + which in card.text
+            assert (
+                f"\n| {row} |\n" in card.text
+                and "differ only in their seeds: 1, 2. Scores of the " + which in card.text
+            )
             assert card.text.index("## Other seeds") < card.text.index("## Settings") and len(blocks(card, "yaml")) == 1
             assert card.data.eval_results  # the metadata is still read
+
+
+def test_the_card_of_each_fold_has_the_spread(made):
+    group = made(*SHORT, "--folds", 2)
+    found = json.loads((group / "summary.json").read_text())["best"]["accuracy"]
+    numbers = " | ".join(f"{found[name]:.4f}" for name in ("mean", "sd", "min", "max"))
+    for fold in (1, 2):
+        text = card_of(group / f"fold-{fold}").text
+        assert f"\n| accuracy | {numbers} | - |\n" in text and "One of 2 models of a cross-validation" in text
 
 
 def test_the_spread_is_written_once_and_into_any_card():
@@ -189,8 +205,8 @@ def test_the_spread_is_written_once_and_into_any_card():
     card = "# Mine\n\n## Settings\n\nlr: 1\n"
     once = card_text.with_spread(card, "best", summary)
     assert "| f1 | 0.8000 | - | 0.8000 | 0.8000 | - |" in once and "(4 diverged)" in once
-    assert once.startswith("# Mine\n\n<!-- seeds -->") and once.endswith("<!-- /seeds -->\n\n## Settings\n\nlr: 1\n")
+    assert once.startswith("# Mine\n\n<!-- spread -->") and once.endswith("<!-- /spread -->\n\n## Settings\n\nlr: 1\n")
     assert card_text.with_spread(once, "best", summary) == once
     edited = card_text.with_spread("# Mine\n", "best", summary)
-    assert edited.startswith("# Mine\n\n<!-- seeds -->") and edited.endswith("<!-- /seeds -->\n")
+    assert edited.startswith("# Mine\n\n<!-- spread -->") and edited.endswith("<!-- /spread -->\n")
     assert card_text.with_spread(edited, "best", summary) == edited

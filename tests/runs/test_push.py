@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -134,6 +135,20 @@ def test_public_arrives(stand_in, tmp_path, made):
 
 
 @needs_hub
+def test_predict_reads_a_pushed_model_as_the_folder(stand_in, tmp_path, made, pairs_folder, wild_model):
+    """From pairft.json on the Hub: the columns, the length and what the one logit is of."""
+    folder = made("--model", wild_model, "--max-steps", 2, "--one-logit", "--max-length", 20) / "best"
+    shutil.copytree(folder, stand_in.root / "local" / "out")
+    answers = []
+    for model, output in (("local/out", "hub.csv"), (folder, "folder.csv")):
+        flags = ("--model", model, "--data", pairs_folder / "test.jsonl", "--output", output, "--device", "cpu")
+        result = run(tmp_path, stand_in.url, "-m", "pairft.predict", *flags)
+        assert result.returncode == 0, result.stderr
+        answers.append((tmp_path / output).read_text())
+    assert answers[0] == answers[1] and "probability_not_equivalent" in answers[0]
+
+
+@needs_hub
 @pytest.mark.parametrize("case", ["no token", "read-only", "refused"])
 def test_a_token_that_cannot_write_ends_before_training(case, stand_in, tmp_path, tiny_model, pairs_folder):
     answers, whoami = stand_in.tools.CONSTANT_ANSWERS, "/api/whoami-v2"
@@ -180,9 +195,10 @@ def test_a_name_that_the_hub_refuses_is_refused_first(name, go, tmp_path, capsys
     assert f"--name is {name!r}, but should be" in capsys.readouterr().err
 
 
-def test_one_of_several_seeds_is_pushed_by_hand(go, capsys):
-    assert go("--push-to-hub", "out", "--seeds", "1,2") == 2
-    assert "--seeds trains several" in capsys.readouterr().err
+@pytest.mark.parametrize("flags", [("--seeds", "1,2"), ("--folds", "2")])
+def test_one_of_several_models_is_pushed_by_hand(flags, go, capsys):
+    assert go("--push-to-hub", "out", *flags) == 2
+    assert "--seeds and --folds train several" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """Labelled rows on which an exported model is compared with the model that it was made from."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,12 +11,13 @@ from pairft import disk
 from pairft.data import label_sets, tokens
 from pairft.data.batches import collate_for
 from pairft.data.files import read_files
-from pairft.data.meaning import has_comma, read_labels
 from pairft.data.pairs import Pairs, check_columns, checked_sentences
 from pairft.data.targets import has_label
 from pairft.errors import UserError
 from pairft.parsing import columns_in
-from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS, f1_of, metrics_of, positive_class
+from pairft.prediction.about import About, check_number
+from pairft.prediction.answers import labels_of
+from pairft.tasks import SINGLE_LABEL, TASKS, f1_of, metrics_of, positive_class
 from pairft.training import evaluation
 
 if TYPE_CHECKING:
@@ -54,37 +55,26 @@ class Labelled:
         return f"\n{len(self.rows)} rows of {self.where}{about_f1}; {torch.get_num_threads()} threads"
 
 
-def read_labelled(
-    where: str,
-    about: Mapping[str, Any],
-    tokenizer: "PreTrainedTokenizerFast",
-    kind: str,
-    names: tuple[str, ...] | None,
-    max_length: int,
-) -> Labelled:
-    """The rows of the file `where`. `about`: as in pairft.json. `kind`, `names`: problem type and outputs of the model.
-    Raises UserError if no row has a label that the answers can be compared with."""
-    task, columns = TASKS[about.get("task", "custom")], about["text_columns"]
+def read_labelled(where: str, about: About, text_columns: Sequence[str], label_column: str) -> Labelled:
+    """The rows of the file `where`. Raises UserError if none has a label that the answers can be compared with."""
+    task, kind, names = TASKS[about.sidecar.get("task", "custom")], about.kind, about.names
+    labels, columns = columns_in(label_column), tuple(text_columns)
     if not columns:
         raise UserError("the model doesn't say which columns it reads: name them with --text-columns")
-    if names is not None and kind == REGRESSION:
-        raise UserError(f"the model gives {len(names)} values for each row, which --data can't score: leave it out")
-    labels = columns_in(about["label_column"])
+    check_number(about, columns)
     rows = read_files([disk.expanded(where)], columns, labels)
     check_columns(rows, where, columns, labels, label_needed=True)
     rows = checked_sentences({"data": rows}, {"data": where}, columns, task.blank_allowed)["data"]
     label = ", ".join(labels)
     rows = label_sets.join_columns(rows, where, labels, label)
-    by_number = about.get("labels_by_number", task.label_names is not None or "task" not in about)
-    comma = kind == REGRESSION and has_comma([rows], where, label)
-    ids = read_labels(rows, where, label, kind, names, by_number, label_needed=False, comma=comma)
+    ids = labels_of(rows, where, label, names, about.config, about.sidecar)
     if not ids:
         raise UserError(f"{where} has no known label in the column {label!r}: name another with --label-column")
-    pairs = Pairs({"data": rows}, tuple(columns), label, kind, names, ids)
-    truncation = about.get("truncation", "longest")
-    tokenised = tokens.tokenise(pairs, tokenizer, max_length, truncation)["data"]
+    pairs = Pairs({"data": rows}, columns, label, kind, names, ids)
+    truncation = about.sidecar.get("truncation", "longest")
+    tokenised = tokens.tokenise(pairs, about.tokenizer, about.max_length, truncation)["data"]
     positive = positive_class(names) if kind == SINGLE_LABEL else None
-    if names and about.get("positive_class") in names:
-        positive = names.index(about["positive_class"])
+    if names and about.sidecar.get("positive_class") in names:
+        positive = names.index(about.sidecar["positive_class"])
     name = None if positive is None or names is None else names[positive]
-    return Labelled(where, tokenised, tokenizer, metrics_of(task, kind)[0], positive, name)
+    return Labelled(where, tokenised, about.tokenizer, metrics_of(task, kind)[0], positive, name)
