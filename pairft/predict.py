@@ -54,7 +54,7 @@ def predict(args: argparse.Namespace) -> None:
     with collector_paused():
         from pairft.prediction.about import about_model
 
-        about = for_task(args, about_model(args.model))
+        about = for_task(args, about_model(args.model)).deciding(args.calibrated, args.threshold)
     if args.glue_submission is not None:
         predict_submission(args, about)
     elif args.text is not None:
@@ -81,7 +81,7 @@ def predict_text(args: argparse.Namespace, about: "About") -> None:
         raise UserError(f"--text: {' and '.join(map(repr, blank))} {'is' if len(blank) == 1 else 'are'} empty")
     model = predictor.load_weights(about, args.device, args.precision)
     logits = model.outputs([[text] for text in args.text]).logits
-    answers = answers_of(logits, about.names, about.kind, args.top_k)
+    answers = answers_of(logits, about.names, about.kind, args.top_k, about.decision)
     print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
     if args.output is not None:
         import pyarrow
@@ -116,7 +116,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     with collector_paused():
         model = predictor.load_weights(about, args.device, args.precision)
     none = numpy.zeros((0, len(about.output_names)), numpy.float32)
-    output = output_columns(source, answers_of(none, about.names, about.kind, args.top_k), args.columns)
+    output = output_columns(source, answers_of(none, about.names, about.kind, args.top_k, about.decision), args.columns)
     outputs: list[EvalOutput] = []
     with opened(args, output) as write, progress("predicting", survey.num_rows, SHOW_PROGRESS) as advance:
         for some in answered(args, source, model, output, targets, write):
@@ -128,7 +128,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     if outputs:
         parts = zip(*((some.logits, some.losses, some.labels) for some in outputs), strict=True)
         whole = EvalOutput(*map(numpy.concatenate, parts))
-        scores = scores_of(whole, about.names, about.kind, about.sidecar)
+        scores = scores_of(whole, about.names, about.kind, about.sidecar, about.decision)
         print(scores, file=sys.stderr if args.output == STANDARD else sys.stdout)
 
 
@@ -179,7 +179,9 @@ def answered(
         labels = None if targets is None else targets[done : done + len(rows)][good]
         done += len(rows)
         found = model.outputs(rows.taken(good).sentences(source.text_columns), int(rows.numbers[:1].sum()) - 1, labels)
-        write(block_of(output, rows, answers_of(found.logits, model.about.names, model.about.kind, args.top_k)))
+        about = model.about
+        answers = answers_of(found.logits, about.names, about.kind, args.top_k, about.decision)
+        write(block_of(output, rows, answers))
         yield found
 
 
