@@ -9,7 +9,7 @@ import pytest
 from conftest import some_pairs, write_rows
 from scipy.special import expit, softmax
 from sklearn.metrics import brier_score_loss, f1_score, log_loss
-from test_predict import logits_of, metrics_in, trained  # noqa: F401  (a fixture)
+from test_predict import logits_of, metrics_in, train_tiny, trained  # noqa: F401  (a fixture)
 from test_predict_kinds import classifier
 
 import pairft
@@ -131,6 +131,18 @@ def test_multi_label(wild_model, run, rows, tmp_path):
     logits = logits_of(model, [(row["sentence1"], row["sentence2"]) for row in rows])
     code, answers, _, _ = run(model, "--calibrated", *COLUMNS)
     assert code == 0 and numpy.allclose(probabilities_in(answers, "a", "b", "c"), expit(logits / 2), atol=1e-5)
+
+
+def test_one_logit(wild_model, pairs_folder, run, rows, tmp_path):
+    """Its probabilities are sigmoids."""
+    model = train_tiny(wild_model, pairs_folder, tmp_path / "runs", "--one-logit")
+    temperature = json.loads((model / "calibration.json").read_text())["temperature"]
+    logits = logits_of(model, [(row["sentence1"], row["sentence2"]) for row in rows])[:, 0]
+    code, answers, printed, _ = run(model, "--calibrated", "--threshold", "0.4")
+    shown = expit(logits / temperature)
+    assert code == 0 and abs(temperature - 1) > 0.1 and "ece" in metrics_in(printed)
+    assert numpy.allclose(probabilities_in(answers, "equivalent")[:, 0], shown, atol=1e-5)
+    assert [answer["label"] == "equivalent" for answer in answers] == (shown >= 0.4).tolist()
 
 
 def test_a_temperature_of_1_is_calibrated_too(trained, run, tmp_path):  # noqa: F811

@@ -159,6 +159,15 @@ def test_multi_label_rows_are_a_decision_for_each_label():
     assert 1.2 < found["temperature"] < 3.5 and found["after"]["log_loss"] < found["before"]["log_loss"]
 
 
+def test_the_positive_class_of_a_task_whose_metrics_have_none():
+    """As --task rte, whose metric is accuracy."""
+    logits, labels = drawn(200, 2)
+    found = calibration_of(output_of(logits, labels), SINGLE_LABEL, ("entailment", "not_entailment"), None)
+    assert found["positive_class"] == "entailment"
+    assert found["thresholds"] == calibration_of(output_of(logits, labels), SINGLE_LABEL, NAMES, 0)["thresholds"]
+    assert found["thresholds"]["f1"]["before"] == pytest.approx(f1_score(labels == 0, logits[:, 0] >= logits[:, 1]))
+
+
 def test_there_is_nothing_to_calibrate_in_a_regression_or_in_four_rows():
     logits, labels = drawn(5, 2)
     assert calibration_of(output_of(logits[:, :1], labels.astype(numpy.float32)), REGRESSION, None, None) is None
