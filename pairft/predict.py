@@ -50,7 +50,7 @@ def predict(args: argparse.Namespace) -> None:
     with collector_paused():
         from pairft.prediction.about import about_model
 
-        about = about_model(args.model, args.task)
+        about = about_model(args.model, args.task).deciding(args.calibrated, args.threshold)
     if args.glue_submission is not None:
         predict_submission(args, about)
     elif args.text is not None:
@@ -77,7 +77,7 @@ def predict_text(args: argparse.Namespace, about: "About") -> None:
         raise UserError(f"--text: {' and '.join(map(repr, blank))} {'is' if len(blank) == 1 else 'are'} empty")
     model = predictor.load_weights(about, args.device, args.precision)
     logits = model.outputs([[text] for text in args.text]).logits
-    answers = answers_of(logits, about.names, about.kind, args.top_k)
+    answers = answers_of(logits, about.names, about.kind, args.top_k, about.decision)
     print(json.dumps({key: values[0] for key, values in answers.items()}, ensure_ascii=False))
     if args.output is not None:
         import pyarrow
@@ -113,7 +113,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     with collector_paused():
         model = predictor.load_weights(about, args.device, args.precision)
     none = numpy.zeros((0, len(about.output_names)), numpy.float32)
-    output = output_columns(source, answers_of(none, about.names, about.kind, args.top_k), args.columns)
+    output = output_columns(source, answers_of(none, about.names, about.kind, args.top_k, about.decision), args.columns)
     outputs: list[EvalOutput] = []
     settings = (args.columns, args.top_k, args.on_bad_row, args.task, columns, labels)
     first = first_block(args, source, model, settings)
@@ -133,7 +133,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     if outputs:
         parts = zip(*((some.logits, some.losses, some.labels) for some in outputs), strict=True)
         whole = EvalOutput(*map(numpy.concatenate, parts))
-        scores = scores_of(whole, about.names, about.kind, about.sidecar)
+        scores = scores_of(whole, about.names, about.kind, about.sidecar, about.decision)
         print(scores, file=sys.stderr if args.output == STANDARD else sys.stdout)
 
 
@@ -174,7 +174,7 @@ def first_block(args: argparse.Namespace, source: "Source", model: "Predictor", 
 
     suffix = f".{args.format or 'parquet'}"
     about = model.about
-    of_model = (about.names, about.kind, about.sidecar, tokenizer_digest(about.tokenizer))
+    of_model = (about.names, about.kind, about.decision, about.sidecar, tokenizer_digest(about.tokenizer))
     key = parts.digest_of(model.model, content_key(source.paths), suffix, settings, of_model)
     done = parts.files_done(disk.expanded(args.output), key, suffix)
     if done:

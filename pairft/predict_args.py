@@ -11,6 +11,8 @@ from pairft.data import formats, hub
 from pairft.errors import UserError
 from pairft.parsing import closest, columns_in
 from pairft.prediction import sinks
+from pairft.prediction.decision import check_threshold
+from pairft.tasks import THRESHOLD_METRICS
 
 DESCRIPTION = "Predict the label of each pair in a file, or of one pair, with a trained model."
 OUTPUTS = sinks.OUTPUTS
@@ -77,11 +79,25 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="write the file for GLUE's leaderboard into this folder, of the test split in --data (default: the Hub's)",
     )
+    add_probability_flags(flags)
     flags.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
     flags.add_argument(
         "--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"), help="as in training (default: auto)"
     )
     return flags
+
+
+def add_probability_flags(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--calibrated", action="store_true", help="probabilities at the temperature in the model's calibration.json"
+    )
+    flags.add_argument(
+        "--threshold",
+        metavar="METRIC|P",
+        help="for two classes: the probability from which on a row has the positive class, as chosen in training for "
+        f"{', '.join(THRESHOLD_METRICS[:-1])} or {THRESHOLD_METRICS[-1]}, or a number between 0 and 1 (default: the "
+        "more probable class)",
+    )
 
 
 def take_text(argv: Sequence[str], flags: Collection[str]) -> tuple[list[str], list[str] | None]:
@@ -142,6 +158,7 @@ def check(args: argparse.Namespace) -> None:
         raise UserError("--format parquet can't be written to standard output: name a file with --output")
     if args.top_k is not None and args.top_k < 1:
         raise UserError(f"--top-k is {args.top_k}, but should be at least 1")
+    check_threshold(args.threshold, args.top_k)
     if args.columns is not None:
         if args.output is None:
             raise UserError("--columns names columns of --output: add --output, or leave it out")
@@ -155,9 +172,10 @@ def check(args: argparse.Namespace) -> None:
 
 def check_submission(args: argparse.Namespace) -> None:
     """Raise UserError for a flag that doesn't go with --glue-submission."""
-    flags = ("--text", "--output", "--columns", "--top-k", "--label-column")
+    flags = ("--text", "--output", "--columns", "--top-k", "--label-column", "--threshold")
     given = [flag for flag in flags if getattr(args, flag[2:].replace("-", "_")) is not None]
     given += ["--on-bad-row"] if args.on_bad_row != "error" else []
+    given += ["--calibrated"] if args.calibrated else []
     if given:
         raise UserError(f"{given[0]} doesn't go with --glue-submission, whose files have a format of their own")
     folder = disk.expanded(args.glue_submission)

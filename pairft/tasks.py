@@ -126,6 +126,7 @@ CLASSIFICATION_METRICS = ("accuracy", "f1")
 MULTI_LABEL_METRICS = ("accuracy", "f1", "f1_micro")
 REGRESSION_METRICS = ("pearson", "spearman")
 CORRELATIONS = ("matthews", *REGRESSION_METRICS)  # undefined, and 0, if all labels are equal
+THRESHOLD_METRICS = ("accuracy", "f1", "matthews")  # for which a threshold is chosen, of two classes
 
 
 def metrics_of(task: Task, problem_type: str) -> tuple[tuple[str, ...], str]:

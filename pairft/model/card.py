@@ -1,4 +1,4 @@
-"""Write a model folder: weights, tokenizer, model card, and a sidecar file with what predict needs."""
+"""Write a model folder: weights, tokenizer, model card, and sidecar files with what predict needs."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 SIDECAR = "pairft.json"  # its file name
+CALIBRATION = "calibration.json"  # the file name of what pairft/training/calibration.py finds
 ONE_LOGIT = "one logit"  # of two classes (--one-logit)
 # What sentence-transformers' CrossEncoder applies to the logits. By default it would squash the score of a regression.
 ACTIVATIONS = {
@@ -52,11 +53,11 @@ def save_model(
     settings: str,
     weights: dict[str, "Tensor"] | None = None,
 ) -> None:
-    """Write a model folder: weights as safetensors, tokenizer, model card and sidecar. It is written under a temporary
-    name and then replaces an older folder atomically.
+    """Write a model folder: weights as safetensors, tokenizer, model card, sidecar and, if there is one, calibration.
+    It is written under a temporary name and then replaces an older folder atomically.
 
-    `about`: the sidecar's content and the evaluation. `settings`: the config as YAML. `weights`: whole, if they aren't
-    the model's own.
+    `about`: the sidecar's content and the evaluation, whose calibration has a file of its own. `settings`: the config
+    as YAML. `weights`: whole, if they aren't the model's own.
     """
     part = folder.with_name(f".{folder.name}.part")
     with disk.removed_on_error(part), disk.disk_errors(folder):
@@ -64,8 +65,11 @@ def save_model(
         model.save_pretrained(part, state_dict=weights)
         set_activation(part / "config.json", ONE_LOGIT if about["logit_of"] else about["problem_type"])
         tokenizer.save_pretrained(part)
-        shown = about | {key: name_of(about[key]) for key in ("model", "data")}
-        (part / SIDECAR).write_text(json.dumps(shown, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        calibration = about.get("calibration")
+        shown = {name: value for name, value in about.items() if name != "calibration"}
+        files = {SIDECAR: shown | {key: name_of(about[key]) for key in ("model", "data")}}
+        for name, content in (files if calibration is None else {**files, CALIBRATION: calibration}).items():
+            (part / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (part / "README.md").write_text(model_card(about, settings), encoding="utf-8")
         disk.follow_umask(part, like=part / SIDECAR)
         disk.replace_atomically(part, folder)

@@ -8,7 +8,7 @@ from pairft.config import Config, parse_value
 from pairft.data.findings import WORDS
 from pairft.data.lengths import NO_LIMIT
 from pairft.model.card_metadata import front_matter, name_of
-from pairft.tasks import MULTI_LABEL, REGRESSION, TASKS, f1_of, scored_splits
+from pairft.tasks import MULTI_LABEL, REGRESSION, TASKS, f1_of, metrics_of, scored_splits
 
 # What transformers calls our --truncation. It can't cut in the middle.
 TRUNCATION = {"longest": "True", "first": '"only_first"', "second": '"only_second"', "head-tail": "True"}
@@ -38,7 +38,7 @@ Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
 Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {" and ".join(splits)}:
 
 {table(["metric", *head], *rows)}
-{data_checks(about.get("audit", {}))}
+{probabilities(about)}{data_checks(about.get("audit", {}))}
 ## How to use it
 
 {usage(about)}
@@ -130,6 +130,32 @@ def other_cut(truncation: str, is_pair: bool) -> str:
 
 def code(text: str, language: str = "python") -> str:
     return f"```{language}\n{text}\n```"
+
+
+def probabilities(about: dict[str, Any]) -> str:
+    """How far the probabilities can be trusted; "" if that isn't known, as of a regression."""
+    calibration = about.get("calibration")
+    if calibration is None:
+        return ""
+    before, after = calibration["before"], calibration["after"]
+    shown = {"log_loss": "log loss", "brier": "Brier score", "ece": "expected calibration error"}
+    rows = [[words, f"{before[name]:.4f}", f"{after[name]:.4f}"] for name, words in shown.items()]
+    lines = [
+        table(["probabilities", "as they are", "calibrated"], *rows),
+        "",
+        f"Calibrated (`predict --calibrated`): all logits divided by {calibration['temperature']:.4f}.",
+    ]
+    if "thresholds" in calibration:
+        _, metric = metrics_of(TASKS[about["task"]], about["problem_type"])
+        found = calibration["thresholds"][metric]
+        lines.append(
+            f"Called {calibration['positive_class']!r} from a probability of {found['threshold']:.4f} on "
+            f"(`predict --threshold {metric}`), {metric} is {found['after']:.4f} instead of {found['before']:.4f}."
+        )
+    lines.append(
+        "These values are in `calibration.json`; scores of what was fitted are cross-fitted on the validation data."
+    )
+    return "\n".join(["", *lines, ""])
 
 
 def data_checks(counts: dict[str, dict[str, int]]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from pairft.data.retries import client_errors, hub_file
 from pairft.errors import UserError
 from pairft.model import classifier, head
 from pairft.model.card import SIDECAR
+from pairft.prediction.decision import PLAIN, Decision, decision_of
 from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class About:
     tokenizer: "PreTrainedTokenizerFast"
     config: "PretrainedConfig"
     sidecar: dict[str, Any]  # the content of pairft.json; {} for a model from elsewhere
+    decision: Decision = PLAIN  # how its logits become probabilities and labels
 
     @property
     def kind(self) -> str:
@@ -57,6 +59,11 @@ class About:
     def problem_type(self) -> str:
         """As `Pairs` has it. Several values per row can't be scored: they count as classes without labels."""
         return SINGLE_LABEL if self.names is not None and self.kind == REGRESSION else self.kind
+
+    def deciding(self, calibrated: bool, threshold: str | float | None) -> "About":
+        """With the decision that --calibrated and --threshold ask for. Raises UserError if it can't be made."""
+        decision = decision_of(self.name, calibrated, threshold, self.names, self.kind, self.sidecar)
+        return replace(self, decision=decision)
 
     @property
     def max_length(self) -> int:

@@ -43,6 +43,7 @@ def answered(
         good = ~rows.bad
         labels = None if targets is None else targets[done : done + len(rows)][good]
         found = model.outputs(rows.taken(good).sentences(source.text_columns), before, labels)
-        write(block_of(output, rows, answers_of(found.logits, about.names, about.kind, top_k)))
+        answers = answers_of(found.logits, about.names, about.kind, top_k, about.decision)
+        write(block_of(output, rows, answers))
         done += len(rows)
         yield Answered(len(rows), found)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from pairft.errors import UserError
 from pairft.model import head
+from pairft.prediction.decision import PLAIN, Decision
 from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL, TASKS, f1_of, metrics_of, positive_class
 from pairft.training.evaluation import EvalOutput, compute_metrics, predictions_of
 
@@ -47,13 +48,17 @@ def probabilities_of(logits: "numpy.ndarray", kind: str) -> "numpy.ndarray":
 
 
 def answers_of(
-    logits: "numpy.ndarray", names: tuple[str, ...] | None, kind: str, top_k: int | None = None
+    logits: "numpy.ndarray",
+    names: tuple[str, ...] | None,
+    kind: str,
+    top_k: int | None = None,
+    decision: Decision = PLAIN,
 ) -> dict[str, list[Any]]:
     """The output columns. Classification: the predicted label and the probability of each class; with `top_k` those of
     the most probable classes, in descending order. Multi-label: the labels with a probability above 0.5. Regression:
     the score or, if `names` is not None, a score per output.
 
-    logits: float32 [rows, outputs].
+    logits: float32 [rows, outputs]. decision: what --calibrated and --threshold ask for.
     """
     if top_k is not None and (top_k < 1 or names is None or kind == REGRESSION):
         raise UserError(f"--top-k {top_k}: it should be at least 1, and the model should predict classes, not scores")
@@ -61,14 +66,15 @@ def answers_of(
         return {"score": predictions_of(logits).tolist()}
     if kind == REGRESSION:
         return {f"score_{name}": logits[:, index].tolist() for index, name in enumerate(names)}
-    probabilities = probabilities_of(logits, kind)
+    probabilities = probabilities_of(decision.scaled(logits), kind)
     if top_k is not None:
         return most_probable(logits, probabilities, names, top_k)
     if kind == MULTI_LABEL:
         predicted = predictions_of(logits, is_multi_label=True)
         chosen = [", ".join(name for name, high in zip(names, row, strict=True) if high) for row in predicted]
     else:
-        chosen = [names[index] for index in predictions_of(logits)]
+        decided = decision.classes(logits)
+        chosen = [names[index] for index in (predictions_of(logits) if decided is None else decided)]
     return {"label": chosen} | {f"probability_{name}": probabilities[:, i].tolist() for i, name in enumerate(names)}
 
 
@@ -86,8 +92,15 @@ def most_probable(
     return columns
 
 
-def scores_of(output: EvalOutput, names: tuple[str, ...] | None, kind: str, about: dict[str, Any]) -> str:
-    """The metrics over the rows that have a label, as a line of text."""
+def scores_of(
+    output: EvalOutput,
+    names: tuple[str, ...] | None,
+    kind: str,
+    about: dict[str, Any],
+    decision: Decision = PLAIN,
+) -> str:
+    """The metrics over the rows that have a label, as a line of text. With --calibrated, those of the probabilities,
+    too."""
     from pairft.data.targets import has_label
 
     labelled = output.only(has_label(output.labels))
@@ -95,7 +108,11 @@ def scores_of(output: EvalOutput, names: tuple[str, ...] | None, kind: str, abou
     positive = positive_class(names) if kind == SINGLE_LABEL else None
     if names and about.get("positive_class") in names:
         positive = names.index(about["positive_class"])
-    scores = compute_metrics(labelled, metrics, positive)
+    scores = compute_metrics(labelled, metrics, positive, predictions=decision.classes(labelled.logits))
+    if decision.temperature is not None:
+        from pairft.training.calibration import probability_scores  # not needed otherwise
+
+        scores |= probability_scores(decision.scaled(labelled.logits), labelled.labels)
     line = "  ".join(f"{name} {value:.4f}" for name, value in scores.items()) + f"  ({len(labelled.labels)} rows)"
     if len(labelled.labels) < len(output.labels):
         line += f", {len(output.labels) - len(labelled.labels)} without a label left out"

@@ -21,6 +21,7 @@ from pairft.model import classifier, padding
 from pairft.output import say
 from pairft.prediction.about import About, about_model, check_number
 from pairft.prediction.answers import answers_of, probabilities_of
+from pairft.prediction.decision import check_threshold
 from pairft.prediction.inputs import Frame, columns_or_pairs, is_blank, sentences_of
 from pairft.tasks import REGRESSION
 from pairft.training import device as devices
@@ -83,11 +84,20 @@ class Predictor:
     def label_names(self) -> tuple[str, ...]:
         return self.about.output_names
 
-    def predict(self, pairs: Frame, text_columns: Sequence[str] | None = None, top_k: int | None = None) -> Predictions:
+    def predict(
+        self,
+        pairs: Frame,
+        text_columns: Sequence[str] | None = None,
+        top_k: int | None = None,
+        calibrated: bool = False,
+        threshold: str | float | None = None,
+    ) -> Predictions:
         """The answers for `pairs`: a list of pairs (or of single sentences, as the model reads), or a DataFrame, a
         `datasets.Dataset` or a dict of columns. `text_columns` names the columns of the sentences, if they are not
-        those of training. `top_k`: the classes in `columns`, the most probable first. Raises UserError, a ValueError,
-        for anything else, and for empty sentences."""
+        those of training. `top_k`: the classes in `columns`, the most probable first. `calibrated`, `threshold`: as
+        the flags of predict. Raises UserError, a ValueError, for anything else, and for empty sentences."""
+        check_threshold(threshold, top_k)
+        about = self.about.deciding(calibrated, threshold)
         columns = tuple(text_columns or self.about.text_columns)
         check_number(self.about, columns)
         rows = iter(columns_or_pairs(pairs, columns, len(self.about.text_columns) or None))
@@ -101,7 +111,7 @@ class Predictor:
             number += len(some)
         width = len(self.label_names)
         logits = numpy.concatenate(outputs) if outputs else numpy.zeros((0, width), numpy.float32)
-        return predictions_of(logits, self.about, top_k)
+        return predictions_of(logits, about, top_k)
 
     def outputs(
         self, sentences: Sequence[list[str]], before: int = 0, labels: numpy.ndarray | None = None
@@ -177,12 +187,12 @@ def load_weights(about: About, device: str, precision: str) -> Predictor:
 def predictions_of(logits: numpy.ndarray, about: About, top_k: int | None) -> Predictions:
     names, kind, none = about.names, about.kind, logits[:, :0]
     is_scores = names is None or kind == REGRESSION
-    columns = answers_of(logits, names, kind)
+    columns = answers_of(logits, names, kind, None, about.decision)
     return Predictions(
         labels=columns.get("label", []),
-        probabilities=none if is_scores else probabilities_of(logits, kind),
+        probabilities=none if is_scores else probabilities_of(about.decision.scaled(logits), kind),
         scores=logits if is_scores else none,
         label_names=about.output_names,
         logits=logits,
-        columns=columns if top_k is None else answers_of(logits, names, kind, top_k),
+        columns=columns if top_k is None else answers_of(logits, names, kind, top_k, about.decision),
     )

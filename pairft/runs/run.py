@@ -28,6 +28,7 @@ from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
 from pairft.tasks import TASKS, metrics_of, scored_splits
 from pairft.training import device, distributed, evaluation, lora, sharding
+from pairft.training.calibration import calibration_of
 from pairft.training.learner import Learner
 from pairft.training.loop import Schedule, schedule_of
 from pairft.training.state import TrainState
@@ -67,6 +68,7 @@ class Run:
             found[split] = evaluation.compute_metrics(output, metrics, about.positive, as_trainer)
         self.log.log_validation(found, time.perf_counter() - began)
         self.answers = outputs["validation"]
+        found["calibration"] = calibration_of(self.answers, about.problem_type, about.label_names, about.positive)
         predictions = self.answers.predictions()
         found["collapsed"] = len(predictions) > 1 and bool((predictions == predictions[0]).all())
         if found["collapsed"]:

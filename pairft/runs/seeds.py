@@ -164,7 +164,7 @@ def complete_cards(runs: Sequence[Path], summary: Mapping[str, Any]) -> None:
 def all_scores(evaluation: Mapping[str, Any]) -> dict[str, float]:
     """The scores of an evaluation of results.json: those on the validation split by their own names, those on a further
     one such as validation_mismatched as accuracy_mismatched."""
-    splits = scored_splits(name for name, found in evaluation.items() if isinstance(found, dict))
+    splits = scored_splits(name for name in evaluation if name.startswith("validation"))
     return {
         name + split.removeprefix("validation"): value for split in splits for name, value in evaluation[split].items()
     }

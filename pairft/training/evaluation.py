@@ -143,11 +143,17 @@ def predictions_of(logits: numpy.ndarray, is_multi_label: bool = False) -> numpy
 
 
 def compute_metrics(
-    output: EvalOutput, metrics: Sequence[str], positive: int | None = None, as_trainer: bool = False
+    output: EvalOutput,
+    metrics: Sequence[str],
+    positive: int | None = None,
+    as_trainer: bool = False,
+    predictions: numpy.ndarray | None = None,
 ) -> dict[str, float]:
     """The mean loss and the metrics over the examples. `positive`: id of the positive class for F1; None for macro F1.
-    `as_trainer`: compute the mean loss in float32, as Trainer does."""
+    `as_trainer`: compute the mean loss in float32, as Trainer does. `predictions`: others than the most probable
+    classes."""
     from pairft.training.metrics import compute  # imports evaluate, which is slow, so not before the first step
 
+    predictions = output.predictions() if predictions is None else predictions
     loss = output.losses.mean(dtype=numpy.float32 if as_trainer else numpy.float64)
-    return {"loss": float(loss), **compute(metrics, output.predictions(), output.labels, positive)}
+    return {"loss": float(loss), **compute(metrics, predictions, output.labels, positive)}

@@ -26,6 +26,10 @@ def test_one_two_and_four_processes_give_the_same_numbers(torchrun, tmp_path, si
         for line, expected in zip(read_lines(other, "train"), read_lines(one, "train"), strict=True):
             assert line["loss"] == pytest.approx(expected["loss"], rel=1e-6), line
             assert line["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-5), line
+        found, wanted = (json.loads((r / "results.json").read_text())["last"]["calibration"] for r in (other, one))
+        assert found == json.loads((other / "last" / "calibration.json").read_text())
+        assert found["before"] == pytest.approx(wanted["before"], rel=1e-4)
+        assert found["temperature"] == pytest.approx(wanted["temperature"], rel=1e-3)
         scores, expected = (json.loads((r / "results.json").read_text())["last"]["validation"] for r in (other, one))
         assert scores.pop("loss") == pytest.approx(expected.pop("loss"), rel=1e-6)
         assert scores == expected

@@ -17,7 +17,7 @@ from pairft.runs import checkpoint, restore
 
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[len(content) * 9 // 10] ^= 1  # in files.json the entries of best/ come first, whose damage costs only it
     path.write_bytes(content)
 
 
