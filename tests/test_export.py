@@ -191,34 +191,6 @@ def test_data_without_a_known_label(made, tmp_path, capsys):
     assert not (tmp_path / "m.onnx").exists()
 
 
-LABELS = {
-    "classes": lambda row: ["no", "yes"][row % 2],
-    "regression": lambda row: row / 7,
-    "multi-label": lambda row: [["a"], ["a", "b"]][row % 2],
-}
-
-
-@pytest.mark.parametrize("kind", LABELS)
-def test_labelled_rows_are_scored_as_in_training(kind, go, tmp_path, wild_model):
-    from pairft.model import classifier
-    from pairft.prediction.about import about_model
-    from pairft.prediction.labelled import read_labelled
-
-    for split, number in (("train", 16), ("validation", 12)):
-        rows = [{**row, "label": LABELS[kind](index)} for index, row in enumerate(some_pairs(split, number))]
-        write_rows(tmp_path / "data" / f"{split}.jsonl", rows)
-    flags = ("--task", "custom", "--text-columns", "sentence1,sentence2", "--run-name", "a", *FLAGS)
-    assert go("--model", wild_model, "--data", tmp_path / "data", *flags) == 0
-    folder = tmp_path / "runs" / "a" / "best"
-    about = about_model(str(folder))
-    model, *_ = classifier.load_model(str(folder), about.names, "trained", one_logit=about.one_logit)
-    rows = tmp_path / "data" / "validation.jsonl"
-    data = read_labelled(str(rows), about, about.text_columns, about.sidecar["label_column"])
-    found = {name: float(value) for name, value in data.measured(model).items() if name != "rows/s"}
-    wanted = json.loads((tmp_path / "runs" / "a" / "results.json").read_text())["best"]["validation"]
-    assert found == pytest.approx(wanted, abs=6e-5)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "flags"), [("300k", ()), ("500k", ("--int8",))])
 def test_a_full_disk(size, flags, made, tmp_path, capsys):
@@ -234,3 +206,19 @@ def test_a_full_disk(size, flags, made, tmp_path, capsys):
         assert not written(place)
     finally:
         subprocess.run(["umount", "-l", place], check=True)
+
+
+@pytest.mark.slow
+def test_one_logit(made, wild_model, tmp_path, pairs_folder, capsys):
+    """The graph has the one logit of the model; its labels are scored as two classes."""
+    run_dir, file = made("--model", wild_model, *FLAGS, "--one-logit"), tmp_path / "m.onnx"
+    capsys.readouterr()
+    assert run(run_dir / "best", file, "--data", pairs_folder / "validation.jsonl") == 0
+    assert_same_logits(run_dir / "best", file)
+    said = capsys.readouterr().out
+    scores = json.loads((run_dir / "results.json").read_text())["best"]["validation"]
+    for name in ("torch", "ONNX"):
+        [line] = re.findall(rf"^{name}  +\d.*$", said, re.M)
+        assert [float(number) for number in line.split()[2:5]] == pytest.approx(
+            [scores[metric] for metric in ("loss", "accuracy", "f1")], abs=6e-5
+        )

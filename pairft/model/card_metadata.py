@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,13 @@ def name_of(source: str) -> str:
     return ", ".join(Path(part).name for part in source.split(",")) or source
 
 
+def title(about: Mapping[str, Any]) -> str:
+    """Model and data in a line, for the heading and for the model's entry on the Hub."""
+    model = BUILTIN_MODEL if about["model"] == "builtin" else name_of(about["model"])
+    data = "pairft's generated pairs" if about["data"] == "builtin" else f"{name_of(about['data'])} ({about['task']})"
+    return f"{model} fine-tuned on {data}"
+
+
 def front_matter(about: dict[str, Any], config: Config) -> str:
     """The metadata as YAML, without the lines that enclose it. `about`: the sidecar's content and the evaluation."""
     from huggingface_hub import ModelCardData
@@ -46,7 +54,7 @@ def front_matter(about: dict[str, Any], config: Config) -> str:
         eval_results=results,
         library_name="transformers",
         metrics=list(dict.fromkeys(result.metric_type for result in results)),
-        model_name=f"{name_of(about['model'])} on {name_of(about['data'])} ({about['task']})",
+        model_name=title(about),
         pipeline_tag="text-classification",
         tags=["pairft"],
         **{key: value for key, value in base_metadata(about["model"]).items() if key in LICENSE_KEYS},

@@ -7,7 +7,7 @@ from typing import Any
 from pairft.config import Config, parse_value
 from pairft.data.findings import WORDS
 from pairft.data.lengths import NO_LIMIT
-from pairft.model.card_metadata import front_matter, name_of
+from pairft.model.card_metadata import front_matter, name_of, title
 from pairft.tasks import MULTI_LABEL, REGRESSION, TASKS, f1_of, metrics_of, scored_splits
 
 # What transformers calls our --truncation. It can't cut in the middle.
@@ -32,7 +32,7 @@ def model_card(about: dict[str, Any], settings: str) -> str:
 {front_matter(about, config_of(settings)).strip()}
 ---
 
-# {name_of(about["model"])} fine-tuned on {name_of(about["data"])} ({about["task"]})
+# {title(about)}
 
 Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
 Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {" and ".join(splits)}:

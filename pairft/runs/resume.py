@@ -13,7 +13,7 @@ from pairft.config import FIELDS, MAY_CHANGE
 from pairft.errors import UserError
 from pairft.output import say
 from pairft.parsing import flag_of
-from pairft.runs import directory
+from pairft.runs import directory, push
 from pairft.runs.directory import read_json
 from pairft.runs.manifest import command, torchrun_id
 from pairft.training.distributed import world_size
@@ -119,6 +119,8 @@ def check_finished(run_dir: Path, original: dict[str, Any], given: dict[str, Any
     unused = [flag_of(name) for name in unused if given[name] != original.get(name)]
     if unused:
         say(f"note: without effect: {', '.join(unused)}")
+    if "--push-to-hub" in unused and (run_dir / "best").is_dir():
+        say(f"upload its model with: {push.command(run_dir / 'best', given['push_to_hub'])}")
 
 
 def resume_command(run_dir: Path) -> str:

@@ -153,11 +153,11 @@ def with_predictions(group: Path, config: Config, folds: Sequence[int]) -> dict[
 
 
 def complete_cards(runs: Sequence[Path], summary: Mapping[str, Any]) -> None:
-    """Add the scores of all runs of the group to the model card of each, unless it has been removed."""
+    """Add the scores of all runs of the group to the model card of each, unless it has been removed or is no text."""
     for run in runs:
         for which in ("best", "last"):
             card = run / which / "README.md"
-            if card.is_file():
+            with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):  # someone has edited it
                 disk.write_text(card, with_spread(card.read_text(encoding="utf-8"), which, summary))
 
 

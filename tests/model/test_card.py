@@ -114,6 +114,8 @@ def test_the_builtin_encoder_has_its_name_and_licence():
     found = yaml.safe_load(card_metadata.front_matter(about(model="builtin", data="builtin"), Config()))
     assert (found["base_model"], found["license"]) == ("sentence-transformers/all-MiniLM-L6-v2", "apache-2.0")
     assert "datasets" not in found
+    wanted = "sentence-transformers/all-MiniLM-L6-v2 fine-tuned on pairft's generated pairs"
+    assert found["model-index"][0]["name"] == wanted
 
 
 def test_the_folder_names_no_folder_of_the_machine(made, tmp_path, pairs_folder, tiny_model):

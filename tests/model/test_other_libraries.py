@@ -1,6 +1,7 @@
 """A run's best/ in other libraries: the real pipeline, Trainer and CrossEncoder answer as pairft's predict does."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,19 @@ def test_cross_encoder_gives_the_same_scores(trained, tmp_path):
     if found.ndim == 1:  # best first
         ranked = model.rank(pairs[0][0], [second for _, second in pairs])
         assert [one["score"] for one in ranked] == sorted((one["score"] for one in ranked), reverse=True)
+
+
+def test_the_activation_of_a_base_model_is_not_kept(go, tmp_path, wild_model):
+    """A CrossEncoder model that was trained further: its sigmoid would act on the logits of two classes."""
+    base = shutil.copytree(wild_model, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    sigmoid = "torch.nn.modules.activation.Sigmoid"
+    config |= {"sbert_ce_default_activation_function": sigmoid, "sentence_transformers": {"activation_fn": sigmoid}}
+    (base / "config.json").write_text(json.dumps(config))
+    folder, _ = folder_of(go, tmp_path, base, LABELS["two classes"])
+    config = json.loads((folder / "config.json").read_text())
+    assert config["sentence_transformers"] == {"activation_fn": "torch.nn.modules.linear.Identity"}
+    assert "sbert_ce_default_activation_function" not in config
 
 
 @pytest.mark.slow

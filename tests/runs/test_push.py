@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -214,6 +216,14 @@ def test_mistakes_in_the_command(flags, wanted, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert push.main(flags) == 2
     assert wanted in capsys.readouterr().err
+
+
+def test_a_finished_run_is_uploaded_by_hand(go, made, capsys):
+    run_dir = made("--max-steps", 2)
+    assert go("--resume", "--run-name", "a", "--push-to-hub", "out") == 0
+    said = capsys.readouterr().err
+    command = shlex.join(["--model", os.path.relpath(run_dir / "best"), "--name", "out"])
+    assert "without effect: --push-to-hub" in said and f"upload its model with: python -m pairft.push {command}" in said
 
 
 def test_a_resumed_run_trains_even_if_it_cannot_upload(go, made, tmp_path, capsys):
