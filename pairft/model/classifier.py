@@ -5,13 +5,14 @@ import functools
 import hashlib
 import pickle
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pairft import disk
 from pairft.data import builtin, hub
-from pairft.data.retries import client_errors, with_retries
+from pairft.data.retries import client_errors, hub_file, with_retries
 from pairft.errors import UserError
 from pairft.model import head
 from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
@@ -38,6 +39,18 @@ def source_of(name: str) -> str:
         what = "has no config.json" if folder.is_dir() else "doesn't exist"
         raise UserError(f"--model {name} {what}: name a folder saved by save_pretrained, a Hub id, or builtin")
     return str(folder)
+
+
+def own_file(name: str, file: str) -> Path | None:
+    """The path of one of pairft's own files beside a model, such as pairft.json, in a folder or downloaded from the
+    Hub; None if there is none. Raises UserError if the Hub fails."""
+    if not hub.is_hub_id(name):
+        path = disk.expanded(name) / file
+        return path if path.is_file() else None
+    try:
+        return hub_file(name, file)
+    except LOAD_ERRORS + client_errors() as error:
+        raise load_error(name, file, error) from error
 
 
 def load_error(name: str, what: str, error: Exception) -> UserError:

@@ -3,12 +3,10 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairft import disk
-from pairft.data import hub, lengths
-from pairft.data.retries import client_errors, hub_file
+from pairft.data import lengths
 from pairft.errors import UserError
 from pairft.model import classifier, head
 from pairft.model.card import SIDECAR
@@ -91,14 +89,9 @@ def about_model(name: str, task: str | None = None) -> About:
 
 def sidecar_of(model: str) -> dict[str, Any]:
     """The content of pairft.json, which a run saves beside its model; {} for other models."""
-    file: Path | None = disk.expanded(model) / SIDECAR
-    if hub.is_hub_id(model):
-        try:
-            file = hub_file(model, SIDECAR)
-        except classifier.LOAD_ERRORS + client_errors() as error:
-            raise classifier.load_error(model, SIDECAR, error) from error
+    file = classifier.own_file(model, SIDECAR)
     try:
-        content = json.loads(file.read_text(encoding="utf-8")) if file and file.is_file() else {}
+        content = json.loads(file.read_text(encoding="utf-8")) if file else {}
     except ValueError:
         content = None
     if not isinstance(content, dict):

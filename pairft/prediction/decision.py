@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pairft import disk
 from pairft.errors import UserError
 from pairft.tasks import MULTI_LABEL, REGRESSION, THRESHOLD_METRICS, positive_class
 
@@ -91,10 +90,11 @@ def decision_of(
 
 def value_of(model: str, flag: str, *keys: str) -> float:
     """A number in calibration.json. Raises UserError if there is none."""
+    from pairft.model import classifier
     from pairft.model.card import CALIBRATION
 
-    file = disk.expanded(model) / CALIBRATION
-    if not file.is_file():
+    file = classifier.own_file(model, CALIBRATION)
+    if file is None:
         raise UserError(
             f"{flag}: {model} has no {CALIBRATION}, which training writes beside a classifier's weights: train it "
             "again with this version, or leave the flag out"

@@ -138,13 +138,13 @@ def test_public_arrives(stand_in, tmp_path, made):
 
 @needs_hub
 def test_predict_reads_a_pushed_model_as_the_folder(stand_in, tmp_path, made, pairs_folder, wild_model):
-    """From pairft.json on the Hub: the columns, the length and what the one logit is of."""
+    """From pairft.json and calibration.json on the Hub: columns, length, what the one logit is of, temperature."""
     folder = made("--model", wild_model, "--max-steps", 2, "--one-logit", "--max-length", 20) / "best"
     shutil.copytree(folder, stand_in.root / "local" / "out")
     answers = []
     for model, output in (("local/out", "hub.csv"), (folder, "folder.csv")):
         flags = ("--model", model, "--data", pairs_folder / "test.jsonl", "--output", output, "--device", "cpu")
-        result = run(tmp_path, stand_in.url, "-m", "pairft.predict", *flags)
+        result = run(tmp_path, stand_in.url, "-m", "pairft.predict", *flags, "--calibrated")
         assert result.returncode == 0, result.stderr
         answers.append((tmp_path / output).read_text())
     assert answers[0] == answers[1] and "probability_not_equivalent" in answers[0]
