@@ -4,9 +4,9 @@ import argparse
 import csv
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from pairft import disk
+from pairft.command import Parser
 from pairft.data import formats, hub
 from pairft.errors import UserError
 from pairft.parsing import closest, columns_in
@@ -20,13 +20,8 @@ STANDARD = "-"  # standard input or output
 ON_BAD_ROW = ("error", "skip", "null")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; {self.prog} --help lists the flags")
-
-
 def parser() -> argparse.ArgumentParser:
-    flags = _Parser(prog="python -m pairft.predict", description=DESCRIPTION, allow_abbrev=False)
+    flags = Parser(prog="python -m pairft.predict", description=DESCRIPTION, allow_abbrev=False)
     flags.add_argument(
         "--model", required=True, help="a run's best/ or last/, or any folder or Hub id of a sequence classifier"
     )
@@ -147,6 +142,8 @@ def check(args: argparse.Namespace) -> None:
         data = disk.expanded(args.data)
         if not data.exists():
             raise UserError(f"--data {data} does not exist: name a file")
+        if not data.is_dir() and not data.is_file():  # such as a named pipe, which can't be read twice
+            raise UserError(f"--data {data} is not a file: give its content to --data - through standard input")
         if not data.is_dir() and not formats.is_readable(data):
             raise UserError(f"--data {data}: its name should end in one of {formats.SHOWN}")
     if args.output == STANDARD and args.text is not None:
