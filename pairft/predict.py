@@ -94,6 +94,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     over."""
     import numpy
 
+    from pairft.data.targets import has_label
     from pairft.prediction import predictor
     from pairft.prediction.answering import answered
     from pairft.prediction.answers import answers_of, scores_of
@@ -133,6 +134,9 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     if outputs:
         parts = zip(*((some.logits, some.losses, some.labels) for some in outputs), strict=True)
         whole = EvalOutput(*map(numpy.concatenate, parts))
+        if not has_label(whole.labels).any():
+            say("not scored: no row with an answer has a label")
+            return
         scores = scores_of(whole, about.names, about.kind, about.sidecar, about.decision)
         print(scores, file=sys.stderr if args.output == STANDARD else sys.stdout)
 
@@ -175,7 +179,7 @@ def first_block(args: argparse.Namespace, source: "Source", model: "Predictor", 
     suffix = f".{args.format or 'parquet'}"
     about = model.about
     of_model = (about.names, about.kind, about.decision, about.sidecar, tokenizer_digest(about.tokenizer))
-    key = parts.digest_of(model.model, content_key(source.paths), suffix, settings, of_model)
+    key = parts.digest_of(model.model, content_key(source.paths), suffix, settings, of_model, model.amp_dtype)
     done = parts.files_done(disk.expanded(args.output), key, suffix)
     if done:
         say(f"--output {args.output}: {done} files are there from an earlier command, which is resumed")

@@ -133,6 +133,7 @@ def test_other_rows_weights_or_flags_are_refused(model, data, tmp_path, capsys):
         (other, "--data", data),
         (model, "--data", tmp_path / "more.jsonl"),
         (model, "--data", data, "--top-k", 1),
+        (model, "--data", data, "--precision", "bf16"),
     ):
         capsys.readouterr()
         assert run(*changed, *flags) == 2
