@@ -182,7 +182,7 @@ def first_block(args: argparse.Namespace, source: "Source", model: "Predictor", 
     key = parts.digest_of(model.model, content_key(source.paths), suffix, settings, of_model, model.amp_dtype)
     done = parts.files_done(disk.expanded(args.output), key, suffix)
     if done:
-        say(f"--output {args.output}: {done} files are there from an earlier command, which is resumed")
+        say(f"--output {args.output}: resuming; files of an earlier command: {done}")
     return done * parts.BLOCKS_OF_A_FILE
 
 

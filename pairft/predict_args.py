@@ -33,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--output",
         metavar="FILE",
-        help=f"file for the rows with their answers: {', '.join(OUTPUTS)}; FOLDER/ for several files (a stopped "
-        "command goes on there); or - for standard output",
+        help=f"file for the rows with their answers: {', '.join(OUTPUTS)}; FOLDER/ for several files (the same "
+        "command resumes there); or - for standard output",
     )
     flags.add_argument(
         "--text",
@@ -89,7 +89,7 @@ def add_probability_flags(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--threshold",
         metavar="METRIC|P",
-        help="for two classes: the probability from which on a row has the positive class, as chosen in training for "
+        help="for two classes: a row with at least this probability gets the positive class; as chosen in training for "
         f"{', '.join(THRESHOLD_METRICS[:-1])} or {THRESHOLD_METRICS[-1]}, or a number between 0 and 1 (default: the "
         "more probable class)",
     )
@@ -217,11 +217,11 @@ def check_output(output: Path, args: argparse.Namespace) -> None:
         if output.exists() and not output.is_dir():
             raise UserError(f"--output {output}/ is a file: leave out the slash, or name a folder")
         return
+    if output.is_dir():
+        raise UserError(f"--output {output} is a folder: name a file, or write {output}/ for several files in it")
     if not sinks.is_output(output):
         raise UserError(f"--output {output}: its name should end in one of {', '.join(OUTPUTS)}")
     check_outside(output, args)
-    if output.is_dir():
-        raise UserError(f"can't write --output {output}: it is a folder")
     partial = sinks.partial_path(output)
     try:
         partial.touch()

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decision:
-    """`temperature`: what all logits are divided by; None: they stay. `threshold`: the probability of the class
-    `positive`, of two, from which on it is the label; None: the most probable class is."""
+    """`temperature`: what all logits are divided by; None: they stay. `threshold`: of two classes,
+    `positive` is the label if its probability is at least this; None: the most probable class is."""
 
     temperature: float | None = None
     threshold: float | None = None
