@@ -98,7 +98,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     from pairft.prediction import predictor
     from pairft.prediction.answering import answered
     from pairft.prediction.answers import answers_of, scores_of
-    from pairft.prediction.columns import output_columns
+    from pairft.prediction.columns import Output, output_columns
     from pairft.prediction.sources import open_source
     from pairft.prediction.survey import look_over, targets_of
     from pairft.training.evaluation import EvalOutput
@@ -114,7 +114,8 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     with collector_paused():
         model = predictor.load_weights(about, args.device, args.precision)
     none = numpy.zeros((0, len(about.output_names)), numpy.float32)
-    output = output_columns(source, answers_of(none, about.names, about.kind, args.top_k, about.decision), args.columns)
+    answers = answers_of(none, about.names, about.kind, args.top_k, about.decision)
+    output = Output((), ()) if args.output is None else output_columns(source, answers, args.columns)
     outputs: list[EvalOutput] = []
     settings = (args.columns, args.top_k, args.on_bad_row, args.task, columns, labels)
     first = first_block(args, source, model, settings)

@@ -103,6 +103,7 @@ def test_a_model_of_pairft_knows_its_task_and_blank_rows_are_answered(tmp_path):
         (("--task", "custom", "--text-columns", "sentence1,sentence2"), "custom is no task of GLUE"),
         (("--task", "mrpc", "--output", "x.csv"), "--output doesn't go with --glue-submission"),
         (("--task", "mrpc", "--on-bad-row", "skip"), "--on-bad-row doesn't go"),
+        (("--task", "mrcp"), "--task is 'mrcp', but should be one of: cola, sst2, "),
     ],
 )
 def test_what_is_refused(flags, said, tmp_path, capsys):
