@@ -1,5 +1,7 @@
+import os
+
 from pairft.prediction.predictor import Predictor
 
 __version__: str
 
-def load(model: str, device: str = "auto", precision: str = "auto") -> Predictor: ...
+def load(model: str | os.PathLike[str], device: str = "auto", precision: str = "auto") -> Predictor: ...

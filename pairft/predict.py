@@ -94,10 +94,11 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     over."""
     import numpy
 
+    from pairft.data.targets import has_label
     from pairft.prediction import predictor
     from pairft.prediction.answering import answered
     from pairft.prediction.answers import answers_of, scores_of
-    from pairft.prediction.columns import output_columns
+    from pairft.prediction.columns import Output, output_columns
     from pairft.prediction.sources import open_source
     from pairft.prediction.survey import look_over, targets_of
     from pairft.training.evaluation import EvalOutput
@@ -113,7 +114,8 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     with collector_paused():
         model = predictor.load_weights(about, args.device, args.precision)
     none = numpy.zeros((0, len(about.output_names)), numpy.float32)
-    output = output_columns(source, answers_of(none, about.names, about.kind, args.top_k, about.decision), args.columns)
+    answers = answers_of(none, about.names, about.kind, args.top_k, about.decision)
+    output = Output((), ()) if args.output is None else output_columns(source, answers, args.columns)
     outputs: list[EvalOutput] = []
     settings = (args.columns, args.top_k, args.on_bad_row, args.task, columns, labels)
     first = first_block(args, source, model, settings)
@@ -133,6 +135,9 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     if outputs:
         parts = zip(*((some.logits, some.losses, some.labels) for some in outputs), strict=True)
         whole = EvalOutput(*map(numpy.concatenate, parts))
+        if not has_label(whole.labels).any():
+            say("not scored: no row with an answer has a label")
+            return
         scores = scores_of(whole, about.names, about.kind, about.sidecar, about.decision)
         print(scores, file=sys.stderr if args.output == STANDARD else sys.stdout)
 
@@ -175,10 +180,10 @@ def first_block(args: argparse.Namespace, source: "Source", model: "Predictor", 
     suffix = f".{args.format or 'parquet'}"
     about = model.about
     of_model = (about.names, about.kind, about.decision, about.sidecar, tokenizer_digest(about.tokenizer))
-    key = parts.digest_of(model.model, content_key(source.paths), suffix, settings, of_model)
+    key = parts.digest_of(model.model, content_key(source.paths), suffix, settings, of_model, model.amp_dtype)
     done = parts.files_done(disk.expanded(args.output), key, suffix)
     if done:
-        say(f"--output {args.output}: {done} files are there from an earlier command, which is resumed")
+        say(f"--output {args.output}: resuming; files of an earlier command: {done}")
     return done * parts.BLOCKS_OF_A_FILE
 
 

@@ -4,9 +4,9 @@ import argparse
 import csv
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from pairft import disk
+from pairft.command import Parser
 from pairft.data import formats, hub
 from pairft.errors import UserError
 from pairft.parsing import closest, columns_in
@@ -20,13 +20,8 @@ STANDARD = "-"  # standard input or output
 ON_BAD_ROW = ("error", "skip", "null")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; {self.prog} --help lists the flags")
-
-
 def parser() -> argparse.ArgumentParser:
-    flags = _Parser(prog="python -m pairft.predict", description=DESCRIPTION, allow_abbrev=False)
+    flags = Parser(prog="python -m pairft.predict", description=DESCRIPTION, allow_abbrev=False)
     flags.add_argument(
         "--model", required=True, help="a run's best/ or last/, or any folder or Hub id of a sequence classifier"
     )
@@ -38,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--output",
         metavar="FILE",
-        help=f"file for the rows with their answers: {', '.join(OUTPUTS)}; FOLDER/ for several files (a stopped "
-        "command goes on there); or - for standard output",
+        help=f"file for the rows with their answers: {', '.join(OUTPUTS)}; FOLDER/ for several files (the same "
+        "command resumes there); or - for standard output",
     )
     flags.add_argument(
         "--text",
@@ -94,7 +89,7 @@ def add_probability_flags(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--threshold",
         metavar="METRIC|P",
-        help="for two classes: the probability from which on a row has the positive class, as chosen in training for "
+        help="for two classes: a row with at least this probability gets the positive class; as chosen in training for "
         f"{', '.join(THRESHOLD_METRICS[:-1])} or {THRESHOLD_METRICS[-1]}, or a number between 0 and 1 (default: the "
         "more probable class)",
     )
@@ -147,6 +142,8 @@ def check(args: argparse.Namespace) -> None:
         data = disk.expanded(args.data)
         if not data.exists():
             raise UserError(f"--data {data} does not exist: name a file")
+        if not data.is_dir() and not data.is_file():  # such as a named pipe, which can't be read twice
+            raise UserError(f"--data {data} is not a file: give its content to --data - through standard input")
         if not data.is_dir() and not formats.is_readable(data):
             raise UserError(f"--data {data}: its name should end in one of {formats.SHOWN}")
     if args.output == STANDARD and args.text is not None:
@@ -220,11 +217,11 @@ def check_output(output: Path, args: argparse.Namespace) -> None:
         if output.exists() and not output.is_dir():
             raise UserError(f"--output {output}/ is a file: leave out the slash, or name a folder")
         return
+    if output.is_dir():
+        raise UserError(f"--output {output} is a folder: name a file, or write {output}/ for several files in it")
     if not sinks.is_output(output):
         raise UserError(f"--output {output}: its name should end in one of {', '.join(OUTPUTS)}")
     check_outside(output, args)
-    if output.is_dir():
-        raise UserError(f"can't write --output {output}: it is a folder")
     partial = sinks.partial_path(output)
     try:
         partial.touch()

@@ -178,8 +178,10 @@ def test_labels_by_name_and_other_columns(trained, rows, probabilities, tmp_path
 
 def test_metrics_alone_need_no_output(trained, rows, tmp_path, capsys):
     data = write_as(tmp_path / "pairs.csv", rows)
+    capsys.readouterr()
     assert main("--model", trained, "--data", data) == 0
-    assert set(metrics_in(capsys.readouterr().out)) == {"loss", "accuracy", "f1"}
+    printed = capsys.readouterr()
+    assert set(metrics_in(printed.out)) == {"loss", "accuracy", "f1"} and printed.err == ""
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
 
 

@@ -21,7 +21,7 @@ GOOD = {"--model": "TRAINED", "--data": "pairs.jsonl", "--output": "out/answers.
         ({"--data": None, "--text": ["a", " "]}, ["--text", "empty"]),
         ({"--output": "out/answers.xlsx"}, ["--output out/answers.xlsx", ".parquet"]),
         ({"--output": "notes.txt/answers.csv"}, ["--output notes.txt/answers.csv"]),
-        ({"--output": "taken.csv"}, ["--output taken.csv"]),
+        ({"--output": "taken.csv"}, ["--output taken.csv is a folder", "write taken.csv/ for several files"]),
         ({"--data": "unlabelled.csv", "--output": None}, ["unlabelled.csv", "--output"]),
         ({"--model": "TINY", "--text-columns": "sentence1,sentence2"}, ["--model", "best or last"]),
         ({"--model": "gone/best"}, ["--model gone/best"]),

@@ -168,6 +168,19 @@ def test_a_model_in_the_cache_answers_without_the_hub(place, capsys):
     assert run("--model", "someone/model", "--text", "a", "b") == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["label"] in ("equivalent", "not_equivalent") and printed.err == ""
+    calibration = cached / "snapshots" / "0123" / "calibration.json"
+    calibration.write_text('{"temperature": 1e6}')
+    assert run("--model", "someone/model", "--text", "a", "b", "--calibrated") == 0
+    assert json.loads(capsys.readouterr().out)["probability_equivalent"] == pytest.approx(0.5, abs=1e-6)
+    calibration.unlink()
+    assert run("--model", "someone/model", "--text", "a", "b", "--calibrated") == 2
+    assert "someone/model has no calibration.json" in capsys.readouterr().err
+
+
+def test_a_pipe_cannot_be_read_twice(place, capsys):
+    os.mkfifo("pipe.jsonl")
+    assert run("--model", "model", "--data", "pipe.jsonl", "--output", "answers.jsonl") == 2
+    assert "--data pipe.jsonl is not a file: give its content to --data -" in capsys.readouterr().err
 
 
 def test_help_needs_no_torch():

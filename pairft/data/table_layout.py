@@ -34,10 +34,10 @@ class Layout:
         return len(self.columns) - len(list(itertools.takewhile(lambda name: not name, reversed(self.columns))))
 
 
-def table_layout(path: Path, needed: Sequence[str]) -> Layout:
+def table_layout(path: Path, needed: Sequence[str], may_be_ragged: bool = False) -> Layout:
     """The layout of a csv or tsv file whose header should name the `needed` columns. The delimiter is the suffix's, or
     another with which it does. Raises UserError if the file can't be read, or for csv if a quoted field is not
-    well-formed."""
+    well-formed. `may_be_ragged`: the caller takes rows with another number of fields than the header."""
     is_tsv = suffix_of(path) == ".tsv"
     own = "\t" if is_tsv else ","
     with opened(path) as file:
@@ -52,7 +52,7 @@ def table_layout(path: Path, needed: Sequence[str]) -> Layout:
     )
     if delimiter != own:
         say_once(f"{path}: columns are separated by {DELIMITERS[delimiter]} ({delimiter!r})")
-    quoted = (tsv_is_quoted if is_tsv else csv_is_quoted)(path, delimiter)
+    quoted = tsv_is_quoted(path, delimiter) if is_tsv else csv_is_quoted(path, delimiter, may_be_ragged)
     columns, header = first_row(head, delimiter, quoted)
     layout = Layout(tuple(columns), header, delimiter, quoted, scan(path, delimiter).nul)
     if layout.end and layout.end < len(columns):
@@ -76,11 +76,11 @@ def first_row(head: str, delimiter: str, quoted: bool) -> tuple[list[str], int]:
     return [name.strip() for name in names], len(head[: file.tell()].encode())
 
 
-def csv_is_quoted(path: Path, delimiter: str) -> bool:
+def csv_is_quoted(path: Path, delimiter: str, may_be_ragged: bool) -> bool:
     """Whether a field of a csv file is quoted. Raises UserError if one is not well-formed."""
     found = scan(path, delimiter)
     if found.opened and not found.regular and rows_if_even(path, delimiter, quoted=True) is None:
-        check_rows(path, delimiter, quoted=True)
+        check_rows(path, delimiter, quoted=True, may_be_ragged=may_be_ragged)
     return found.opened
 
 
@@ -100,8 +100,9 @@ def tsv_is_quoted(path: Path, delimiter: str) -> bool:
     return quoted
 
 
-def check_rows(path: Path, delimiter: str, quoted: bool) -> None:
-    """Raise UserError for the first row that isn't well-formed or has another number of fields than the header."""
+def check_rows(path: Path, delimiter: str, quoted: bool, may_be_ragged: bool = False) -> None:
+    """Raise UserError for the first row that isn't well-formed or, unless it `may_be_ragged`, has another number of
+    fields than the header."""
     width, row, line = 0, 0, 1  # of the header; of the row that is read next
     with opened(path) as file:
         reader = strict_reader(file, delimiter, quoted)
@@ -109,7 +110,7 @@ def check_rows(path: Path, delimiter: str, quoted: bool) -> None:
             for fields in reader:
                 if width and fields:
                     row += 1
-                    if len(fields) != width:
+                    if len(fields) != width and not may_be_ragged:
                         raise wrong_number(f"{path}, row {row} (line {line})", fields, width, delimiter, quoted)
                 elif any(name.strip() for name in fields):
                     width = len(fields)

@@ -10,6 +10,7 @@ from pairft.data import lengths
 from pairft.errors import UserError
 from pairft.model import classifier, head
 from pairft.model.card import SIDECAR
+from pairft.parsing import closest
 from pairft.prediction.decision import PLAIN, Decision, decision_of
 from pairft.tasks import REGRESSION, SINGLE_LABEL, TASKS
 
@@ -105,7 +106,9 @@ def for_task(name: str, sidecar: dict[str, Any], task: str | None) -> dict[str, 
     own = sidecar.get("task", "custom")
     if task in (None, own):
         return sidecar
-    if "task" not in sidecar and task in TASKS:
+    if "task" not in sidecar:
+        if task not in TASKS:
+            raise UserError(f"--task is {task!r}, but should be one of: {', '.join(TASKS)}{closest(task, list(TASKS))}")
         columns = TASKS[task].text_columns
         return {**sidecar, "task": task, **({"text_columns": columns} if columns else {})}
     choices = [own, *(name for name, row in TASKS.items() if row.model_of == own)]

@@ -17,6 +17,7 @@ from pairft.data.json_stream import DECODER, Number
 from pairft.data.quotes import strict_reader
 from pairft.data.table_layout import table_layout
 from pairft.errors import UserError
+from pairft.prediction.inputs import has_lone_surrogate
 
 if TYPE_CHECKING:
     import numpy
@@ -26,13 +27,15 @@ ROWS_AT_ONCE = 4096
 
 
 def dumped(value: Any) -> str:
-    """The JSON of a value as json_stream.py decodes it: numbers keep their text."""
+    """The JSON of a value as json_stream.py decodes it: numbers keep their text, and lone surrogates are escaped."""
     if isinstance(value, Number):
         return str(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=has_lone_surrogate(value))
     if isinstance(value, list):
         return f"[{', '.join(map(dumped, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{json.dumps(key, ensure_ascii=False)}: {dumped(own)}' for key, own in value.items())}}}"
+        return f"{{{', '.join(f'{dumped(key)}: {dumped(own)}' for key, own in value.items())}}}"
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -117,7 +120,7 @@ def table_pieces(
     fields: they are padded or cut. Raises UserError for a quote that is not closed: no row after it can be told."""
     import numpy
 
-    layout = table_layout(path, text_columns)
+    layout = table_layout(path, text_columns, may_be_ragged=True)
     places = [layout.columns.index(name) for name in names]
     width, number = len(layout.columns), 0
     with opened(path) as file:

@@ -31,9 +31,9 @@ def output_columns(source: Source | None, answers: Iterable[str], chosen: Sequen
         name = new_name(origin, (*answers, *own)) if origin in answers else origin
         kind = source.schema.field(origin).type if source and source.is_typed else pyarrow.string()
         found[name] = Column(name, kind, source is not None and source.is_json), origin
-    renamed = [f"{origin!r} is {name!r}" for name, (_, origin) in found.items() if name != origin]
+    renamed = [f"{origin!r} to {name!r}" for name, (_, origin) in found.items() if name != origin]
     if chosen is None and renamed:
-        say(f"note: columns of the rows that are called as the answers are renamed: {', '.join(renamed)}")
+        say(f"note: columns renamed, since the answers have these names: {', '.join(renamed)}")
     for name in answers:
         is_text = name.startswith("label")
         found[name] = Column(name, pyarrow.string() if is_text else pyarrow.float64()), None

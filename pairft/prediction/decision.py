@@ -11,13 +11,15 @@ from pairft.errors import UserError
 from pairft.tasks import MULTI_LABEL, REGRESSION, THRESHOLD_METRICS, positive_class
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`temperature`: what all logits are divided by; None: they stay. `threshold`: the probability of the class
-    `positive`, of two, from which on it is the label; None: the most probable class is."""
+    """`temperature`: what all logits are divided by; None: they stay. `threshold`: of two classes,
+    `positive` is the label if its probability is at least this; None: the most probable class is."""
 
     temperature: float | None = None
     threshold: float | None = None
@@ -84,12 +86,26 @@ def decision_of(
     assert positive is not None, names
     if threshold not in THRESHOLD_METRICS:
         return Decision(temperature, float(threshold), positive, threshold_is_calibrated=calibrated)
-    value = value_of(model, f"--threshold {threshold}", "thresholds", threshold, "threshold")
-    return Decision(temperature, value, positive)
+    flag = f"--threshold {threshold}"
+    value, named = value_of(model, flag, "thresholds", threshold, "threshold"), held(model, flag, "positive_class")[1]
+    return Decision(temperature, value, names.index(named) if named in names else positive)
 
 
 def value_of(model: str, flag: str, *keys: str) -> float:
     """A number in calibration.json. Raises UserError if there is none."""
+    file, found = held(model, flag, *keys)
+    try:
+        number = float(found)
+    except (ValueError, TypeError):
+        number = math.nan
+    if not (0 <= number < math.inf) or (keys[-1] == "temperature" and number == 0):
+        raise UserError(f"{flag}: {file} has no usable value of {'/'.join(keys)}: save the model again")
+    return number
+
+
+def held(model: str, flag: str, *keys: str) -> tuple["Path", Any]:
+    """The file calibration.json, and what it has below the keys: None if it has nothing. Raises UserError if there is
+    no such file."""
     from pairft.model import classifier
     from pairft.model.card import CALIBRATION
 
@@ -103,9 +119,6 @@ def value_of(model: str, flag: str, *keys: str) -> float:
         found: Any = json.loads(file.read_text(encoding="utf-8"))
         for key in keys:
             found = found[key]
-        number = float(found)
     except (OSError, ValueError, KeyError, TypeError):
-        number = math.nan
-    if not (0 <= number < math.inf) or (keys[-1] == "temperature" and number == 0):
-        raise UserError(f"{flag}: {file} has no usable value of {'/'.join(keys)}: save the model again")
-    return number
+        found = None
+    return file, found

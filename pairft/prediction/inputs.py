@@ -17,8 +17,9 @@ def columns_or_pairs(pairs: Frame, columns: Sequence[str], width: int | None) ->
     """The rows, each a tuple of sentences, or what is in its place. `columns`: the names of the text columns, for input
     that has columns. `width`: how many sentences the model reads, if that is known. Raises UserError for input without
     those columns, and for rows with another number of sentences."""
-    if isinstance(pairs, str):
-        raise UserError("give a list of pairs, such as [(first, second)], not one text")
+    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+        what = "one text" if isinstance(pairs, (str, bytes)) else repr(pairs)[:40]
+        raise UserError(f"give a list of pairs, such as [(first, second)], not {what}")
     held = column_names(pairs)
     if held is None:
         yield from checked_rows(pairs, width)
@@ -30,7 +31,16 @@ def columns_or_pairs(pairs: Frame, columns: Sequence[str], width: int | None) ->
             known = ", ".join(map(str, held))
             raise UserError(f"there is no column {name!r}, but {known}: name others with text_columns=(…)")
     frame: Any = pairs
-    yield from zip(*(frame[name] for name in columns), strict=True)
+    texts = [frame[name] for name in columns]
+    for name, column in zip(columns, texts, strict=True):
+        if isinstance(column, str):
+            raise UserError(f"{name!r} is one text, but should be a list of texts: put it into a list")
+        if column_names(column) is not None:  # of a DataFrame: all columns of that name
+            raise UserError(f"there are several columns {name!r}: rename them")
+    try:
+        yield from zip(*texts, strict=True)
+    except ValueError as error:
+        raise UserError(f"the columns {' and '.join(map(repr, columns))} are not equally long") from error
 
 
 def column_names(pairs: Any) -> list[str] | None:
@@ -49,8 +59,10 @@ def checked_rows(rows: Iterable[Row], width: int | None) -> Iterator[tuple[str, 
         texts = (row,) if isinstance(row, str) else tuple(row) if isinstance(row, (list, tuple)) else ()
         width = width or len(texts)
         if len(texts) != width or not 0 < width <= 2:
-            what = f"{len(texts)} sentences" if texts else f"{type(row).__name__} {str(row)[:40]!r}"
-            wanted = f"{width} sentence(s)" if width and width <= 2 else "one or two sentences"
+            what = f"{type(row).__name__} {str(row)[:40]!r}"
+            if texts:
+                what = "one sentence" if len(texts) == 1 else f"{len(texts)} sentences"
+            wanted = {1: "one sentence", 2: "two sentences, such as (first, second)"}.get(width, "one or two sentences")
             raise UserError(f"row {number} is {what}, but should be {wanted}")
         yield texts
 
@@ -62,12 +74,23 @@ def sentences_of(rows: Sequence[tuple[Any, ...]], before: int) -> list[list[str]
         for value in row:
             if not (isinstance(value, str) or is_missing(value)):
                 raise UserError(f"row {number}: {value!r} is not text: convert it with str")
+            if isinstance(value, str) and not value.isascii() and has_lone_surrogate(value):
+                raise UserError(f"row {number}: {value[:40]!r} holds half a character (a lone surrogate)")
     return [["" if is_missing(value) else str(value) for value in column] for column in zip(*rows, strict=True)]
 
 
 def is_missing(value: Any) -> bool:
     """Whether a value is None, NaN or pandas' NA or NaT."""
     return value is None or (not isinstance(value, str) and str(value) in ("nan", "<NA>", "NaT"))
+
+
+def has_lone_surrogate(text: str) -> bool:
+    """Whether the text can't be encoded, as a JSON string that was cut within an emoji."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def is_blank(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""--output FOLDER/: answers in files of about 100,000 rows. A command that was stopped goes on where it stopped."""
+"""--output FOLDER/: answers in files of about 100,000 rows. A command that was stopped resumes there."""
 
 import contextlib
 import hashlib

@@ -3,6 +3,7 @@
 
 import importlib.util
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
+from pairft.checks import wrong_choices
 from pairft.config import Config
 from pairft.data import hub
 from pairft.data.batches import Collate, collate_for
@@ -87,7 +89,7 @@ class Predictor:
     def predict(
         self,
         pairs: Frame,
-        text_columns: Sequence[str] | None = None,
+        text_columns: Sequence[str] | str | None = None,
         top_k: int | None = None,
         calibrated: bool = False,
         threshold: str | float | None = None,
@@ -98,7 +100,7 @@ class Predictor:
         the flags of predict. Raises UserError, a ValueError, for anything else, and for empty sentences."""
         check_threshold(threshold, top_k)
         about = self.about.deciding(calibrated, threshold)
-        columns = tuple(text_columns or self.about.text_columns)
+        columns = (text_columns,) if isinstance(text_columns, str) else tuple(text_columns or self.about.text_columns)
         check_number(self.about, columns)
         rows = iter(columns_or_pairs(pairs, columns, len(self.about.text_columns) or None))
         outputs, number = [], 0
@@ -163,9 +165,12 @@ class Predictor:
         self.is_prepared = True
 
 
-def load(model: str, device: str = "auto", precision: str = "auto") -> Predictor:
+def load(model: str | os.PathLike[str], device: str = "auto", precision: str = "auto") -> Predictor:
     """A predictor for a folder or Hub id of a sequence classifier. `device`, `precision`: as the flags of predict.
     Raises UserError, a ValueError, if it can't be loaded."""
+    model = os.fspath(model)
+    for problem in wrong_choices(Config(device=device, precision=precision)):
+        raise UserError(problem)
     missing = hub.unavailable({"--model": model})
     if missing:
         raise UserError(f"{missing}. Restore the connection, or name a local folder")

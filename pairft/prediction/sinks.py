@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
 from pairft.data.formats import compression_of, suffix_of
@@ -109,7 +110,9 @@ def parquet_writer(path: Path, columns: Sequence[Column]) -> Iterator[Write]:
 def text_writer(file: IO[str], suffix: str, columns: Sequence[Column]) -> Iterator[Write]:
     """csv, tsv, json or jsonl."""
     if suffix in (".csv", ".tsv"):
-        table = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+        # A field is quoted for a carriage return only if that is in the line's end, so it is, and is taken off again.
+        lines: Any = SimpleNamespace(write=lambda line: file.write(line.removesuffix("\r\n") + "\n"))
+        table = csv.writer(lines, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\r\n")
         table.writerow([column.name for column in columns])
         yield lambda block: table.writerows(zip(*map(cells, block, columns), strict=True))
         return
@@ -157,4 +160,7 @@ def cell_of(text: str | None) -> str | None:
     """The cell for a JSON text: a string's own text, nothing for null."""
     if text is None or text == "null":
         return None
-    return str(json.loads(text)) if text.startswith('"') else text
+    if not text.startswith('"'):
+        return text
+    # A lone surrogate, which JSON can have escaped and other files can't hold, becomes U+FFFD.
+    return str(json.loads(text)).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -53,8 +53,16 @@ class Source:
 
     @functools.cached_property
     def schema(self) -> "pyarrow.Schema":
-        """The types of the own columns: those of the first file, otherwise text."""
-        return schema_of(self.paths[0]) if self.is_typed else readers.string_schema(list(self.names))
+        """The types of the own columns: those of the files, otherwise text. pandas writes a column without values as
+        nulls, and integers as floats where one is missing, so a file's own types may not be those of all."""
+        if not self.is_typed:
+            return readers.string_schema(list(self.names))
+        import pyarrow
+
+        with files.reading_errors(list(self.paths)):
+            known = [schema_of(path) for path in self.paths]
+            own = [pyarrow.schema([schema.field(name) for name in self.names]) for schema in known]
+            return pyarrow.unify_schemas(own, promote_options="permissive").with_metadata(known[0].metadata)
 
     @functools.cached_property
     def features(self) -> "Features":
@@ -121,32 +129,33 @@ def open_source(
     known: dict[str, None] = {}
     if suffix_of(paths[0]) not in (".json", ".jsonl"):  # there, any row may lack any key
         for path in paths:
-            columns = columns_of(path, text_columns)
+            columns = columns_of(path, text_columns, tolerant)
             files.wanted_columns([path], columns, text_columns, labels, label_needed)
             if not known:
                 known = dict.fromkeys(columns)
             elif missing := [name for name in known if name not in columns]:
                 raise UserError(f"{path} has no column {missing[0]!r}, which {paths[0]} has: predict it by itself")
+            elif more := [name for name in columns if name not in known]:
+                say_once(f"{path}: {', '.join(map(repr, more))} left out, since {paths[0]} has no such column")
         labels = labels if all(label in known for label in labels) else ()
     source = Source(tuple(paths), tuple(text_columns), tuple(labels), blank_allowed, tolerant, known)
     if source.is_typed:
-        _ = source.features  # checks the types
+        _ = source.schema, source.features  # checks the types
     return source
 
 
-def columns_of(path: Path, text_columns: Sequence[str]) -> list[str]:
-    """The columns of a file that isn't JSON. Those of text without a name, or with a name that several have, are left
-    out."""
+def columns_of(path: Path, text_columns: Sequence[str], tolerant: bool = False) -> list[str]:
+    """The columns of a file that isn't JSON. Those without a name, or with a name that several have, are left out."""
     with files.reading_errors([path]):
         if suffix_of(path) in TYPED:
-            return list(schema_of(path).names)
-        if suffix_of(path) == ".xlsx":
+            names = list(schema_of(path).names)
+        elif suffix_of(path) == ".xlsx":
             names = excel_columns(path, text_columns)
         else:
-            names = list(table_layout(path, text_columns).columns)
+            names = list(table_layout(path, text_columns, may_be_ragged=tolerant).columns)
     twice = {name for name in names if name and names.count(name) > 1 and name not in text_columns}
     for name in sorted(twice):
-        say_once(f"{path}: the header names the column {name!r} twice: both are left out")
+        say_once(f"{path} has several columns {name!r}, which are left out")
     return [name for name in dict.fromkeys(names) if name and name not in twice]
 
 

@@ -20,6 +20,8 @@ GZIP = b"\x1f\x8b\x08"
 def spooled(kind: str | None) -> Iterator[Path]:
     """Within the context, a file with what standard input holds. `kind`: its format; None: guessed from its beginning.
     Messages about the file name standard input. Raises UserError if there is nothing."""
+    if sys.stdin is None:
+        raise UserError("--data -: standard input is closed")
     stdin = io.BufferedReader(sys.stdin.buffer.raw, HEAD) if hasattr(sys.stdin.buffer, "raw") else sys.stdin.buffer
     head = stdin.read(HEAD)
     if not head.strip():

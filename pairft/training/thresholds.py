@@ -1,6 +1,7 @@
-"""For two classes: the probability from which on a row is called positive, chosen for a metric by trying all."""
+"""For two classes: the probability at which a row becomes positive, chosen for a metric by trying all."""
 
 import functools
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,14 +30,16 @@ def thresholds_of(
         "f1": functools.partial(f1_score, zero_division=0.0),
         "matthews": matthews_corrcoef,
     }
-    return {
-        metric: {
-            "threshold": threshold,
-            "before": float(scores[metric](positives, probabilities >= 0.5)),
-            "after": float(scores[metric](positives, decided[metric])),
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of Matthews' correlation, if there is only one class
+        return {
+            metric: {
+                "threshold": threshold,
+                "before": float(scores[metric](positives, probabilities >= 0.5)),
+                "after": float(scores[metric](positives, decided[metric])),
+            }
+            for metric, threshold in best_thresholds(probabilities, positives).items()
         }
-        for metric, threshold in best_thresholds(probabilities, positives).items()
-    }
 
 
 def best_thresholds(probabilities: numpy.ndarray, positives: numpy.ndarray) -> dict[str, float]:

@@ -144,3 +144,36 @@ def test_a_flag_without_effect_is_said(model, rows, tmp_path, capsys):
     flags = ("--data", tmp_path / "in.jsonl", "--output", tmp_path / "out.csv")
     assert run(model, *flags, "--on-bad-row", "skip") == 0
     assert "note: --on-bad-row skip has no effect" in capsys.readouterr().err
+
+
+def test_a_row_without_fields_beside_an_irregular_quote(model, tmp_path, capsys):
+    """A quote within a field that isn't quoted has the whole file checked."""
+    (tmp_path / "in.csv").write_text('sentence1,sentence2\n"a, b",c\n5" pipe,d\nalone\ne,f\n', encoding="utf-8")
+    flags = ("--data", tmp_path / "in.csv", "--output", tmp_path / "out.csv")
+    assert run(model, *flags) == 2
+    assert "in.csv, row 3 (line 4): 1 fields" in capsys.readouterr().err
+    assert run(model, *flags, "--on-bad-row", "skip") == 0
+    found = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8", newline="")))
+    assert [row["sentence1"] for row in found] == ["a, b", '5" pipe', "e"]
+    (tmp_path / "in.csv").write_text('sentence1,sentence2\nalone\n"a,b\n', encoding="utf-8")
+    capsys.readouterr()
+    assert run(model, *flags, "--on-bad-row", "skip") == 2
+    assert "row 2 (line 3): a quote is not closed" in capsys.readouterr().err
+
+
+def test_half_a_character_can_not_be_read(model, tmp_path):
+    lines = [r'{"sentence1": "cut \ud83d", "sentence2": "b"}', '{"sentence1": "a", "sentence2": "b"}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    output = tmp_path / "out.jsonl"
+    assert run(model, "--data", tmp_path / "in.jsonl", "--output", output, "--on-bad-row", "null") == 0
+    found = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert found[0]["sentence1"] == "cut \ud83d" and [row["label"] in NAMES for row in found] == [False, True]
+
+
+def test_labels_of_bad_rows_alone(model, rows, tmp_path, capsys):
+    given = [{**rows[0], "sentence1": "", "label": "yes"}, {**rows[1], "label": None}]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given), encoding="utf-8")
+    output = tmp_path / "out.jsonl"
+    assert run(model, "--data", tmp_path / "in.jsonl", "--output", output, "--on-bad-row", "null") == 0
+    printed = capsys.readouterr()
+    assert printed.out == "" and "not scored: no row with an answer has a label" in printed.err

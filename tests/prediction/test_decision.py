@@ -194,6 +194,15 @@ def test_a_number_needs_no_calibration(wild_model, run, rows, tmp_path):
     assert [answer["label"] == "yes" for answer in answers] == (softmax(logits, axis=1)[:, 1] >= 0.7).tolist()
 
 
+def test_the_class_of_a_threshold_is_beside_it(trained, run, tmp_path):  # noqa: F811
+    """Also without pairft.json, and whatever the names suggest."""
+    thresholds = {"f1": {"threshold": 1e-9}}  # every row
+    model = with_calibration(trained, tmp_path / "model", positive_class="not_equivalent", thresholds=thresholds)
+    (model / "pairft.json").unlink()
+    code, answers, _, _ = run(model, "--threshold", "f1", *COLUMNS)
+    assert code == 0 and {answer["label"] for answer in answers} == {"not_equivalent"}
+
+
 def test_from_python(trained, rows, tmp_path):  # noqa: F811
     model = pairft.load(str(with_calibration(trained, tmp_path / "model", temperature=2.5)), device="cpu")
     pairs = [(row["sentence1"], row["sentence2"]) for row in rows]

@@ -76,7 +76,7 @@ def test_a_stopped_command_goes_on(model, data, tmp_path, predicted, monkeypatch
     assert run(model, *flags) == 0
     assert predicted == [4, 4, 4, 2]
     printed = capsys.readouterr()
-    assert "2 files are there from an earlier command" in printed.err and "not scored" in printed.err
+    assert "out/: resuming; files of an earlier command: 2" in printed.err and "not scored" in printed.err
     assert content(tmp_path / "out") == whole
     predicted.clear()
     assert run(model, *flags) == 0 and predicted == [] and content(tmp_path / "out") == whole
@@ -133,6 +133,7 @@ def test_other_rows_weights_or_flags_are_refused(model, data, tmp_path, capsys):
         (other, "--data", data),
         (model, "--data", tmp_path / "more.jsonl"),
         (model, "--data", data, "--top-k", 1),
+        (model, "--data", data, "--precision", "bf16"),
     ):
         capsys.readouterr()
         assert run(*changed, *flags) == 2

@@ -1,6 +1,7 @@
 """pairft.load(…).predict(…): the same answers as the command's and transformers', from every kind of input."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -102,7 +103,7 @@ def test_a_regression_has_scores(tmp_path, rows):
     ("pairs", "columns", "said"),
     [
         ("one text", None, "not one text"),
-        ([("a", "b"), ("c",)], None, "row 2 is 1 sentences, but should be 2 sentence"),
+        ([("a", "b"), ("c",)], None, "row 2 is one sentence, but should be two sentences"),
         ([("a", "b", "c")], None, "row 1 is 3 sentences"),
         ([("a", "b"), ("c", " ")], None, "row 2 has an empty sentence"),
         ([("a", "b"), ("c", None)], None, "row 2 has an empty sentence"),
@@ -112,16 +113,37 @@ def test_a_regression_has_scores(tmp_path, rows):
         (pandas.DataFrame({"a": ["x"]}), ("a", "b"), "there is no column 'b', but a"),
         (pandas.DataFrame({"a": ["x"], "b": ["y"]}), None, "text_columns"),
         ({"a": ["x"]}, ("a", "b", "c"), "one or two columns"),
+        ({"a": "one", "b": "two"}, ("a", "b"), "'a' is one text, but should be a list"),
+        ({"a": ["x", "y"], "b": ["z"]}, ("a", "b"), "'a' and 'b' are not equally long"),
+        (pandas.DataFrame([["x", "y", "z"]] * 3, columns=["a", "a", "b"]), ("a", "b"), "several columns 'a'"),
+        ({"ab": ["x"]}, "a", "there is no column 'a', but ab"),
+        (None, None, "give a list of pairs, such as [(first, second)], not None"),
+        ([("a", "cut \ud83d")], None, "row 1: 'cut \\ud83d' holds half a character"),
     ],
 )
 def test_what_cannot_be_predicted_is_named(pairs, columns, said, loaded):
-    with pytest.raises(ValueError, match=said.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=re.escape(said)):
         loaded.predict(pairs, text_columns=columns)
 
 
 def test_a_model_that_is_not_there_is_a_value_error(tmp_path):
     with pytest.raises(UserError, match="gone doesn't exist"):
         pairft.load(str(tmp_path / "gone"))
+
+
+def test_a_path_is_a_folder_and_what_is_no_device_is_named(model, loaded, rows):
+    pairs = [(row["sentence1"], row["sentence2"]) for row in rows[:2]]
+    assert (pairft.load(model, "cpu").predict(pairs).logits == loaded.predict(pairs).logits).all()
+    for given in ({"device": "gpu"}, {"precision": "float32"}):
+        [(name, value)] = given.items()
+        with pytest.raises(UserError, match=f"--{name} is '{value}', but should be one of: auto, "):
+            pairft.load(model, **given)
+
+
+def test_a_string_names_one_text_column(loaded, rows):
+    texts = [row["sentence1"] for row in rows[:3]]
+    found = loaded.predict({"text": texts}, text_columns="text")
+    assert numpy.allclose(found.logits, loaded.predict(texts).logits, rtol=0, atol=1e-5)
 
 
 def test_importing_pairft_imports_nothing_heavy():

@@ -81,6 +81,53 @@ def test_a_table_keeps_its_text_and_may_be_compressed(model, rows, labels, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv.gz", "out.tsv.gz"]
 
 
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_a_carriage_return_is_quoted(kind, model, tmp_path):
+    """Python's csv module does so itself only from version 3.13 on."""
+    rows = [{"sentence1": "old\rMac", "sentence2": "b\r\n"}, {"sentence1": "c\nd", "sentence2": "e"}]
+    write_rows(tmp_path / "in.jsonl", rows)
+    assert run(model, "--data", tmp_path / "in.jsonl", "--output", tmp_path / f"out.{kind}") == 0
+    text = (tmp_path / f"out.{kind}").read_bytes().decode()
+    assert text.splitlines(keepends=True)[0].endswith("probability_maybe\n") and text.endswith("\n")
+    with (tmp_path / f"out.{kind}").open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file, delimiter="\t" if kind == "tsv" else ","))
+    assert [{name: row[name] for name in rows[0]} for row in found] == rows
+
+
+def test_files_of_a_folder_may_differ_in_types_and_columns(model, tmp_path, capsys):
+    pair = {"sentence1": ["a", "b"], "sentence2": ["c", "d"]}
+    ids = (pyarrow.nulls(2), pyarrow.array([1, 2], pyarrow.int32()), pyarrow.array([None, 2.5]))
+    (tmp_path / "in").mkdir()
+    for number, values in enumerate(ids):
+        table = pyarrow.table({"id": values, **pair} | ({"more": ["e", "f"]} if number == 1 else {}))
+        parquet.write_table(table, tmp_path / "in" / f"{number}.parquet")
+    assert run(model, "--data", tmp_path / "in", "--output", tmp_path / "out.parquet") == 0
+    assert parquet.read_table(tmp_path / "out.parquet").column("id").to_pylist() == [None, None, 1, 2, None, 2.5]
+    assert "1.parquet: 'more' left out, since" in capsys.readouterr().err
+    parquet.write_table(pyarrow.table({"id": ["x", "y"], **pair}), tmp_path / "in" / "3.parquet")
+    assert run(model, "--data", tmp_path / "in", "--output", tmp_path / "other.parquet") == 2
+    [message] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert "in/0.parquet or another of its 4 files" in message and "id" in message
+
+
+def test_a_column_that_is_there_twice_is_left_out(model, tmp_path, capsys):
+    arrays = [pyarrow.array([text]) for text in "abcd"]
+    names = ["sentence1", "sentence2", "twice", "twice"]
+    parquet.write_table(pyarrow.Table.from_arrays(arrays, names=names), tmp_path / "in.parquet")
+    assert run(model, "--data", tmp_path / "in.parquet", "--output", tmp_path / "out.parquet") == 0
+    assert parquet.read_table(tmp_path / "out.parquet").column_names == ["sentence1", "sentence2", *ANSWERS]
+    assert "several columns 'twice', which are left out" in capsys.readouterr().err
+
+
+def test_half_a_character_in_another_column_is_kept_where_it_can_be(model, tmp_path):
+    (tmp_path / "in.jsonl").write_text(r'{"sentence1": "a", "sentence2": "b", "note": "cut \ud83d"}' + "\n")
+    for suffix in ("jsonl", "csv", "parquet"):
+        assert run(model, "--data", tmp_path / "in.jsonl", "--output", tmp_path / f"out.{suffix}") == 0
+    assert r'"note": "cut \ud83d"' in (tmp_path / "out.jsonl").read_text(encoding="utf-8")
+    assert read_table((tmp_path / "out.csv").read_text(encoding="utf-8"))[0]["note"] == "cut \ufffd"
+    assert parquet.read_table(tmp_path / "out.parquet").column("note").to_pylist() == ["cut \ufffd"]
+
+
 def test_parquet_keeps_its_types(model, rows, labels, tmp_path):
     number = pyarrow.array(range(30), pyarrow.int16())
     columns = {name: [row[name] for row in rows] for name in ("sentence1", "sentence2")}
@@ -138,6 +185,9 @@ def test_what_is_wrong_with_standard_input_is_said_before_anything_is_written(mo
         assert run(model, "--data", "-", "--output", "-") == 2
         printed = capsys.readouterr()
         assert printed.out == "" and said in printed.err and len(printed.err.splitlines()) == 1
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it if the descriptor was closed
+    assert run(model, "--data", "-", "--output", "-") == 2
+    assert "standard input is closed" in capsys.readouterr().err
 
 
 def test_columns_arrives(model, rows, labels, tmp_path, capsys):

@@ -78,6 +78,14 @@ def test_mnli_has_two_files(tmp_path):
         assert (tmp_path / "out" / name).read_text(encoding="utf-8") == expected("mnli", model, rows, [0, 1, 2])
 
 
+def test_the_name_of_a_file_decides_for_mnli_alone(tmp_path):
+    model = classifier(tmp_path, NAMES["mrpc"])
+    made("mrpc", tmp_path / "mismatched.jsonl", 2)
+    flags = ("--task", "mrpc", "--data", tmp_path / "mismatched.jsonl")
+    assert run(model, *flags, "--glue-submission", tmp_path / "out") == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["MRPC.tsv"]
+
+
 def test_a_model_of_pairft_knows_its_task_and_blank_rows_are_answered(tmp_path):
     model = classifier(tmp_path, NAMES["mrpc"])
     about = {"task": "mrpc", "text_columns": ["sentence1", "sentence2"]}
@@ -95,6 +103,7 @@ def test_a_model_of_pairft_knows_its_task_and_blank_rows_are_answered(tmp_path):
         (("--task", "custom", "--text-columns", "sentence1,sentence2"), "custom is no task of GLUE"),
         (("--task", "mrpc", "--output", "x.csv"), "--output doesn't go with --glue-submission"),
         (("--task", "mrpc", "--on-bad-row", "skip"), "--on-bad-row doesn't go"),
+        (("--task", "mrcp"), "--task is 'mrcp', but should be one of: cola, sst2, "),
     ],
 )
 def test_what_is_refused(flags, said, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Thresholds for two classes: against trying each of them with scikit-learn, and computed by hand."""
 
+import warnings
+
 import numpy
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
@@ -77,3 +79,12 @@ def test_scores_are_those_of_rows_that_the_threshold_has_not_seen():
         }
     same_rows = f1_score(positives, probabilities >= found["f1"]["threshold"])
     assert found["f1"]["after"] <= same_rows
+
+
+def test_one_class_alone_is_no_warning():
+    """scikit-learn warns in its Matthews correlation, which would stand between the lines of a training."""
+    probabilities, positives = numpy.full(10, 0.9), numpy.ones(10, bool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = thresholds_of(probabilities, positives, KFold(5).split(probabilities))
+    assert found["matthews"] == {"threshold": 0.5, "before": 0.0, "after": 0.0} and found["f1"]["before"] == 1.0
