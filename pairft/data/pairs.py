@@ -108,7 +108,7 @@ def load_pairs(config: Config) -> Pairs:
     positive, weights = positive_of(config, problem_type, names), None
     if config.class_weights is not None:
         weights = balanced_weights(target_counts(splits["train"], label_column, ids), len(names or ()))
-    one_logit = one_logit_of(config, names, positive)
+    one_logit = one_logit_of(config, problem_type, names, positive)
     meaning = problem_type, names, ids, by_number, positive, weights
     return Pairs(splits, text_columns, label_column, *meaning, training_files, dropped, one_logit, folded, is_held_out)
 
