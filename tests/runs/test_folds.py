@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from conftest import comparable, same_weights, undone
+from conftest import comparable, same_weights, some_pairs, undone
 
 import train
 from pairft.runs import checkpoint, out_of_fold, seeds
@@ -137,6 +137,15 @@ def test_a_full_disk_at_the_end_costs_no_training(go, tmp_path, capsys, monkeypa
     (tmp_path / "runs" / "a" / "fold-1" / "results.json").unlink()
     assert go("--resume", "--run-name", "a") == 0
     assert len(rows_of(tmp_path / "runs" / "a" / "out_of_fold.csv")) == 60
+
+
+def test_a_sentence_may_be_the_group(made):
+    """Through to the files: all rows with one first sentence are in one fold."""
+    group, folds = made("--folds", 3, "--group-column", "sentence1", *SHORT), {}
+    sentences = [row["sentence1"] for row in some_pairs("train", 60)]
+    for row in rows_of(group / "out_of_fold.csv"):
+        folds.setdefault(sentences[int(row["row"]) - 1], set()).add(row["fold"])
+    assert max(map(len, folds.values())) == 1 and len(rows_of(group / "out_of_fold.csv")) == 60
 
 
 def test_a_mistake_in_the_data_leaves_nothing_behind(go, tmp_path, capsys):
