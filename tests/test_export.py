@@ -3,18 +3,15 @@ what is refused."""
 
 import importlib.util
 import json
-import os
 import re
-import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 import torch
-from conftest import ROOT, some_pairs, wait_for, write_rows, write_tiny_model
+from conftest import some_pairs, write_rows, write_tiny_model
 from sklearn.metrics import accuracy_score, f1_score
 
 from pairft import export
@@ -114,30 +111,6 @@ def test_int8_and_data_arrive(made, wild_model, tmp_path, pairs_folder, capsys):
     # A batch quantises its activations together, so that single rows may be answered in another way.
     assert float(table["ONNX int8"]["accuracy"]) == pytest.approx(accuracy_score(true, predicted), abs=0.05)
     assert float(table["ONNX int8"]["f1"]) == pytest.approx(f1_score(true, predicted), abs=0.1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "flags"), [("m[1].onnx", ()), ("fp32.onnx", ("--int8",))])
-def test_any_name_is_written(name, flags, made, tmp_path, capsys):
-    """One that is a pattern, too, and one that the graph before quantisation could have."""
-    folder = made(*FLAGS) / "best"
-    (tmp_path / "out").mkdir()
-    assert run(folder, tmp_path / "out" / name, *flags) == 0
-    assert written(tmp_path / "out") == [name]
-    sizes = re.findall(r"^ONNX(?: int8)? +(-?\d.*)$", capsys.readouterr().out, re.M)
-    assert len(sizes) == 1 + len(flags) and min(map(float, sizes)) > 0
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_a_stopped_export_leaves_nothing(made, tmp_path):
-    folder = made(*FLAGS) / "best"
-    (tmp_path / "out").mkdir()
-    command = [sys.executable, "-m", "pairft.export", "--model", folder, "--output", tmp_path / "out" / "m.onnx"]
-    with subprocess.Popen([str(part) for part in command], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
-        wait_for(lambda: written(tmp_path / "out"), process)
-        process.terminate()
-    assert process.returncode == 128 + signal.SIGTERM and not written(tmp_path / "out")
 
 
 @pytest.mark.slow
