@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from conftest import comparable, same_weights, some_pairs, undone
+from conftest import comparable, same_weights, some_pairs, undone, write_rows
 
 import train
 from pairft.runs import checkpoint, out_of_fold, seeds
@@ -120,6 +121,19 @@ def test_a_fold_that_diverges_does_not_end_the_others(go, tmp_path, capsys, monk
     assert "diverged, and not counted: 1" in capsys.readouterr().out
     rows = rows_of(group / "out_of_fold.csv")
     assert {row["fold"] for row in rows} == {"2", "3"} and len({row["row"] for row in rows}) == len(rows) == 40
+
+
+def test_the_rows_of_a_step_that_diverged_are_numbered_as_in_their_source(go, tmp_path, capsys):
+    """Although rows before them are left out; no row of the fold that is held out is among them."""
+    rows = some_pairs("train", 60)
+    write_rows(tmp_path / "pairs" / "train.jsonl", [{**row, "sentence1": ""} for row in rows] + rows)
+    flags = ("--data", tmp_path / "pairs", "--drop-bad-rows", "--folds", 2, "--max-steps", 4, "--lr", 1e30)
+    assert go(*flags, "--run-name", "a") == 3
+    first, second = re.findall(
+        r"trains on the rows ([\d, ]+) of the training split \(counted from 1\)", capsys.readouterr().err
+    )
+    folds = [{int(number) for number in numbers.split(", ")} for numbers in (first, second)]
+    assert min(folds[0] | folds[1]) > 60 and len(folds[0]) == 8 and not folds[0] & folds[1]
 
 
 def test_a_full_disk_at_the_end_costs_no_training(go, tmp_path, capsys, monkeypatch):
