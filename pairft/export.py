@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pairft import disk
-from pairft.command import Parser, exit_code
+from pairft.command import Parser, exit_code, stopped_by_signals
 from pairft.config import parse_value
 from pairft.data import formats, hub
 from pairft.errors import UserError
@@ -44,7 +44,8 @@ def parser() -> Parser:
 def start(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     check(args)
-    export(args)
+    with stopped_by_signals():
+        export(args)
     return 0
 
 
@@ -89,7 +90,7 @@ def export(args: argparse.Namespace) -> None:
     batches = [*onnx_graph.examples(about.tokenizer, len(about.text_columns) or 2, about.max_length)]
     output = disk.expanded(args.output)
     with temporary(output) as folder:
-        graph = folder / ("fp32.onnx" if args.int8 else output.name)
+        graph = folder / (f"fp32-{output.name}" if args.int8 else output.name)
         onnx_graph.export(model, batches[1], graph)
         models: dict[str, Any] = {"torch": model, "ONNX": onnx_graph.OnnxModel(graph)}
         error = onnx_graph.largest_difference(model, models["ONNX"], batches)
@@ -116,7 +117,8 @@ def export(args: argparse.Namespace) -> None:
             for (name, one), size in zip(models.items(), sizes, strict=True)
         ]
         print(table(rows) + (data.note() if data else ""))
-        for file in sorted(folder.glob(f"{output.name}*"), reverse=True):  # NAME.onnx.data, of large models, first
+        made = [file for file in folder.iterdir() if file.name.startswith(output.name)]
+        for file in sorted(made, reverse=True):  # NAME.onnx.data, of large models, first
             os.replace(file, output.with_name(file.name))
     print(f"wrote {output}")
 

@@ -35,13 +35,14 @@ def positive_of(config: Config, problem_type: str, names: tuple[str, ...] | None
     return positive_class(names) if problem_type == SINGLE_LABEL else None
 
 
-def one_logit_of(config: Config, names: tuple[str, ...] | None, positive: int | None) -> int | None:
+def one_logit_of(config: Config, problem_type: str, names: tuple[str, ...] | None, positive: int | None) -> int | None:
     """With --one-logit, the id of the class that the model has the logit of: the positive one. Raises UserError unless
     there are two classes."""
     if not config.one_logit:
         return None
     if positive is None or names is None or len(names) != 2:
-        what = "is a regression" if names is None else f"has {len(names)} classes or labels"
+        many = f"has {len(names or ())} classes" if problem_type == SINGLE_LABEL else "is multi-label"
+        what = "is a regression" if names is None else many
         raise UserError(f"--one-logit is for two classes, but the data {what}: leave it out")
     return positive
 

@@ -50,6 +50,7 @@ class Pairs:
     dropped: tuple[Finding, ...] = ()  # the rows that --drop-bad-rows has left out
     one_logit: int | None = None  # with --one-logit: the id of the class that the model has the logit of
     folded: "Dataset | None" = None  # with --folds: the training split, of which train and validation are parts
+    held_out: bool = False  # the validation split is a part of the source's training split
 
     @property
     def positive_name(self) -> str | None:
@@ -99,16 +100,17 @@ def load_pairs(config: Config) -> Pairs:
             raise one_label(next(iter(found)), where[split], config.limit)
         ids |= found
     folded = None if config.folds is None else splits["train"]
-    if "validation" not in splits:
+    is_held_out = "validation" not in splits
+    if is_held_out:
         splits |= held_out(config, splits["train"], text_columns, label_column, ids, problem_type, names)
     elif config.validation_share is not None:
         say(f"note: --validation-share {config.validation_share} has no effect: {config.data} has a validation split")
     positive, weights = positive_of(config, problem_type, names), None
     if config.class_weights is not None:
         weights = balanced_weights(target_counts(splits["train"], label_column, ids), len(names or ()))
-    one_logit = one_logit_of(config, names, positive)
+    one_logit = one_logit_of(config, problem_type, names, positive)
     meaning = problem_type, names, ids, by_number, positive, weights
-    return Pairs(splits, text_columns, label_column, *meaning, training_files, dropped, one_logit, folded)
+    return Pairs(splits, text_columns, label_column, *meaning, training_files, dropped, one_logit, folded, is_held_out)
 
 
 def held_out(

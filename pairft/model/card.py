@@ -9,7 +9,7 @@ from pairft.config import Config
 from pairft.data.pairs import Pairs
 from pairft.model.card_metadata import name_of
 from pairft.model.card_text import model_card
-from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from pairft.tasks import MULTI_LABEL, REGRESSION, SINGLE_LABEL, scored_splits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +40,8 @@ def sidecar(config: Config, pairs: Pairs, max_length: int) -> dict[str, Any]:
         "positive_class": pairs.positive_name,
         "logit_of": pairs.label_names[pairs.one_logit] if pairs.label_names and pairs.one_logit is not None else None,
         "labels_by_number": pairs.by_number,
+        "held_out": pairs.held_out,
+        "scored_rows": {split: len(pairs.splits[split]) for split in scored_splits(pairs.splits)},
         "max_length": max_length,
         "truncation": config.truncation,
     }

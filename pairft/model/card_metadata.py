@@ -38,7 +38,9 @@ def name_of(source: str) -> str:
 def title(about: Mapping[str, Any]) -> str:
     """Model and data in a line, for the heading and for the model's entry on the Hub."""
     model = BUILTIN_MODEL if about["model"] == "builtin" else name_of(about["model"])
-    data = "pairft's generated pairs" if about["data"] == "builtin" else f"{name_of(about['data'])} ({about['task']})"
+    data = "pairft's generated pairs" if about["data"] == "builtin" else name_of(about["data"])
+    if about["data"] != "builtin" and about["task"] != "custom":
+        data += f" ({about['task']})"
     return f"{model} fine-tuned on {data}"
 
 
@@ -96,6 +98,8 @@ def eval_results(about: dict[str, Any], config: Config) -> list["EvalResult"]:
 
     task, data = TASKS[about["task"]], hub.canonical_data(about["data"])
     on_hub = is_on_hub(data)
+    named = name_of(data) + (f" ({config.task})" if task.glue_config else "")
+    named += ", held-out rows" if about.get("held_out") else ""
     averaged = {"average": "macro"} if about["problem_type"] == MULTI_LABEL or about["positive_class"] is None else None
     results = []
     for split in scored_splits(task.splits):
@@ -108,9 +112,9 @@ def eval_results(about: dict[str, Any], config: Config) -> list["EvalResult"]:
                     task_type="text-classification",
                     task_name="Sentence pair classification" if len(about["text_columns"]) == 2 else None,
                     dataset_type=data if on_hub else "unknown",
-                    dataset_name=name_of(data) + (f" ({config.task})" if task.glue_config else ""),
+                    dataset_name=named,
                     dataset_config=hub.data_config_of(config) if on_hub else None,
-                    dataset_split=task.splits[split] if on_hub else split,
+                    dataset_split=rows_scored(about, config, split, task.splits[split] if on_hub else split),
                     dataset_revision=config.revision if on_hub else None,
                     metric_type=metric,
                     metric_name=shown,
@@ -119,3 +123,11 @@ def eval_results(about: dict[str, Any], config: Config) -> list["EvalResult"]:
                 )
             )
     return results
+
+
+def rows_scored(about: Mapping[str, Any], config: Config, split: str, named: str) -> str:
+    """The split that was scored, by its name at the source, or the part of it that --limit left, as `datasets` writes
+    it. Held-out rows are from train: as scores on a validation split, they would be compared with other models'."""
+    if about.get("held_out"):
+        return "train"
+    return f"{named}[:{config.limit}]" if about.get("scored_rows", {}).get(split, 0) == config.limit else named

@@ -1,7 +1,7 @@
 """The model card: the README of a model folder, for people who get the folder without the run."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pairft.config import Config, parse_value
@@ -28,14 +28,16 @@ def model_card(about: dict[str, Any], settings: str) -> str:
         labels = f"any of {labels} (multi-label)"
     if about.get("logit_of") is not None:
         labels += f", with one logit, whose sigmoid is the probability of {about['logit_of']}"
+    config = config_of(settings)
+    limit = "" if about["max_length"] >= NO_LIMIT else f", up to {about['max_length']} tokens"
     return f"""---
-{front_matter(about, config_of(settings)).strip()}
+{front_matter(about, config).strip()}
 ---
 
 # {title(about)}
 
-Reads {columns}, up to {about["max_length"]} tokens; answers: {labels}.
-Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {" and ".join(splits)}:
+Reads {columns}{limit}; answers: {labels}.
+Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {scored_rows(about, config, splits)}:
 
 {table(["metric", *head], *rows)}
 {probabilities(about)}{data_checks(about.get("audit", {}))}
@@ -48,6 +50,20 @@ Trained for {about["step"]} steps ({about["epoch"]:.2f} epochs). Scores on {" an
 {without_paths(settings).strip()}
 ```
 """
+
+
+def scored_rows(about: Mapping[str, Any], config: Config, splits: Sequence[str]) -> str:
+    """The rows that the scores are on, in words."""
+    rows = about["scored_rows"]
+    if config.fold is not None:
+        fold = f"fold {config.fold} of {config.folds} of the training split"
+        return f"{fold} ({rows['validation']} rows), which the model was not trained on"
+    if about["held_out"]:
+        return f"{rows['validation']} rows held out from the training split"
+    return " and ".join(
+        f"the first {rows[split]} rows of {split}" if rows[split] == config.limit else f"{split} ({rows[split]} rows)"
+        for split in splits
+    )
 
 
 def config_of(settings: str) -> Config:
@@ -67,7 +83,9 @@ def without_paths(settings: str) -> str:
 
 
 def table(head: list[str], *rows: list[str]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows))
+    """A table in Markdown. A name of a class may hold what separates cells."""
+    lines = [[cell.replace("|", "\\|") for cell in row] for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def usage(about: dict[str, Any]) -> str:
@@ -143,18 +161,16 @@ def probabilities(about: dict[str, Any]) -> str:
     lines = [
         table(["probabilities", "as they are", "calibrated"], *rows),
         "",
-        f"Calibrated (`predict --calibrated`): all logits divided by {calibration['temperature']:.4f}.",
+        f"`predict --calibrated` divides all logits by {calibration['temperature']:.4f}.",
     ]
     if "thresholds" in calibration:
         _, metric = metrics_of(TASKS[about["task"]], about["problem_type"])
         found = calibration["thresholds"][metric]
         lines.append(
-            f"Called {calibration['positive_class']!r} from a probability of {found['threshold']:.4f} on "
-            f"(`predict --threshold {metric}`), {metric} is {found['after']:.4f} instead of {found['before']:.4f}."
+            f"`predict --threshold {metric}` answers {calibration['positive_class']!r} if its probability is at least "
+            f"{found['threshold']:.4f}: {metric} is then {found['after']:.4f} instead of {found['before']:.4f}."
         )
-    lines.append(
-        "These values are in `calibration.json`; scores of what was fitted are cross-fitted on the validation data."
-    )
+    lines.append("`calibration.json` holds these values. Scores after fitting are cross-fitted on the same rows.")
     return "\n".join(["", *lines, ""])
 
 

@@ -107,6 +107,8 @@ def described(source: "PretrainedConfig") -> str:
     held, kind = names_of(source), kind_of(source)
     if kind == REGRESSION:
         return "a regression" if len(held) == 1 else f"a regression with {len(held)} outputs"
+    if len(held) == 1:
+        return f"one logit ({held[0]})"
     return f"{len(held)} {'independent labels' if kind == MULTI_LABEL else 'classes'} ({listed(held)})"
 
 
@@ -114,6 +116,8 @@ def wanted(label_names: Sequence[str] | None, problem_type: str) -> str:
     """What the data needs, for a message that continues "the data"."""
     if label_names is None:
         return "is a regression"
+    if len(label_names) == 1:
+        return f"needs one logit ({label_names[0]})"
     kind = "independent labels" if problem_type == MULTI_LABEL else "classes"
     return f"has {len(label_names)} {kind} ({listed(label_names)})"
 

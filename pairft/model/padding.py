@@ -55,12 +55,13 @@ def first_dependence(model: "PreTrainedModel", collate: Collate, dataset: "Datas
     """`dependence`, the first time that the model computes anything. Raises UserError if it can't: some kinds of
     models need other inputs than text, or inputs of certain lengths, or don't fit their own config."""
     kind = model.config.model_type
+    few = [collate(dataset[[index]]).inputs() for index in unequal(lengths_of(dataset))]  # an error in here is ours
     try:
         error = dependence(model, collate, dataset)
         model.train()  # then Reformer takes only some lengths
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            for index in unequal(lengths_of(dataset)):
-                model(**collate(dataset[[index]]).inputs())
+            for inputs in few:
+                model(**inputs)
     except Exception as error:  # transformers' code for a kind of model may raise anything
         reason = (str(error).strip().splitlines() or [""])[0]
         raise UserError(

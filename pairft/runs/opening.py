@@ -82,8 +82,8 @@ def open_directory(
     if sources.stream is not None:
         fingerprints["train"] = sources.stream.fingerprint
     if sources.pairs.folded is not None:  # the same for all folds: it says whether the data has changed between them
-        names = (*columns, config.group_column) if config.group_column else columns
-        fingerprints["train"] = pairs.fingerprint(sources.pairs.folded, names)
+        more = () if config.group_column is None or config.group_column in columns else (config.group_column,)
+        fingerprints["train"] = pairs.fingerprint(sources.pairs.folded, (*columns, *more))
         del fingerprints["validation"]
     sources.check_enough(distributed.world_size())
     opened = None

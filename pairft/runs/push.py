@@ -98,11 +98,9 @@ def upload_trained(folder: Path, name: str) -> None:
     finished."""
     try:
         url = upload(folder, name)
-    except BaseException as error:
-        say(f"warning: {folder} was not uploaded: {error or 'interrupted'}")
+    except (UserError, OSError) as error:
+        say(f"warning: {folder} was not uploaded: {error}")
         say(f"upload it later with: {command(folder, name)}")
-        if not isinstance(error, Exception):
-            raise
     else:
         say(f"uploaded: {url}")
 

@@ -119,8 +119,9 @@ def check_finished(run_dir: Path, original: dict[str, Any], given: dict[str, Any
     unused = [flag_of(name) for name in unused if given[name] != original.get(name)]
     if unused:
         say(f"note: without effect: {', '.join(unused)}")
-    if "--push-to-hub" in unused and (run_dir / "best").is_dir():
-        say(f"upload its model with: {push.command(run_dir / 'best', given['push_to_hub'])}")
+    repository = given.get("push_to_hub") or original.get("push_to_hub")  # it may have ended while it uploaded
+    if repository and (run_dir / "best").is_dir():
+        say(f"if it is not on the Hub yet, upload its model with: {push.command(run_dir / 'best', repository)}")
 
 
 def resume_command(run_dir: Path) -> str:

@@ -239,5 +239,5 @@ def open_run(
                 run.exit_code = run.end()
         except Diverged as error:
             log.close()
-            say(divergence(error, config, sources.lengths, checkpoint.whole_checkpoints(run_dir / "checkpoints")))
+            say(divergence(error, config, sources, checkpoint.whole_checkpoints(run_dir / "checkpoints")))
             run.exit_code = EXIT_DIVERGED

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LAYERS = re.compile(r"layers\.(\d+)(?:-(\d+))?")  # layers.3 or layers.0-3
+# What DeBERTa registers after the layers: the norm of the embeddings of relative positions, and what it adds to the
+# output of the first layer.
+DEBERTA = {"encoder.LayerNorm.": 0, "encoder.conv.": 1}
 
 
 def layer_lists(module: nn.Module, prefix: str = "") -> list[list[str]]:
@@ -59,6 +62,9 @@ def heights(model: "PreTrainedModel", flag: str) -> dict[str, int]:
         is_embedding = in_encoder and name.rpartition(".")[0].removeprefix(prefix) in embeddings
         below = is_embedding or (in_encoder and not passed)
         found[name] = layer if layer is not None else 0 if below else top
+        if model.config.model_type.startswith("deberta"):
+            within = name.removeprefix(prefix)
+            found[name] = next((at for start, at in DEBERTA.items() if within.startswith(start)), found[name])
     return found
 
 

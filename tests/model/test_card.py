@@ -199,6 +199,10 @@ def test_the_card_of_each_fold_has_the_spread(made):
     for fold in (1, 2):
         text = card_of(group / f"fold-{fold}").text
         assert f"\n| accuracy | {numbers} | - |\n" in text and "One of 2 models of a cross-validation" in text
+        assert (
+            f"Scores on fold {fold} of 2 of the training split (30 rows), which the model was not trained on:" in text
+        )
+        assert {result.dataset_split for result in card_of(group / f"fold-{fold}").data.eval_results} == {"train"}
 
 
 def test_the_spread_is_written_once_and_into_any_card():

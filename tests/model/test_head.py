@@ -113,7 +113,7 @@ MISFITS = {
         "2 independent labels (ad, spam)",
     ),
     "classes": (NAMES, {}, None, "2 classes (not_equivalent, equivalent)"),
-    "one label": (("spam",), {"problem_type": "multi_label_classification"}, None, "1 independent labels (spam)"),
+    "one label": (("spam",), {"problem_type": "multi_label_classification"}, None, "one logit (spam)"),
 }
 
 

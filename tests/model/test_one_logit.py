@@ -143,6 +143,17 @@ def test_the_head_of_a_cross_encoder_is_kept(made, go, wild_model, tmp_path, cap
     assert "all weights from" in capsys.readouterr().err
 
 
+def test_heads_of_other_sizes_are_named(made, go, tiny_model, capsys):
+    one, two = made(*ONE, "--max-steps", 1, name="one"), made("--max-steps", 1, name="two")
+    for model, flags, what in (
+        (two, ("--one-logit",), "2 classes (not_equivalent, equivalent), but the data needs one logit (equivalent):"),
+        (one, (), "one logit (equivalent), but the data has 2 classes (not_equivalent, equivalent):"),
+    ):
+        capsys.readouterr()
+        assert go("--model", model / "last", "--max-steps", 1, *flags) == 2
+        assert f"has a head for {what}" in capsys.readouterr().err
+
+
 def test_resume_is_exact_and_a_change_is_refused(go, tmp_path, capsys):
     whole, killed = tmp_path / "runs" / "whole", tmp_path / "runs" / "killed"
     assert go(*FLAGS, "--one-logit", "--class-weights", "balanced", "--save-every", 11, "--run-name", "whole") == 0
@@ -165,9 +176,9 @@ def test_other_encoders(go, tmp_path, kind):
 
 def test_data_without_two_classes_is_refused(go, tmp_path, capsys):
     for name, labels, what in (
-        ("three", ["a", "b", "c", "a"], "has 3 classes or labels"),
-        ("value", ["0.5", "1.25", "0.75", "2.5"], "is a regression"),
-        ("several", [["a"], ["b"], ["a", "b"], []], "has 2 classes or labels"),
+        ("three", ["a", "b", "c", "a"], "has 3 classes: leave it out"),
+        ("value", ["0.5", "1.25", "0.75", "2.5"], "is a regression: leave it out"),
+        ("several", [["a"], ["b"], ["a", "b"], []], "is multi-label: leave it out"),
     ):
         rows = [{**row, "label": label} for row, label in zip(some_pairs("train", 8), labels * 2, strict=True)]
         for split in ("train", "validation"):

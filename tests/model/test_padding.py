@@ -119,3 +119,14 @@ def test_collate_pads_on_the_left_and_pack_takes_it_out():
     assert packed.indices is not None and packed.indices.tolist() == [0, 1, 2, 5]
     for name in ("input_ids", "position_ids", "token_type_ids", "cu_seqlens"):
         assert torch.equal(getattr(packed, name), getattr(other, name)), name
+
+
+def test_a_bug_of_ours_is_not_the_models(tiny_model):
+    tokenizer, _ = model.load_tokenizer(str(tiny_model))
+    classifier, *_ = model.load_model(str(tiny_model), ["no", "yes"])
+
+    def broken(rows):
+        raise NameError("colums")
+
+    with pytest.raises(NameError, match="colums"):
+        padding.first_dependence(classifier, broken, tokenised(tokenizer, some_pairs("train", 20)))

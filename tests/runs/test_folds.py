@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from conftest import comparable, same_weights, undone
+from conftest import comparable, same_weights, some_pairs, undone, write_rows
 
 import train
 from pairft.runs import checkpoint, out_of_fold, seeds
@@ -122,6 +123,19 @@ def test_a_fold_that_diverges_does_not_end_the_others(go, tmp_path, capsys, monk
     assert {row["fold"] for row in rows} == {"2", "3"} and len({row["row"] for row in rows}) == len(rows) == 40
 
 
+def test_the_rows_of_a_step_that_diverged_are_numbered_as_in_their_source(go, tmp_path, capsys):
+    """Although rows before them are left out; no row of the fold that is held out is among them."""
+    rows = some_pairs("train", 60)
+    write_rows(tmp_path / "pairs" / "train.jsonl", [{**row, "sentence1": ""} for row in rows] + rows)
+    flags = ("--data", tmp_path / "pairs", "--drop-bad-rows", "--folds", 2, "--max-steps", 4, "--lr", 1e30)
+    assert go(*flags, "--run-name", "a") == 3
+    first, second = re.findall(
+        r"trains on the rows ([\d, ]+) of the training split \(counted from 1\)", capsys.readouterr().err
+    )
+    folds = [{int(number) for number in numbers.split(", ")} for numbers in (first, second)]
+    assert min(folds[0] | folds[1]) > 60 and len(folds[0]) == 8 and not folds[0] & folds[1]
+
+
 def test_a_full_disk_at_the_end_costs_no_training(go, tmp_path, capsys, monkeypatch):
     def fail(path, *_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -137,6 +151,15 @@ def test_a_full_disk_at_the_end_costs_no_training(go, tmp_path, capsys, monkeypa
     (tmp_path / "runs" / "a" / "fold-1" / "results.json").unlink()
     assert go("--resume", "--run-name", "a") == 0
     assert len(rows_of(tmp_path / "runs" / "a" / "out_of_fold.csv")) == 60
+
+
+def test_a_sentence_may_be_the_group(made):
+    """Through to the files: all rows with one first sentence are in one fold."""
+    group, folds = made("--folds", 3, "--group-column", "sentence1", *SHORT), {}
+    sentences = [row["sentence1"] for row in some_pairs("train", 60)]
+    for row in rows_of(group / "out_of_fold.csv"):
+        folds.setdefault(sentences[int(row["row"]) - 1], set()).add(row["fold"])
+    assert max(map(len, folds.values())) == 1 and len(rows_of(group / "out_of_fold.csv")) == 60
 
 
 def test_a_mistake_in_the_data_leaves_nothing_behind(go, tmp_path, capsys):

@@ -52,5 +52,5 @@ def test_trainers_batches_have_a_fixed_size(go, capsys):
 
 def test_the_examples_of_a_step_that_diverged_are_named(go, tmp_path, capsys):
     assert go("--max-tokens", 100, "--lr", 1e30, "--max-steps", 9, "--log-every", 1) == 3
-    assert "trains on the examples" in capsys.readouterr().err
+    assert "trains on the rows" in capsys.readouterr().err
     assert not checkpoint.whole_checkpoints(tmp_path / "runs")

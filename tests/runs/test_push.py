@@ -226,6 +226,16 @@ def test_a_finished_run_is_uploaded_by_hand(go, made, capsys):
     assert "without effect: --push-to-hub" in said and f"upload its model with: python -m pairft.push {command}" in said
 
 
+def test_a_run_that_ended_while_it_uploaded_says_how_to_do_it(go, made, tmp_path, capsys):
+    """It is finished, so that --resume doesn't train, and so doesn't upload."""
+    undone(made("--max-steps", 8, "--save-every", 4), tmp_path / "runs" / "b", 4)
+    assert go("--resume", "--run-name", "b", "--push-to-hub", "out") == 0
+    for flags in ((), ("--push-to-hub", "out")):
+        capsys.readouterr()
+        assert go("--resume", "--run-name", "b", *flags) == 0
+        assert "--name out" in capsys.readouterr().err
+
+
 def test_a_resumed_run_trains_even_if_it_cannot_upload(go, made, tmp_path, capsys):
     """The tests forbid the Hub. A new run would be an error."""
     undone(made("--max-steps", 8, "--save-every", 4), tmp_path / "runs" / "b", 4)

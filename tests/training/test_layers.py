@@ -23,8 +23,9 @@ PLACES = {  # beginnings of names
 }
 
 
-def classifier(kind: str):
+def classifier(kind: str, **more: object):
     settings = {"vocab_size": 50, "max_position_embeddings": 64, "pad_token_id": 0, **SIZES, **ARCHITECTURES[kind]}
+    settings |= more
     config = AutoConfig.for_model(kind, **{name: value for name, value in settings.items() if value is not None})
     with torch.device("meta"):
         return AutoModelForSequenceClassification.from_config(config)
@@ -36,6 +37,15 @@ def test_heights(kind):
     for beginning, height in PLACES[kind].items():
         of_part = {height for name, height in found.items() if name.startswith(beginning)}
         assert of_part == {height}, (beginning, of_part)
+
+
+def test_what_published_debertas_have_beside_the_layers():
+    """DeBERTa-v3 norms the embeddings of relative positions; the xlarge DeBERTa-v2 has a convolution, too."""
+    found = heights(
+        classifier("deberta-v2", norm_rel_ebd="layer_norm", conv_kernel_size=3, conv_act="gelu"), "--freeze"
+    )
+    assert {at for name, at in found.items() if name.startswith("deberta.encoder.LayerNorm.")} == {0}
+    assert {at for name, at in found.items() if name.startswith("deberta.encoder.conv.")} == {1}
 
 
 def frozen(kind: str, *names: str) -> set[str]:
