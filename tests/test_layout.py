@@ -92,6 +92,12 @@ def test_nothing_heavy_is_imported_before_it_is_needed():
     assert result.stdout.strip() == "[]"
 
 
+def test_test_files_have_names_of_their_own():
+    """Otherwise pytest can't import the second one."""
+    names = [path.name for path in ROOT.glob("tests/**/test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 CODE = [*MODULES, ROOT / "train.py", *sorted(ROOT.glob("tests/**/*.py")), *sorted(ROOT.glob("benchmarks/*.py"))]
 
 

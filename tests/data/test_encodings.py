@@ -1,5 +1,6 @@
 """Text files in encodings other than UTF-8: recognised, said and read, for tables and JSON alike."""
 
+import csv
 import gzip
 import json
 
@@ -95,7 +96,8 @@ def test_what_is_guessed_of_each_file_is_said_once(go, tmp_path, capsys):
     command = ["--model", tmp_path / "runs" / "one" / "best", "--data", path, "--output", tmp_path / "answers.tsv"]
     assert predict.main([str(part) for part in command]) == 0
     assert "(40 rows)" in capsys.readouterr().out
-    assert len((tmp_path / "answers.tsv").read_text().splitlines()) == 41
+    with (tmp_path / "answers.tsv").open(newline="") as file:
+        assert len(list(csv.reader(file, delimiter="\t"))) == 41
 
 
 @pytest.mark.parametrize(
