@@ -77,6 +77,13 @@ def measured(model: Path, data: Path, output: Path) -> dict[str, Any]:
     return {"mib": max(found), "seconds": time.perf_counter() - began}
 
 
+def table(content: dict[str, Any]) -> str:
+    """The figures as a table in Markdown."""
+    lines = ["| rows | at most, MiB | seconds |", "|---|---|---|"]
+    lines += [f"| {run['rows']:,} | {run['mib']:.0f} | {run['seconds']:.0f} |" for run in content["runs"]]
+    return "\n".join(lines) + f"\n\nOnce each, {content['date']}, on the same machine.\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[200_000, 1_000_000])

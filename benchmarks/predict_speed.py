@@ -102,6 +102,21 @@ def one_pair(model: str, rounds: int) -> list[float]:
     return found[1:]
 
 
+def table(content: dict[str, Any]) -> str:
+    """The figures as a table in Markdown."""
+    lines = ["| | rows/s | pairft's speed to it | largest difference of a probability |", "|---|---|---|---|"]
+    for name, side in content["sides"].items():
+        ratio = "" if name == "pairft" else f"{side['times_slower']:.2f} ×"
+        difference = "" if name == "pairft" else f"{side['largest_difference']:.1e}"
+        lines.append(f"| {name} | {side['rows_per_second']:.0f} | {ratio} | {difference} |")
+    where = ", ".join(f"{name} {value}" for name, value in content["machine"].items())
+    rounds = len(content["sides"]["pairft"]["seconds"])
+    return "\n".join(lines) + (
+        f"\n\n{content['rows']:,} pairs, {rounds} rounds, {content['date']}: {where}. `--text` answers within "
+        f"{statistics.median(content['text']):.1f} s, start-up included.\n"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="a parquet file with the columns sentence1 and sentence2")

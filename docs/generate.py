@@ -19,6 +19,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 import compare_trainer  # noqa: E402
 import kinds  # noqa: E402
 import large_data  # noqa: E402
+import predict_memory  # noqa: E402
+import predict_speed  # noqa: E402
 import recipes  # noqa: E402
 import scale_arithmetic  # noqa: E402
 import scaling  # noqa: E402
@@ -191,6 +193,8 @@ def parts() -> dict[str, dict[str, str]]:
             "speed": compare_trainer.table(results("cpu-speed.json")),
             "mrpc": compare_trainer.table(results("cpu-mrpc.json")),
             "large": large_data.table(results("large-data.json")),
+            "predict-speed": predict_speed.table(results("predict-speed.json")),
+            "predict-memory": predict_memory.table(results("predict-memory.json")),
         },
         "docs/recipes.md": {
             "seeds": recipes.table(results("recipes.json")),
