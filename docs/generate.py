@@ -193,8 +193,8 @@ def parts() -> dict[str, dict[str, str]]:
             "speed": compare_trainer.table(results("cpu-speed.json")),
             "mrpc": compare_trainer.table(results("cpu-mrpc.json")),
             "large": large_data.table(results("large-data.json")),
-            "predict-speed": predict_speed.table(results("predict-speed.json")),
-            "predict-memory": predict_memory.table(results("predict-memory.json")),
+            "predict": predict_speed.table(results("predict-speed.json")),
+            "memory": predict_memory.table(results("predict-memory.json")),
         },
         "docs/recipes.md": {
             "seeds": recipes.table(results("recipes.json")),
