@@ -150,8 +150,8 @@ def test_a_nan_ends_the_training_and_is_never_saved(go, tmp_path, capsys, at_ste
     flags = ("--epochs", 3, "--save-every", 4, "--log-every", 6, "--seed", 3)
     assert go(*flags, "--run-name", "a") == 3
     message = capsys.readouterr().err
-    rows = torch.randperm(60, generator=torch.Generator().manual_seed(4))[8:16].tolist()  # the second step of epoch 1
-    assert "not finite at step 10" in message and f"examples {', '.join(map(str, rows))} of" in message
+    rows = torch.randperm(60, generator=torch.Generator().manual_seed(4))[8:16] + 1  # the second step of epoch 1
+    assert "not finite at step 10" in message and f"rows {', '.join(map(str, rows.tolist()))} of" in message
     kept = checkpoint.whole_checkpoints(run / "checkpoints")[-1]
     assert kept.name == "step-00000008" and str(kept) in message
     assert not (run / "results.json").exists()
