@@ -46,4 +46,5 @@ def test_shard_arrives(torchrun, tmp_path):
         code, errors = torchrun.run(processes, "--log-every", 4, "--resume", "--run-name", copy)
         assert code == 0, errors
         assert "from step 6" in errors
+        assert ("a single process holds the whole model" in errors) == (processes == 1)
         assert_same_run(runs / copy, runs / "1")

@@ -62,17 +62,20 @@ def test_an_error_names_the_row_and_nothing_is_written(model, rows, tmp_path, ca
         assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
+def rows_in(output):
+    if output.suffix == ".csv":
+        return list(csv.DictReader(output.open(encoding="utf-8", newline="")))
+    if output.suffix == ".jsonl":
+        return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    return parquet.read_table(output).to_pylist()
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_bad_rows_are_left_out(suffix, model, rows, labels, tmp_path, capsys):
     (tmp_path / "in.jsonl").write_text("\n".join(lines_of(rows)) + "\n", encoding="utf-8")
     output = tmp_path / f"out.{suffix}"
     assert run(model, "--data", tmp_path / "in.jsonl", "--output", output, "--on-bad-row", "skip") == 0
-    if suffix == "csv":
-        found = list(csv.DictReader(output.open(encoding="utf-8", newline="")))
-    elif suffix == "jsonl":
-        found = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
-    else:
-        found = parquet.read_table(output).to_pylist()
+    found = rows_in(output)
     assert [(row["id"], row["label"]) for row in found] == [
         (str(n), label) for n, label in zip(GOOD, labels, strict=True)
     ]
@@ -85,12 +88,7 @@ def test_bad_rows_have_no_answer(suffix, model, rows, labels, tmp_path, capsys):
     (tmp_path / "in.jsonl").write_text("\n".join(lines_of(rows)) + "\n", encoding="utf-8")
     output = tmp_path / f"out.{suffix}"
     assert run(model, "--data", tmp_path / "in.jsonl", "--output", output, "--on-bad-row", "null") == 0
-    if suffix == "csv":
-        found = list(csv.DictReader(output.open(encoding="utf-8", newline="")))
-    elif suffix == "jsonl":
-        found = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
-    else:
-        found = parquet.read_table(output).to_pylist()
+    found = rows_in(output)
     assert len(found) == 12
     assert [found[number]["label"] for number in GOOD] == labels
     for number in set(range(12)) - set(GOOD):
