@@ -5,7 +5,7 @@ ARGS ?=
 # Processes that run tests. Each test uses one thread.
 JOBS ?= 2
 
-.PHONY: install train test test-slow lint format typecheck check bench bench-gpu parity board clean
+.PHONY: install train test test-slow lint format typecheck check browser bench bench-gpu parity board clean
 
 # One file says that the environment is up to date, so that make does nothing where nothing has changed.
 install: $(VENV)/.installed
@@ -39,6 +39,11 @@ typecheck: install
 
 check: lint typecheck
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup -m "slow or not slow" --cov --cov-report=term $(ARGS)
+
+# What the tests with -m browser need: playwright drives the Chromium that Debian packages.
+browser: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[browser]"
+	command -v chromium >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes chromium >/dev/null)
 
 bench: install
 	$(BIN)/python benchmarks/compare_trainer.py $(ARGS)

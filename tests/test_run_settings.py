@@ -31,7 +31,7 @@ def test_fold_arrives(made, tmp_path):
     """A setting of a file, without a flag: one run of a cross-validation."""
     (tmp_path / "settings.yaml").write_text("folds: 3\nfold: 2\n")
     run = made("--config", tmp_path / "settings.yaml", "--max-steps", 1)
-    assert (run / "held_out.parquet").exists() and config_of(run)["fold"] == 2
+    assert not (run / "out_of_fold.csv").exists() and config_of(run)["fold"] == 2
 
 
 def test_group_column_arrives(made, tmp_path):

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from pairft import disk
 from pairft.errors import Diverged
+from pairft.training import distributed, sharding
 from pairft.training.state import TrainState
 
 LAYOUT = 3
@@ -133,6 +134,23 @@ def write_tensors(tensors: dict[str, dict[str, Tensor]], folder: Path) -> None:
     with disk.disk_errors(folder):
         for file, some in tensors.items():
             save_file(some, folder / f"{file}.safetensors")
+
+
+def save_shards(run_dir: Path, state: TrainState) -> tuple[Path, OSError | None]:
+    """Write the shards of each process to a temporary folder. Returns it, and the error if this process couldn't.
+    Raises Diverged if a weight or its moment, of any process, is not finite."""
+    local = sharding.local_tensors(state.model, state.optimizer)
+    if not all(distributed.gathered(all_finite(local, state.bad_steps.device))):
+        raise Diverged(state.step, "a weight or its moment")
+    folder = run_dir / "checkpoints" / ".shards.part"
+    with distributed.together():
+        if distributed.is_main() and folder.exists():  # from a save that failed
+            disk.remove(folder)
+    try:
+        sharding.save_shards(folder, state.model, state.optimizer)
+    except OSError as error:
+        return folder, error
+    return folder, None
 
 
 def all_finite(tensors: Sequence[Tensor], device: torch.device) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairft.runs import out_of_fold
-from pairft.runs.out_of_fold import OutOfFold, shown
+from pairft.runs.evaluations import shown
+from pairft.runs.out_of_fold import OutOfFold
 from pairft.tasks import MULTI_LABEL
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ its answers to them look better than answers to other rows.
 """
 
 import csv
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,19 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from pairft import disk
 from pairft.config import Config
-from pairft.data.row_numbers import ROW
-from pairft.errors import UserError
-from pairft.tasks import MULTI_LABEL, REGRESSION, TASKS, metrics_of
+from pairft.runs import evaluations
+from pairft.runs.evaluations import shown
+from pairft.tasks import TASKS, metrics_of
 
 if TYPE_CHECKING:
     import numpy
-    from pyarrow import parquet
 
-    from pairft.data.pairs import Pairs
     from pairft.training.evaluation import EvalOutput
-
-FILE = "held_out.parquet"  # in the directory of each run
-ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -44,120 +38,45 @@ class OutOfFold:
     @property
     def probabilities(self) -> "numpy.ndarray":
         """float32 [rows, classes]; of a regression, its values [rows, 1]."""
-        from scipy.special import expit, softmax
-
-        logits = self.output.logits
-        if self.problem_type == REGRESSION:
-            return logits
-        found: numpy.ndarray = expit(logits) if self.problem_type == MULTI_LABEL else softmax(logits, axis=1)
-        return found
+        return evaluations.probabilities_of(self.output.logits, self.problem_type)
 
     def label_text(self, label: Any) -> str:
         """A label, or a prediction, as a cell of a csv file."""
-        if self.names is None:
-            return shown(label)
-        if self.problem_type == MULTI_LABEL:
-            return ", ".join(name for name, holds in zip(self.names, label, strict=True) if holds)
-        return self.names[int(label)]
-
-
-def shown(value: Any) -> str:
-    """A float32 as text, with as many digits as it takes to tell it from all others: 3.8, not 3.79999995."""
-    import numpy
-
-    return str(numpy.float32(value))
-
-
-def keep(run_dir: Path, pairs: "Pairs", answers: "EvalOutput") -> None:
-    """Write the rows that a run has held out, with its answers, to `run_dir`: completely or not at all."""
-    import pyarrow
-    from pyarrow import parquet
-
-    held = pairs.splits["validation"]
-    about = [pairs.problem_type, pairs.label_names, pairs.positive, pairs.text_columns]
-    texts = [f"text_{number}" for number in range(len(pairs.text_columns))]  # whatever their names in the source
-    part, start, writer = run_dir / f".{FILE}.part", 0, None
-    with part.open("wb") as file:
-        for some in held.with_format("arrow").iter(batch_size=ROWS_AT_ONCE):
-            here = slice(start, start + len(some))
-            columns = {"row": some.column(ROW)}
-            for name, values in (("label", answers.labels), ("logits", answers.logits), ("loss", answers.losses)):
-                columns[name] = as_column(values[here])
-            for name, column in zip(texts, pairs.text_columns, strict=True):
-                columns[name] = some.column(column).cast(pyarrow.large_string())
-            table = pyarrow.table(columns).replace_schema_metadata({"pairft": json.dumps(about)})
-            writer = writer or parquet.ParquetWriter(file, table.schema)
-            writer.write_table(table)
-            start += len(some)
-        assert writer is not None and start == len(answers.labels), (start, len(answers.labels))
-        writer.close()
-    disk.flush(part)
-    os.replace(part, run_dir / FILE)
-
-
-def as_column(values: "numpy.ndarray") -> Any:
-    """An Arrow array of numbers [rows] or of lists of them [rows, numbers]."""
-    import pyarrow
-
-    if values.ndim == 1:
-        return pyarrow.array(values)
-    return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.ravel()), values.shape[1])
+        return evaluations.label_text(label, self.problem_type, self.names)
 
 
 def read(group: Path, folds: Sequence[int]) -> OutOfFold:
-    """What the runs of these folds have written."""
+    """What the last models of these folds answered."""
     import numpy
 
     from pairft.training.evaluation import EvalOutput
 
-    parts: dict[str, list[numpy.ndarray]] = {name: [] for name in ("row", "label", "logits", "loss")}
-    about = []
-    for fold in folds:
-        file = opened(group, fold)
-        about = json.loads(file.schema_arrow.metadata[b"pairft"])
-        table = file.read(list(parts))
-        for name, some in parts.items():
-            values = table.column(name).combine_chunks()
-            is_list = hasattr(values, "flatten") and values.type.num_fields
-            some.append(values.flatten().to_numpy().reshape(len(values), -1) if is_list else values.to_numpy())
-    whole = {name: numpy.concatenate(some) for name, some in parts.items()}
-    of_fold = numpy.repeat(list(folds), [len(some) for some in parts["row"]])
-    order = numpy.argsort(whole["row"], kind="stable")
-    rows = whole["row"][order]
+    found = [of_fold(group, fold) for fold in folds]
+    rows = numpy.concatenate([part.rows for part in found])
+    order = numpy.argsort(rows, kind="stable")
+    rows = rows[order]
     assert (numpy.diff(rows) > 0).all(), "a row was held out twice"
-    problem_type, names, positive, columns = about
-    output = EvalOutput(whole["logits"][order], whole["loss"][order], whole["label"][order])
-    names = None if names is None else tuple(names)
-    return OutOfFold(rows, of_fold[order], output, problem_type, names, positive, tuple(columns))
+    fold = numpy.repeat(list(folds), [len(part.rows) for part in found])[order]
+    arrays = zip(*((part.output.logits, part.output.losses, part.output.labels) for part in found), strict=True)
+    output = EvalOutput(*(numpy.concatenate(some)[order] for some in arrays))
+    last = found[-1]
+    return OutOfFold(rows, fold, output, last.problem_type, last.names, last.positive, last.text_columns)
 
 
-def opened(group: Path, fold: int) -> "parquet.ParquetFile":
-    """The file that a fold's run has written. Raises UserError if it can't be read."""
-    import pyarrow
-    from pyarrow import parquet
-
-    path = group / f"fold-{fold}" / FILE
-    try:
-        return parquet.ParquetFile(path)
-    except (FileNotFoundError, pyarrow.ArrowInvalid):
-        raise UserError(
-            f"{path} is missing or damaged: remove {path.parent / 'results.json'}, so that --resume writes it again"
-        ) from None
+def of_fold(group: Path, fold: int) -> evaluations.Evaluated:
+    return evaluations.read(group / f"fold-{fold}", "last")
 
 
 def texts_of(group: Path, found: OutOfFold, chosen: "numpy.ndarray") -> dict[int, tuple[str, ...]]:
     """The sentences of some rows, by the number of the row. `chosen`: indices of `found`."""
     import numpy
-    import pyarrow
 
     texts: dict[int, tuple[str, ...]] = {}
-    names = ["row", *(f"text_{number}" for number in range(len(found.text_columns)))]
-    wanted = numpy.sort(found.rows[chosen])
+    wanted = found.rows[chosen]
     for fold in sorted(set(found.fold[chosen].tolist())):
-        for batch in opened(group, fold).iter_batches(ROWS_AT_ONCE, columns=names):
-            is_wanted = numpy.isin(batch.column(0).to_numpy(), wanted, assume_unique=True)
-            some = [column.to_pylist() for column in batch.filter(pyarrow.array(is_wanted)).columns]
-            texts |= {row: sentences for row, *sentences in zip(*some, strict=True)}
+        part = of_fold(group, fold)
+        held = numpy.flatnonzero(numpy.isin(part.rows, wanted))
+        texts |= dict(zip(part.rows[held].tolist(), part.texts_of(held), strict=True))
     return texts
 
 

@@ -17,18 +17,18 @@ from pairft.data.audit import check_data
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
-from pairft.runs import checkpoint, directory, out_of_fold, push, results
+from pairft.runs import checkpoint, directory, evaluations, push, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
 from pairft.runs.opening import Sources, open_directory
 from pairft.runs.random_states import random_states
 from pairft.runs.resume import resume_command
+from pairft.runs.scoring import scored
 from pairft.runs.seeds import Group
 from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
-from pairft.tasks import TASKS, metrics_of, scored_splits
+from pairft.tasks import scored_splits
 from pairft.training import device, distributed, evaluation, lora, sharding
-from pairft.training.calibration import calibration_of
 from pairft.training.learner import Learner
 from pairft.training.loop import Schedule, schedule_of
 from pairft.training.state import TrainState
@@ -48,7 +48,6 @@ class Run:
     stop: StopRequest
     findings: Sequence[findings.Finding]  # what is wrong with the data
     fallbacks: evaluation.Fallbacks
-    answers: evaluation.EvalOutput | None = None  # of the last evaluation in this process, to the validation split
     exit_code: int = 0
 
     @property
@@ -59,27 +58,23 @@ class Run:
         """Evaluate on each split that the task scores, log the scores, and save the model to best/ if it is the best so
         far on the validation split. Raises Diverged if a logit is not finite."""
         began = time.perf_counter()
-        about = self.sources.pairs
-        metrics, main_metric = metrics_of(TASKS[self.config.task], about.problem_type)
-        found: dict[str, Any] = {"step": state.step, "epoch": state.epoch(self.log.num_examples)}
         outputs = {split: self.predict(state, split) for split in scored_splits(self.sources.tokens)}
-        for split, output in outputs.items():
-            as_trainer = self.config.preset == "trainer"
-            found[split] = evaluation.compute_metrics(output, metrics, about.positive, as_trainer)
-        self.log.log_validation(found, time.perf_counter() - began)
-        self.answers = outputs["validation"]
-        found["calibration"] = calibration_of(self.answers, about.problem_type, about.label_names, about.positive)
-        predictions = self.answers.predictions()
-        found["collapsed"] = len(predictions) > 1 and bool((predictions == predictions[0]).all())
+        found, main_metric = scored(self.config, self.sources.pairs, outputs)
+        found = {"step": state.step, "epoch": state.epoch(self.log.num_examples), **found}
+        splits = {name: found[name] for name in ("step", "epoch", *outputs)}
+        self.log.log_validation(splits, time.perf_counter() - began)
         if found["collapsed"]:
             say("warning: the model predicts the same for every example of the validation split")
         state.last, scores = found, found["validation"]
-        if state.best is None or scores[main_metric] > state.best["validation"][main_metric]:
-            with distributed.together(), self.writer.attempt():
-                self.keep_model("best", found, self.weights())
+        is_best = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
+        weights = self.weights() if is_best else None
+        with distributed.together(), self.writer.attempt():
+            if is_best:
+                self.keep_model("best", found, weights)
                 state.best = found  # not reached if writing fails: the model in best/ stays the best
                 if state.lost_best and scores[main_metric] > state.lost_best["validation"][main_metric]:
                     state.lost_best = None
+            self.keep_answers(outputs, state.step)
         state.best, state.lost_best = distributed.from_main((state.best, state.lost_best))
 
     def predict(self, state: TrainState, split: str) -> evaluation.EvalOutput:
@@ -104,7 +99,7 @@ class Run:
         random, tokens, slots = zip(*everywhere, strict=True)
         # The checkpoint has one count for all, so rank 0 takes over those of the others.
         counts.tokens, counts.slots = (sum(tokens), sum(slots)) if distributed.is_main() else (0, 0)
-        shards, failure = self.save_shards(state) if state.sharded else (None, None)
+        shards, failure = checkpoint.save_shards(self.directory, state) if state.sharded else (None, None)
         with distributed.together():
             if not distributed.is_main():
                 return
@@ -114,21 +109,6 @@ class Run:
                 if failure is not None:
                     raise failure
                 self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state, random, shards))
-
-    def save_shards(self, state: TrainState) -> tuple[Path, OSError | None]:
-        """Write the shards of each process to a temporary folder. Returns it, and the error if one couldn't."""
-        local = sharding.local_tensors(state.model, state.optimizer)
-        if not all(distributed.gathered(checkpoint.all_finite(local, state.bad_steps.device))):
-            raise Diverged(state.step, "a weight or its moment")
-        folder = self.directory / "checkpoints" / ".shards.part"
-        with distributed.together():
-            if distributed.is_main() and folder.exists():  # from a save that failed
-                disk.remove(folder)
-        try:
-            sharding.save_shards(folder, state.model, state.optimizer)
-        except OSError as error:
-            return folder, error
-        return folder, None
 
     def weights(self) -> dict[str, Tensor] | None:
         """All weights of a sharded model, on rank 0 (every process takes part), or those of a model with adapters,
@@ -145,6 +125,13 @@ class Run:
         model, tokenizer = self.learner.state.model, self.sources.tokenizer
         card.save_model(self.directory / name, model, tokenizer, {**about, **found}, to_yaml(self.config), weights)
 
+    def keep_answers(self, outputs: dict[str, evaluation.EvalOutput], step: int) -> None:
+        """Write the model's answers to each split, from `predict`, to evaluations/."""
+        if distributed.is_main():
+            for split, output in outputs.items():
+                about = self.sources.pairs, self.sources.tokens[split]
+                evaluations.keep(self.directory, split, step, *about, output)
+
     def end(self) -> int:
         """Finish, unless a signal stopped the run before its last step. Returns the exit code."""
         state, stopped_by = self.learner.state, self.stop.signal
@@ -158,6 +145,11 @@ class Run:
             say(f"stopped after step {state.step}; resume with: {resume_command(self.directory)}")
             return EXIT_SIGNAL + stopped_by
         weights = self.weights()
+        kept = evaluations.answers_path(self.directory, "validation", state.step)
+        if not distributed.from_main(kept.exists()):  # removed, or not written because the disk was full
+            outputs = {split: self.predict(state, split) for split in scored_splits(self.sources.tokens)}
+            with distributed.together():
+                self.keep_answers(outputs, state.step)
         with distributed.together():
             if distributed.is_main():
                 self.finish(weights)
@@ -175,16 +167,12 @@ class Run:
             state.best = state.last
         for name in ("best", "last"):
             disk.flush_all(self.directory / name)
-        if self.config.fold is not None:
-            # After a resume there may have been no evaluation.
-            answers = self.answers or self.predict(state, "validation")
-            out_of_fold.keep(self.directory, self.sources.pairs, answers)
-        evaluations = self.log.evaluations(state.last)
+        lines = self.log.evaluations(state.last)
         content = results.results_of(self.config, state, self.writer, self.sources.pairs.positive_name)
         self.log.hyperparameters(values(self.config), state.last["validation"])
         directory.write_json(self.directory / "results.json", content)
         self.log.close()
-        results.show(content, evaluations, self.directory)
+        results.show(content, lines, self.directory)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ import train
 from pairft.runs import checkpoint, out_of_fold, seeds
 
 FILES = ("out_of_fold.csv", "label_errors.csv", "summary.json")
+ANSWERS = Path("evaluations") / "validation-step-00000003.parquet"  # of the last model
 SHORT = ("--max-steps", 3, "--lr", "1e-3")
 
 
@@ -51,7 +52,7 @@ def test_a_fold_equals_a_separate_run(made, tmp_path):
     fold, again = group / "fold-2", tmp_path / "runs" / "again"
     assert same_weights(fold, again)
     assert comparable(fold, "train") == comparable(again, "train")
-    assert (fold / out_of_fold.FILE).read_bytes() == (again / out_of_fold.FILE).read_bytes()
+    assert (fold / ANSWERS).read_bytes() == (again / ANSWERS).read_bytes()
     assert (again / "config.yaml").read_text() == config.read_text()
     about = [json.loads((run / "manifest.json").read_text())["data_fingerprint"] for run in (fold, group / "fold-1")]
     assert about[0] == about[1]
@@ -91,7 +92,7 @@ def test_a_fold_killed_after_its_last_checkpoint_predicts_again(go, made, tmp_pa
     killed = tmp_path / "runs" / "killed"
     shutil.rmtree(killed / "fold-2")
     undone(whole / "fold-2", killed / "fold-2", 3)
-    (killed / "fold-2" / out_of_fold.FILE).unlink()
+    (killed / "fold-2" / ANSWERS).unlink()
     for name in FILES:
         (killed / name).unlink()
     assert go("--resume", "--run-name", "killed") == 0
@@ -144,10 +145,10 @@ def test_a_full_disk_at_the_end_costs_no_training(go, tmp_path, capsys, monkeypa
     assert go("--folds", 2, *SHORT, "--run-name", "a") == 2
     assert "No space left" in capsys.readouterr().err
     monkeypatch.undo()
-    (tmp_path / "runs" / "a" / "fold-1" / out_of_fold.FILE).unlink()
+    (tmp_path / "runs" / "a" / "fold-1" / ANSWERS).unlink()
     assert go("--resume", "--run-name", "a") == 2
     message = capsys.readouterr().err
-    assert f"{out_of_fold.FILE} is missing or damaged: remove" in message
+    assert f"{ANSWERS} is missing" in message
     (tmp_path / "runs" / "a" / "fold-1" / "results.json").unlink()
     assert go("--resume", "--run-name", "a") == 0
     assert len(rows_of(tmp_path / "runs" / "a" / "out_of_fold.csv")) == 60
