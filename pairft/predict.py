@@ -38,14 +38,14 @@ def start(argv: Sequence[str]) -> int:
     args = read_arguments(argv)
     try:
         with stopped_by_signals():
-            predict(args)
+            predict(args, argv)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush on exit fails, too
     return 0
 
 
-def predict(args: argparse.Namespace) -> None:
+def predict(args: argparse.Namespace, argv: Sequence[str]) -> None:
     """Predict one pair, or the rows of a source; print the metrics if it has labels."""
     with collector_paused():
         from pairft.prediction.about import about_model
@@ -59,11 +59,11 @@ def predict(args: argparse.Namespace) -> None:
         from pairft.prediction.standard import spooled
 
         with spooled(args.format) as path:
-            predict_files(args, about, [path], "standard input")
+            predict_files(args, argv, about, [path], "standard input")
     else:
         from pairft.prediction.sources import files_of
 
-        predict_files(args, about, files_of(args.data), args.data)
+        predict_files(args, argv, about, files_of(args.data), args.data)
 
 
 def predict_text(args: argparse.Namespace, about: "About") -> None:
@@ -89,7 +89,7 @@ def predict_text(args: argparse.Namespace, about: "About") -> None:
             write([pyarrow.chunked_array([answers[column.name]]) for column in own_answer.columns])
 
 
-def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], where: str) -> None:
+def predict_files(args: argparse.Namespace, argv: Sequence[str], about: "About", paths: list[Path], where: str) -> None:
     """Write the rows and their answers, and print the metrics. Nothing is written before all rows have been looked
     over."""
     import numpy
@@ -101,6 +101,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     from pairft.prediction.columns import Output, output_columns
     from pairft.prediction.sources import open_source
     from pairft.prediction.survey import look_over, targets_of
+    from pairft.runs import looks
     from pairft.training.evaluation import EvalOutput
 
     columns = text_columns(args, about)
@@ -117,6 +118,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
     answers = answers_of(none, about.names, about.kind, args.top_k, about.decision)
     output = Output((), ()) if args.output is None else output_columns(source, answers, args.columns)
     outputs: list[EvalOutput] = []
+    labelled = looks.NONE
     settings = (args.columns, args.top_k, args.on_bad_row, args.task, columns, labels)
     first = first_block(args, source, model, settings)
     if first and targets is not None:
@@ -130,6 +132,7 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
             advance(some.num_rows)
             if targets is not None:
                 outputs.append(some.output)
+                labelled += some.labelled
     if args.output not in (None, STANDARD):
         say(f"{survey.num_rows} rows written to {args.output}")
     if outputs:
@@ -140,6 +143,8 @@ def predict_files(args: argparse.Namespace, about: "About", paths: list[Path], w
             return
         scores = scores_of(whole, about.names, about.kind, about.sidecar, about.decision)
         print(scores, file=sys.stderr if args.output == STANDARD else sys.stdout)
+        for line in looks.look([about.name], labelled, argv):
+            say(line)
 
 
 def predict_submission(args: argparse.Namespace, about: "About") -> None:

@@ -44,7 +44,7 @@ def quoted(path: Path) -> set[str]:
 def test_files_flags_and_targets_of_the_documents_exist(path):
     from torch.distributed.run import get_args_parser
 
-    from pairft import export, flags, predict_args, push
+    from pairft import compare, export, flags, predict_args, push
 
     text = path.read_text(encoding="utf-8")
     diagrams = re.findall(r"^```mermaid$.*?^```$", text, flags=re.DOTALL | re.MULTILINE)
@@ -56,7 +56,7 @@ def test_files_flags_and_targets_of_the_documents_exist(path):
     others = [(ROOT / "Makefile"), *ROOT.glob("benchmarks/*.py")]
     known = {name for other in others for name in flag.findall(other.read_text(encoding="utf-8"))}
     known |= {name[2:] for name, _, _ in flags.flag_rows()}
-    parsers = (predict_args.parser(), push.parser(), export.parser(), get_args_parser())
+    parsers = (predict_args.parser(), push.parser(), export.parser(), compare.parser(), get_args_parser())
     known |= {f[2:] for parser in parsers for f in parser._option_string_actions}
     assert not set(flag.findall(text)) - known
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
@@ -77,9 +77,11 @@ def test_links_of_the_documents_lead_somewhere(path):
         assert not anchor or anchor in anchors(found), (target, anchor)
 
 
-def test_every_document_is_linked_from_the_readme():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert not [path.name for path in DOCUMENTS[1:] if f"(docs/{path.name})" not in readme]
+def test_every_document_is_linked_from_the_readme_or_another_one():
+    texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+    for path in DOCUMENTS[1:]:
+        link = re.compile(rf"\((docs/)?{re.escape(path.name)}[)#]")
+        assert any(link.search(text) for other, text in texts.items() if other != path), path.name
 
 
 @pytest.mark.parametrize("name", ["design.md", "parity.md"])

@@ -37,7 +37,7 @@ def test_imports_run_one_way():
     assert set(order) >= names
 
 
-GROUND, TOP = 0, 6
+GROUND, TOP = 0, 7
 LEVELS = {
     "data": 1,
     "model": 2,
@@ -45,8 +45,12 @@ LEVELS = {
     "runs": 4,
     "speed": 4,
     "prediction": 5,
+    "comparison": 6,
 }  # of the wings; imports run downwards
-COMMANDS = {"train", *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export"))}  # above all wings
+COMMANDS = {
+    "train",
+    *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export", "compare")),
+}  # above all wings
 
 
 def wing_of(module: str) -> tuple[int, str]:

@@ -177,7 +177,7 @@ def test_labels_by_name_and_other_columns(trained, rows, probabilities, tmp_path
 
 
 def test_metrics_alone_need_no_output(trained, rows, tmp_path, capsys):
-    data = write_as(tmp_path / "pairs.csv", rows)
+    data = write_as(tmp_path / "pairs.csv", rows[:-1])  # not those of other tests: the first look at a test split
     capsys.readouterr()
     assert main("--model", trained, "--data", data) == 0
     printed = capsys.readouterr()
