@@ -12,7 +12,7 @@ from pairft.tasks import TASKS
 
 AT_LEAST_1 = (
     *("epochs", "max_steps", "batch_size", "max_tokens", "shuffle_buffer", "accumulate", "max_length", "limit"),
-    *("processes", "lora_rank", "lora_alpha"),
+    *("processes", "lora_rank", "lora_alpha", "patience"),
     *("log_every", "eval_every", "save_every"),
 )
 SEEDS = 2**32  # the number of seeds that numpy takes

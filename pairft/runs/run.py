@@ -17,7 +17,7 @@ from pairft.data.audit import check_data
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
-from pairft.runs import checkpoint, directory, evaluations, push, results
+from pairft.runs import checkpoint, directory, early_stopping, evaluations, push, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
 from pairft.runs.opening import Sources, open_directory
@@ -27,7 +27,7 @@ from pairft.runs.scoring import scored
 from pairft.runs.seeds import Group
 from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
-from pairft.tasks import scored_splits
+from pairft.tasks import TASKS, metrics_of, scored_splits
 from pairft.training import device, distributed, evaluation, lora, sharding
 from pairft.training.learner import Learner
 from pairft.training.loop import Schedule, schedule_of
@@ -48,11 +48,13 @@ class Run:
     stop: StopRequest
     findings: Sequence[findings.Finding]  # what is wrong with the data
     fallbacks: evaluation.Fallbacks
+    judge: early_stopping.Judge | None  # of a search: may end the run after an evaluation
     exit_code: int = 0
 
     @property
     def steps_left(self) -> int:
-        return self.schedule.total_steps - self.learner.state.step
+        state = self.learner.state
+        return 0 if state.stopped_early else self.schedule.total_steps - state.step
 
     def evaluate(self, state: TrainState) -> None:
         """Evaluate on each split that the task scores, log the scores, and save the model to best/ if it is the best so
@@ -65,7 +67,9 @@ class Run:
         self.log.log_validation(splits, time.perf_counter() - began)
         if found["collapsed"]:
             say("warning: the model predicts the same for every example of the validation split")
-        state.last, scores = found, found["validation"]
+        scores = found["validation"]
+        found["since_best"] = early_stopping.since_best(state, scores[main_metric], main_metric)
+        state.last = found
         is_best = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
         weights = self.weights() if is_best else None
         with distributed.together(), self.writer.attempt():
@@ -76,6 +80,19 @@ class Run:
                     state.lost_best = None
             self.keep_answers(outputs, state.step)
         state.best, state.lost_best = distributed.from_main((state.best, state.lost_best))
+        self.stop_early(state)
+
+    def stop_early(self, state: TrainState) -> None:
+        """Set `state.stopped_early` if the latest evaluation ends the run before its last step."""
+        if state.last is None or not state.last["step"] == state.step < self.schedule.total_steps:
+            return
+        reason = None
+        if distributed.is_main():
+            main_metric = metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)[1]
+            reason = early_stopping.reason_to_stop(self.config, state, main_metric, self.judge)
+        state.stopped_early = distributed.from_main(reason)
+        if state.stopped_early:
+            say(f"stopped after step {state.step}: {state.stopped_early}")
 
     def predict(self, state: TrainState, split: str) -> evaluation.EvalOutput:
         """The model's answers to every example of a split. Raises Diverged if a logit is not finite."""
@@ -220,7 +237,9 @@ def open_run(
             with contextlib.nullcontext(group.stop) if group else StopRequest() as stop:
                 with Writer(run_dir / "checkpoints") as writer:
                     fallbacks = evaluation.Fallbacks()
-                    run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, fallbacks)
+                    judge = group.judge if group else None
+                    run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, fallbacks, judge)
+                    run.stop_early(state)  # killed after its last evaluation
                     yield run
                     if not run.steps_left and (state.last is None or state.last["step"] < state.step):
                         run.evaluate(state)  # resumed with a length that ends where it was stopped
