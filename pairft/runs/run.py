@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 from torch import Tensor
 
-from pairft import checks, disk, flags
+from pairft import disk, effects, flags
 from pairft.config import Config, to_yaml, values
 from pairft.data import findings
 from pairft.data.audit import check_data
@@ -221,7 +221,8 @@ def open_run(
         how = f"{schedule.total_steps} steps on {where}, {learner.layout}, lr {config.lr:.2g}"
         number = "streamed" if sources.stream else str(num_examples)
         say(f"{run_dir}: {number} pairs, {how}, {start}")
-        unused = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
+        here = learner.device.type, schedule.total_steps
+        unused = effects.without_effect_here(flags.read_flags(argv), config, *here)
         streamed = sources.stream.about() if sources.stream else ""
         for line in (streamed, *sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
             if line:

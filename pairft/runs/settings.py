@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pairft import checks, flags
+from pairft import checks, effects, flags
 from pairft.config import Config
 from pairft.data import hub
 from pairft.errors import UserError
@@ -26,7 +26,7 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         given = {"processes": distributed.world_size(), **given}
     config = checks.resolve(given)
     check_processes(config, distributed.world_size())
-    for line in checks.without_effect(on_command_line, config):
+    for line in effects.without_effect(on_command_line, config):
         say(line)
     if run_dir is None:
         directory.check_new(config)
