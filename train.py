@@ -97,7 +97,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
             steps = streaming.steps(stream, *how, share())
         if run.steps_left:
             fit(
-                learner.state, steps, learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,
+                learner.state, steps, run.learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,
                 log=run.log.log_training, evaluate=run.evaluate, save=run.save, stop_asked=run.stop.asked,
             )  # fmt: skip
     return run.exit_code

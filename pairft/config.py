@@ -137,6 +137,9 @@ class Config:
     patience: int | None = setting(
         None, "stop early, after this many evaluations in a row that have not beaten the best one; default: never"
     )
+    profile: bool = setting(
+        False, "trace a few steps with torch's profiler, into profile/, and show the costliest operations", kept=False
+    )
     timeout: float = setting(600.0, "seconds that one of several processes waits for another before the run ends")
     processes: int = setting(1, "the number of processes that the run was started with", flag=False)
     seed: int = setting(42, "seed of the new weights, the order of examples and dropout")

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pairft.runs import checkpoint, directory, early_stopping, evaluations, push
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
 from pairft.runs.opening import Sources, open_directory
+from pairft.runs.profile import profiled
 from pairft.runs.random_states import random_states
 from pairft.runs.resume import resume_command
 from pairft.runs.scoring import scored
@@ -241,6 +242,10 @@ def open_run(
                     judge = group.judge if group else None
                     run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, fallbacks, judge)
                     run.stop_early(state)  # killed after its last evaluation
+                    if config.profile and distributed.is_main() and run.steps_left:
+                        how = state.step, run.steps_left, learner.device, run_dir
+                        update = stack.enter_context(profiled(learner.update, *how))
+                        run.learner = replace(learner, update=update)
                     yield run
                     if not run.steps_left and (state.last is None or state.last["step"] < state.step):
                         run.evaluate(state)  # resumed with a length that ends where it was stopped

@@ -1,0 +1,86 @@
+"""--profile traces a few steps and changes none of a run's numbers."""
+
+import gzip
+import json
+import re
+from collections import Counter
+
+import pytest
+from conftest import comparable, same_weights, undone
+
+FLAGS = ("--max-steps", 10, "--log-every", 1, "--lr", "1e-3")
+
+
+def trace_of(run):
+    with gzip.open(run / "profile" / "trace.json.gz", "rt", encoding="utf-8") as file:
+        return json.load(file)["traceEvents"]
+
+
+def rows_of(run):
+    """{operation: (calls per step, milliseconds of CPU time per step)} of the table."""
+    lines = (run / "profile" / "operations.txt").read_text(encoding="utf-8").splitlines()[2:]
+    found = [re.fullmatch(r"(.+?) +(\d+) +([\d.]+) +\d+%", line) for line in lines]
+    return {match[1]: (int(match[2]), float(match[3])) for match in found}
+
+
+def test_profile_arrives(made, capsys):
+    plain, run = made(*FLAGS, name="plain"), made(*FLAGS, "--profile", name="profiled")
+    assert same_weights(plain, run) and not (plain / "profile").exists()
+    for split in ("train", "validation"):
+        assert comparable(plain, split) == comparable(run, split)
+    assert sorted(path.name for path in (run / "profile").iterdir()) == ["operations.txt", "trace.json.gz"]
+    text, rows = (run / "profile" / "operations.txt").read_text(encoding="utf-8"), rows_of(run)
+    assert text in capsys.readouterr().err and text.startswith("profile of steps 5 to 7")
+    calls = Counter(event["name"] for event in trace_of(run) if event.get("ph") == "X")
+    assert calls["update"] == 3 and len(rows) == 10
+    for name, (number, _) in rows.items():
+        counted = calls["update"] if name.startswith("update (") else calls[name]
+        assert number == round(counted / 3), name
+    times = [milliseconds for _, milliseconds in rows.values()]
+    assert times == sorted(times, reverse=True) and times[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "heading", "note"),
+    [
+        (5, "profile of steps 3 to 5", None),
+        (2, "profile of step 2", "1 of 3 steps, since only 2 are left"),
+        (1, None, "--profile has no effect"),
+    ],
+)
+def test_a_short_run_profiles_what_there_is(made, capsys, steps, heading, note):
+    run = made("--profile", "--max-steps", steps)
+    assert heading is None or (run / "profile" / "operations.txt").read_text().startswith(heading)
+    assert (heading is not None) == (run / "profile").exists()
+    message = capsys.readouterr().err
+    assert note in message if note else "note: --profile" not in message
+
+
+def test_a_run_that_ends_early_keeps_what_it_has_profiled(made, capsys):
+    """It stops after the sixth step, the second of those to be profiled; after the second, before all of them."""
+    early = ("--lr", "1e-9", "--profile", "--patience", 1)
+    run = made(*early, "--eval-every", 3, name="six")
+    assert (run / "profile" / "operations.txt").read_text().startswith("profile of steps 5 to 6")
+    run = made(*early, "--eval-every", 1, name="two")
+    assert not (run / "profile").exists()
+    assert "training has ended before step 5, the first to be profiled" in capsys.readouterr().err
+
+
+def test_a_resumed_run_profiles_only_if_asked_and_its_own_steps(go, made, tmp_path):
+    whole, killed = made(*FLAGS, "--save-every", 3, "--profile", name="whole"), tmp_path / "runs" / "killed"
+    undone(whole, killed, 9)
+    (killed / "profile" / "mine").touch()
+    assert go("--resume", "--run-name", "killed") == 0
+    assert (killed / "profile" / "mine").exists()
+    (killed / "results.json").unlink()
+    assert go("--resume", "--run-name", "killed", "--max-steps", 20, "--profile") == 0
+    assert (killed / "profile" / "operations.txt").read_text().startswith("profile of steps 15 to 17")
+    assert not (killed / "profile" / "mine").exists()
+
+
+def test_training_goes_on_if_the_profile_cannot_be_written(go, tmp_path, monkeypatch, capsys):
+    """Its place is taken by a file that can't be replaced by a folder."""
+    from pairft.runs import profile
+
+    monkeypatch.setattr(profile.disk, "replace_atomically", lambda part, folder: (_ for _ in ()).throw(OSError(28, "full")))
+    assert go(*FLAGS, "--profile", "--run-name", "a") == 0
