@@ -137,6 +137,9 @@ class Config:
     patience: int | None = setting(
         None, "stop early, after this many evaluations in a row that have not beaten the best one; default: never"
     )
+    dry_run: bool = setting(
+        False, "try a few steps, say what the run will take in time, memory and disk, and leave nothing", kept=False
+    )
     profile: bool = setting(
         False, "trace a few steps with torch's profiler, into profile/, and show the costliest operations", kept=False
     )

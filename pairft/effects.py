@@ -11,6 +11,8 @@ def without_effect(given: dict[str, Any], config: Config) -> list[str]:
     unused = []
     if "shuffle_buffer" in given and not config.streaming:
         unused = [f"note: --shuffle-buffer {given['shuffle_buffer']} has no effect without --streaming"]
+    if config.dry_run and config.profile:
+        unused.append("note: --profile has no effect with --dry-run")
     winners = {"epochs": "max_steps", "seed": "seeds", "batch_size": "max_tokens", "validation_share": "folds"}
     return unused + [
         f"note: {flag_of(name)} {given[name]} has no effect: {flag_of(winner)} is given"

@@ -4,21 +4,21 @@ for it. The run then has finished, as after its last step."""
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pairft.config import Config
+from pairft.output import say
+from pairft.training import distributed
 
 if TYPE_CHECKING:
     from pairft.training.state import TrainState
 
-# Of a search over settings: takes the step of an evaluation and its main metric; returns why to end the run, or None.
-# A resumed run may ask again about its latest evaluation.
+# Of a search over settings: takes an evaluation's step and its main metric; returns why to end the run, or None. When
+# a run is resumed at an evaluation, its judge is asked again.
 Judge = Callable[[int, float], str | None]
 
 
 def since_best(state: "TrainState", score: float, main_metric: str) -> int:
-    """How many evaluations in a row, up to one with this score, have not beaten the best main metric before them.
-    `state`: from before that evaluation. A best model that is damaged on disk doesn't change the count."""
-    bests = [best["validation"][main_metric] for best in (state.best, state.lost_best) if best is not None]
-    if state.last is None or all(score > best for best in bests):
+    """How many evaluations in a row, up to the latest one, have not beaten the best of those before them. `score`: the
+    main metric of the latest. `state`: from before it. It counts as well if the best model is damaged on disk."""
+    if state.last is None or all(score > best["validation"][main_metric] for best in bests(state)):
         return 0
     return since_best_of(state.last) + 1
 
@@ -27,22 +27,28 @@ def since_best_of(evaluation: dict[str, Any]) -> int:
     return int(evaluation.get("since_best", 0))  # checkpoints of older versions have no count
 
 
-def reason_to_stop(config: Config, state: "TrainState", main_metric: str, judge: Judge | None) -> str | None:
-    """Why to end the run after the latest evaluation, or None."""
-    assert state.last is not None, state.step
-    if config.patience is not None and since_best_of(state.last) >= config.patience:
-        step, score = best_before(state, main_metric)
-        return (
-            f"no evaluation since step {step} was better than {main_metric} {score:.4f} (--patience {config.patience})"
-        )
-    return judge(state.last["step"], state.last["validation"][main_metric]) if judge else None
+def bests(state: "TrainState") -> list[dict[str, Any]]:
+    """The best evaluation; and a better one, if its model has been damaged on disk."""
+    return [best for best in (state.best, state.lost_best) if best is not None]
 
 
-def best_before(state: "TrainState", main_metric: str) -> tuple[int, float]:
-    """Step and score of the best evaluation, whether its model is there or has been damaged on disk."""
-    bests = [best for best in (state.best, state.lost_best) if best is not None]
-    best = max(bests, key=lambda one: float(one["validation"][main_metric]))
-    return best["step"], best["validation"][main_metric]
+def stop_early(
+    state: "TrainState", total_steps: int, patience: int | None, main_metric: str, judge: Judge | None
+) -> None:
+    """Set `state.stopped_early`, on every rank, if the latest evaluation ends the run before its last step."""
+    latest = state.last
+    if latest is None or not latest["step"] == state.step < total_steps:
+        return
+    reason = None
+    if patience is not None and since_best_of(latest) >= patience:
+        best = max(bests(state), key=lambda one: float(one["validation"][main_metric]))
+        score = f"{main_metric} {best['validation'][main_metric]:.4f}"
+        reason = f"no evaluation since step {best['step']} was better than {score} (--patience {patience})"
+    elif judge is not None and distributed.is_main():
+        reason = judge(latest["step"], latest["validation"][main_metric])
+    state.stopped_early = distributed.from_main(reason)
+    if state.stopped_early:
+        say(f"stopped after step {state.step}: {state.stopped_early}")
 
 
 def about(state: "TrainState") -> dict[str, Any] | None:

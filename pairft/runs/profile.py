@@ -2,16 +2,17 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from pairft import disk
 from pairft.data.batches import MicroBatch
 from pairft.output import say
-from pairft.training.step import Update
+from pairft.training import distributed
+from pairft.training.learner import Learner
 
 if TYPE_CHECKING:
     from torch.profiler import profile
@@ -23,17 +24,21 @@ STEP, UPDATE = "ProfilerStep*", "update"  # what the profiler calls a whole step
 
 
 @contextlib.contextmanager
-def profiled(update: Update, steps_done: int, steps_left: int, device: torch.device, run_dir: Path) -> Iterator[Update]:
-    """Yields `update` in a wrapper that profiles some of its calls, with what happens between them. Trace and table are
-    written to profile/ in the run directory when these steps are done or, if the run ends before that, on leaving.
-    The numbers of the run don't change."""
+def profiled(learner: Learner, asked: bool, steps_left: int, run_dir: Path) -> Iterator[Learner]:
+    """Yields the learner with an update that profiles some of its calls and what happens between them. Trace and table
+    are written to profile/ in the run directory when these steps are done or, if the run ends before that, on leaving.
+    The numbers of the run don't change. Only rank 0 does it, and only if `asked`."""
+    if not asked or steps_left == 0 or not distributed.is_main():
+        yield learner
+        return
     from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
+    update, steps_done = learner.update, learner.state.step
     number = min(PROFILED, steps_left - 1)
     skipped = min(SKIPPED, steps_left - number)  # the last of them is the profiler's own warm-up
     if number == 0:
         say("note: --profile has no effect: there is only one step left, and the first one is not profiled")
-        yield update
+        yield learner
         return
     if number < PROFILED:
         say(f"note: --profile: {number} of {PROFILED} steps, since only {steps_left} are left")
@@ -55,10 +60,10 @@ def profiled(update: Update, steps_done: int, steps_left: int, device: torch.dev
         return result
 
     plan = schedule(wait=skipped - 1, warmup=1, active=number, repeat=1)
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (learner.device.type == "cuda")
     # acc_events: without it, a warning says that the events of earlier cycles are dropped. There is one cycle.
     with profile(activities=activities, schedule=plan, on_trace_ready=ready, acc_events=True) as profiler:
-        yield measured
+        yield replace(learner, update=measured)
     if not written:
         say(f"note: --profile: training has ended before step {steps_done + skipped + 1}, the first to be profiled")
 
@@ -83,10 +88,11 @@ def write(profiler: "profile", run_dir: Path, first_step: int) -> None:
 
 def table(rows: Sequence[Any], first_step: int) -> str:
     """The costliest operations, each without those that it calls itself. `rows`: the profiler's key_averages()."""
-    number = max((row.count for row in rows if row.key == STEP), default=1)
+    rows = [row for row in rows if row.key != STEP]  # which may go on after the last update, with an evaluation
+    number = next(row.count for row in rows if row.key == UPDATE)
     cpu, cuda = (sum(getattr(row, f"self_{device}_time_total") for row in rows) for device in ("cpu", "device"))
     cost = "self_device_time_total" if cuda else "self_cpu_time_total"
-    shown = sorted((row for row in rows if row.key != STEP), key=lambda row: getattr(row, cost), reverse=True)[:SHOWN]
+    shown = sorted(rows, key=lambda row: getattr(row, cost), reverse=True)[:SHOWN]
     last_step = first_step + number - 1
     steps = f"steps {first_step} to {last_step}" if number > 1 else f"step {first_step}"
     lines = [f"profile of {steps}: the costliest operations, per step (the profiler slows all of them down)"]

@@ -120,7 +120,8 @@ def check_finished(run_dir: Path, original: dict[str, Any], given: dict[str, Any
             f"--model {shlex.quote(str(model))}"
         )
     say(f"{run_dir} is finished: nothing to do")
-    unused = [n for n in (*MAY_CHANGE, "profile") if n not in ("runs_dir", "epochs", "max_steps") and given.get(n) is not None]
+    names = [name for name in (*MAY_CHANGE, "profile") if name not in ("runs_dir", "epochs", "max_steps")]
+    unused = [name for name in names if given.get(name) is not None]
     unused = [flag_of(name) for name in unused if given[name] != original.get(name)]
     if unused:
         say(f"note: without effect: {', '.join(unused)}")

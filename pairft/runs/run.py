@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pairft.data.audit import check_data
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
-from pairft.runs import checkpoint, directory, early_stopping, evaluations, push, results
+from pairft.runs import checkpoint, directory, dry_run, early_stopping, evaluations, push, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
 from pairft.runs.opening import Sources, open_directory
@@ -55,7 +55,7 @@ class Run:
     @property
     def steps_left(self) -> int:
         state = self.learner.state
-        return 0 if state.stopped_early else self.schedule.total_steps - state.step
+        return 0 if state.stopped_early or self.config.dry_run else self.schedule.total_steps - state.step
 
     def evaluate(self, state: TrainState) -> None:
         """Evaluate on each split that the task scores, log the scores, and save the model to best/ if it is the best so
@@ -85,15 +85,8 @@ class Run:
 
     def stop_early(self, state: TrainState) -> None:
         """Set `state.stopped_early` if the latest evaluation ends the run before its last step."""
-        if state.last is None or not state.last["step"] == state.step < self.schedule.total_steps:
-            return
-        reason = None
-        if distributed.is_main():
-            main_metric = metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)[1]
-            reason = early_stopping.reason_to_stop(self.config, state, main_metric, self.judge)
-        state.stopped_early = distributed.from_main(reason)
-        if state.stopped_early:
-            say(f"stopped after step {state.step}: {state.stopped_early}")
+        main_metric = metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)[1]
+        early_stopping.stop_early(state, self.schedule.total_steps, self.config.patience, main_metric, self.judge)
 
     def predict(self, state: TrainState, split: str) -> evaluation.EvalOutput:
         """The model's answers to every example of a split. Raises Diverged if a logit is not finite."""
@@ -152,6 +145,8 @@ class Run:
 
     def end(self) -> int:
         """Finish, unless a signal stopped the run before its last step. Returns the exit code."""
+        if self.config.dry_run:
+            return 0
         state, stopped_by = self.learner.state, self.stop.signal
         if stopped_by is not None and self.steps_left:
             with distributed.together():
@@ -242,10 +237,9 @@ def open_run(
                     judge = group.judge if group else None
                     run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, fallbacks, judge)
                     run.stop_early(state)  # killed after its last evaluation
-                    if config.profile and distributed.is_main() and run.steps_left:
-                        how = state.step, run.steps_left, learner.device, run_dir
-                        update = stack.enter_context(profiled(learner.update, *how))
-                        run.learner = replace(learner, update=update)
+                    if config.dry_run and group:
+                        dry_run.measure(run, group.left)
+                    run.learner = stack.enter_context(profiled(learner, config.profile, run.steps_left, run_dir))
                     yield run
                     if not run.steps_left and (state.last is None or state.last["step"] < state.step):
                         run.evaluate(state)  # resumed with a length that ends where it was stopped

@@ -17,7 +17,9 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
     given = on_command_line = flags.read_flags(argv)
     if "config" in given:
         given = {**flags.read_file(given["config"]), **given}
-    given, run_dir = resume.restarted(given), None
+    if given.get("dry_run") and given.get("resume"):
+        raise UserError("--dry-run tries a run from its start, so it excludes --resume: leave one out")
+    given, run_dir = given if given.get("dry_run") else resume.restarted(given), None
     if given.get("resume"):
         run_dir, given = resume.settings_to_resume(given)
         if not given:
@@ -49,6 +51,7 @@ def check_processes(config: Config, world_size: int) -> None:
         "--seeds": config.seeds,
         "--folds": config.folds,
         "--capture always": config.capture == "always",
+        "--dry-run": config.dry_run,
         "--device mps": config.device == "mps",
     }
     for flag, given in excluded.items():

@@ -82,5 +82,7 @@ def test_training_goes_on_if_the_profile_cannot_be_written(go, tmp_path, monkeyp
     """Its place is taken by a file that can't be replaced by a folder."""
     from pairft.runs import profile
 
-    monkeypatch.setattr(profile.disk, "replace_atomically", lambda part, folder: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(
+        profile.disk, "replace_atomically", lambda part, folder: (_ for _ in ()).throw(OSError(28, "full"))
+    )
     assert go(*FLAGS, "--profile", "--run-name", "a") == 0
