@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pairft import disk
 from pairft.command import stopped_by_signals
 from pairft.config import Config
-from pairft.errors import UserError
+from pairft.errors import Diverged, UserError
 from pairft.output import say
 from pairft.runs.seeds import Group, runs_of
 from pairft.runs.signals import StopRequest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import torch
     from datasets import Dataset
 
+    from pairft.data.batches import StepData
     from pairft.runs.estimate import Measured, Plan
     from pairft.training.evaluation import EvalOutput
     from pairft.training.learner import Learner
@@ -47,8 +49,7 @@ def dry_run(config: Config, argv: Sequence[str], train: Callable[..., int]) -> i
 @contextlib.contextmanager
 def temporary_folder(runs_dir: Path) -> Iterator[Path]:
     """A folder on the disk of the run directories, which is removed at the end, also after a signal."""
-    place = runs_dir / f".dry-run-{os.getpid()}"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(prefix=".dry-run-", dir=runs_dir))
     try:
         yield place
     finally:
@@ -104,23 +105,24 @@ def timed_steps(
 ) -> tuple[list[float], list[int]]:
     """Train on a step of the run, which isn't timed, since libraries are loaded in it; on the longest micro-batch; and
     on further steps. Returns the seconds and the computed tokens of these further ones."""
-    from pairft.data.batches import Position, StepData, training_steps
+    from pairft.data.batches import Position, training_steps
     from pairft.data.order import step_size
+    from pairft.training.optim import lr_schedule
     from pairft.training.step import check_finite
 
-    state = learner.state
+    state, lr_at = learner.state, lr_schedule(config, plan.steps)
     how = learner.collate, config.seed, step_size(config), Position(), config.preset == "trainer"
     steps = training_steps(dataset, *how)
 
-    def trained(data: StepData) -> int:  # returns the number of tokens
-        learner.update(data.micro_batches, data.num_examples, config.lr)
+    def trained(data: "StepData") -> int:  # returns the number of tokens
+        learner.update(data.micro_batches, data.num_examples, lr_at(min(state.step, plan.steps - 1)))
         state.step += 1
         check_finite(int(state.bad_steps), state.step, state.scaler.is_enabled())  # waits for the device
         return sum(batch.input_ids.numel() if padded else batch.num_tokens for batch in data.micro_batches)
 
     state.model.train()
     trained(next(steps))
-    trained(StepData([learner.collate(dataset[plan.longest.tolist()])], len(plan.longest), Position()))
+    learner.update([learner.collate(dataset[plan.longest.tolist()])], len(plan.longest), 0.0)  # changes no weights
     times: list[float] = []
     tokens: list[int] = []
     while len(times) < LEAST or (sum(times) < ENOUGH and len(times) < MOST):
@@ -150,6 +152,8 @@ def timed_evaluation(
 ) -> tuple[float, dict[str, "EvalOutput"]]:
     """Evaluate two batches of each split that is scored: that of the longest examples, and one from the middle, which
     is timed. Returns the seconds that all examples take, and the outputs of the batches from the middle."""
+    import numpy
+
     from pairft.data.batches import EVALUATION_TOKENS, lengths_of
     from pairft.tasks import scored_splits
     from pairft.training import evaluation
@@ -164,6 +168,8 @@ def timed_evaluation(
             how = learner.collate, learner.device, learner.amp_dtype, config.preset == "trainer"
             began = time.perf_counter()
             outputs[split] = evaluation.predict(learner.state.model, rows, *how)
+            if not numpy.isfinite(outputs[split].logits).all():
+                raise Diverged(learner.state.step, f"a logit of the {split} split")
         seconds += (time.perf_counter() - began) * int(lengths.sum()) / int(rows.lengths.sum())
     return seconds, outputs
 

@@ -59,79 +59,63 @@ class Measured:
 def plan_of(config: Config, schedule: Schedule, lengths: numpy.ndarray, num_examples: int | None, padded: bool) -> Plan:
     """`lengths`: int [examples], the tokens of the training examples or, with --streaming, of the first ones.
     `num_examples`: in an epoch, if it is known. `padded`: batches are padded to their longest example."""
-    size, steps, tokens, examples, most = step_size(config), 0, 0, 0, 0
-    longest = numpy.zeros(0, numpy.int64)
+    size, steps, tokens, most = step_size(config), 0, 0, 0
+    longest, per_epoch = numpy.zeros(0, numpy.int64), math.inf
     for epoch in range(EPOCHS):
         order = epoch_order(len(lengths), config.seed, epoch)
         ends = numpy.append(numpy.arange(size.batch_size, len(order), size.batch_size), len(order))
         if size.max_tokens is not None:
             ends = batch_ends(order, lengths, size.max_tokens)
-        ends = ends[: (schedule.total_steps - steps) * size.accumulate]
+        if epoch == 0 and num_examples is not None:
+            per_epoch = -(-len(ends) // size.accumulate) * num_examples / len(order)
+        ends = ends[: (schedule.total_steps - steps) * size.accumulate]  # of micro-batches
         starts, here = numpy.append(0, ends[:-1]), lengths[order[: ends[-1]].numpy()].astype(numpy.int64)
-        costs = numpy.add.reduceat(here, starts)
-        if padded:
-            costs = numpy.maximum.reduceat(here, starts) * (ends - starts)
-        if (largest := int(costs.argmax())) >= 0 and costs[largest] > most:
-            most, longest = int(costs[largest]), order[starts[largest] : ends[largest]].numpy()
-        steps, tokens, examples = (
-            steps - (-len(ends) // size.accumulate),
-            tokens + int(costs.sum()),
-            examples + len(here),
-        )
+        found = numpy.maximum.reduceat(here, starts) * (ends - starts) if padded else numpy.add.reduceat(here, starts)
+        if found.max() > most:
+            most, largest = int(found.max()), int(found.argmax())
+            longest = order[starts[largest] : ends[largest]].numpy()
+        steps, tokens = steps - (-len(ends) // size.accumulate), tokens + int(found.sum())
         if steps == schedule.total_steps:
             break
-    per_epoch = math.inf if num_examples is None else num_examples / (examples / steps)
-    evaluations = times_due(schedule.eval_every, schedule.total_steps, per_epoch)
-    saves = times_due(schedule.save_every, schedule.total_steps, per_epoch)
+    epochs = schedule.total_steps / per_epoch if config.max_steps is not None else config.epochs
+    evaluations, saves = (times_due(every, schedule, epochs) for every in (schedule.eval_every, schedule.save_every))
     return Plan(schedule.total_steps, tokens / steps * schedule.total_steps, evaluations, saves, longest)
 
 
-def times_due(every: Interval, total_steps: int, steps_per_epoch: float) -> int:
-    """How often something is due that is also due after the last step."""
-    if every == "never":
-        return 1
-    interval = steps_per_epoch if every == "epoch" else float(every)
-    return max(1, math.ceil(total_steps / interval - 1e-6))
+def times_due(every: Interval, schedule: Schedule, epochs: float) -> int:
+    """How often something is due that is due after the last step, too. `epochs`: the length of the run."""
+    times = {"never": 1.0, "epoch": epochs}[every] if isinstance(every, str) else schedule.total_steps / every
+    return max(1, math.ceil(times))
 
 
 def table(plan: Plan, found: Measured, runs: int, runs_dir: Path) -> str:
     """The estimate as a table for the terminal. `runs`: the number of runs, with --seeds or --folds."""
     steps, evaluations = plan.tokens * found.rate, plan.evaluations * found.evaluation
     saving = plan.saves * found.save + (plan.evaluations + 1) * found.keep
-    per_step = plan.tokens / plan.steps
+    step_tokens = plan.tokens / plan.steps
     kept = min(KEPT, plan.saves)
-    # best/, last/, and the best models of the checkpoints, which share it if it is the same.
-    models = 2 + kept
+    models = 2 + min(kept, plan.evaluations)  # best/, last/ and, in each checkpoint, a copy of best/
     disk = kept * found.checkpoint + models * found.model + found.examples + plan.evaluations * found.answers
-    being_written = found.checkpoint + found.model
-    several = f", for all {runs} runs" if runs > 1 else ""
-    rows = [
-        ("time", duration(runs * (steps + evaluations + saving)), f"± {100 * found.spread:.0f} %{several}"),
-        (
-            "  steps",
+    free = in_bytes(shutil.disk_usage(runs_dir).free)
+    rows = {
+        "time": (duration(runs * (steps + evaluations + saving)), f"± {100 * found.spread:.0f} %"),
+        "  steps": (
             duration(runs * steps),
-            f"{plan.steps:,} of {found.rate * per_step:.3g} s, {per_step:,.0f} tokens each",
+            f"{plan.steps:,} of {step_tokens:,.0f} tokens, {step_tokens * found.rate:.3g} s",
         ),
-        ("  evaluations", duration(runs * evaluations), f"{plan.evaluations} of {found.evaluation:.3g} s"),
-        (
-            "  saving",
+        "  evaluations": (duration(runs * evaluations), f"{plan.evaluations} of {found.evaluation:.3g} s"),
+        "  saving": (
             duration(runs * saving),
-            f"{plan.saves} checkpoints, last/, and best/ up to {plan.evaluations} times",
+            f"{plan.saves} checkpoints, {plan.evaluations} times best/ at most, last/",
         ),
-        ("memory", in_bytes(found.memory), f"of {in_bytes(found.memory_there)}, with the longest micro-batch"),
-        (
-            "disk",
-            in_bytes(runs * disk),
-            f"{in_bytes(found.model)} less if the last checkpoints have the same best model{several}",
-        ),
-        (
-            "  at most",
-            in_bytes(runs * disk + being_written),
-            f"while saving; {in_bytes(shutil.disk_usage(runs_dir).free)} are free",
-        ),
-    ]
-    note = f"±: from {len(found.step_times)} steps, half the range of their seconds per token; the start is not counted"
-    return "\n".join([*(f"{name:<14} {value:>12}  {text}" for name, value, text in rows), note])
+        "memory": (in_bytes(found.memory), f"of {in_bytes(found.memory_there)}, with the longest micro-batch"),
+        "disk": (in_bytes(runs * disk), f"{in_bytes(found.model)} less if both checkpoints have the same best model"),
+        "  while saving": (in_bytes(runs * disk + found.checkpoint + found.model), f"at most; {free} are free"),
+    }
+    lines = [f"{name:<15} {value:>12}  {text}" for name, (value, text) in rows.items()]
+    lines += [f"time and disk: of all {runs} runs together"] * (runs > 1)
+    about = f"half the range of the seconds per token in {len(found.step_times)} steps; the start is not counted"
+    return "\n".join([*lines, f"±: {about}"])
 
 
 def duration(seconds: float) -> str:

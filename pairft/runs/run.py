@@ -237,11 +237,11 @@ def open_run(
                     judge = group.judge if group else None
                     run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, fallbacks, judge)
                     run.stop_early(state)  # killed after its last evaluation
-                    if config.dry_run and group:
-                        dry_run.measure(run, group.left)
                     run.learner = stack.enter_context(profiled(learner, config.profile, run.steps_left, run_dir))
                     yield run
-                    if not run.steps_left and (state.last is None or state.last["step"] < state.step):
+                    if config.dry_run and group:
+                        dry_run.measure(run, group.left)
+                    elif not run.steps_left and (state.last is None or state.last["step"] < state.step):
                         run.evaluate(state)  # resumed with a length that ends where it was stopped
                 run.exit_code = run.end()
         except Diverged as error:
