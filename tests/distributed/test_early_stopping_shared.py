@@ -1,4 +1,4 @@
-"""With --patience all processes stop after the same step, and so does a run that is resumed."""
+"""Several processes: with --patience all stop after the same step; --profile is for rank 0, --dry-run for one process."""
 
 import json
 
@@ -21,3 +21,19 @@ def test_two_processes_stop_early_as_one_does(torchrun, tmp_path):
     assert code == 0, errors
     assert json.loads((runs / "killed" / "results.json").read_text())["stopped_early"] == ends[2]
     assert same_weights(runs / "2", runs / "killed")
+
+
+@pytest.mark.slow
+def test_rank_0_is_profiled_alone(torchrun, tmp_path):
+    for name, flags in (("plain", ()), ("profiled", ("--profile",))):
+        code, errors = torchrun.run(2, "--accumulate", 2, *flags, "--run-name", name)
+        assert code == 0 and errors.count("profile of steps 5 to 7") == len(flags), errors
+    assert same_weights(tmp_path / "runs" / "plain", tmp_path / "runs" / "profiled")
+    assert len(list((tmp_path / "runs" / "profiled" / "profile").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_a_dry_run_is_for_one_process(torchrun, tmp_path):
+    code, errors = torchrun.run(2, "--dry-run")
+    assert code != 0 and "--dry-run is for one process, but torchrun has started 2" in errors, errors
+    assert not (tmp_path / "runs").exists()
