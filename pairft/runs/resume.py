@@ -105,8 +105,10 @@ def check_finished(run_dir: Path, original: dict[str, Any], given: dict[str, Any
         number, result = next(iter(results["runs"].items())) if "runs" in results else (None, results)
         kind = "fold" if "folds" in results else "seed"
         last, model = result["last"], run_dir / ("last" if number is None else f"{kind}-{number}/last")
-        early = results.get("stopped_early")
-        lengths = original if early or number else {"max_steps": last["step"], "epochs": last["epoch"]}
+        lengths, early = {"max_steps": last["step"], "epochs": last["epoch"]}, result.get("stopped_early")
+        if early:  # its length is the one it was started with
+            lengths = {"max_steps": original.get("max_steps")}
+            lengths |= {} if lengths["max_steps"] else {"epochs": original.get("epochs")}
     except (KeyError, TypeError, AttributeError, StopIteration):
         raise UserError(f"the results of {run_dir} are not what was written: remove them to resume the run") from None
     name = "max_steps" if given.get("max_steps") is not None else "epochs"

@@ -139,7 +139,10 @@ def summarise(group: Path, finished: Sequence[int], diverged: Sequence[int] = ()
         "positive_class": runs[finished[0]].get("positive_class"),
         "collapsed": [number for number, run in runs.items() if run["last"]["collapsed"]],
         "diverged": list(diverged),
-        "runs": {str(number): {which: run[which] for which in ("last", "best")} for number, run in runs.items()},
+        "runs": {
+            str(number): {key: run.get(key) for key in ("last", "best", "stopped_early")}
+            for number, run in runs.items()
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""Several processes: with --patience all stop after the same step; --profile is for rank 0, --dry-run for one process."""
+"""Several processes: with --patience all stop after the same step; rank 0 is profiled; --dry-run is for one process."""
 
 import json
 
