@@ -96,6 +96,7 @@ def table(plan: Plan, found: Measured, runs: int, runs_dir: Path) -> str:
     kept = min(KEPT, plan.saves)
     models = 2 + min(kept, plan.evaluations)  # best/, last/ and, in each checkpoint, a copy of best/
     disk = kept * found.checkpoint + models * found.model + found.examples + plan.evaluations * found.answers
+    same = f", {in_bytes(found.model)} less if both have the same best model" * (models == 2 + KEPT)
     free = in_bytes(shutil.disk_usage(runs_dir).free)
     rows = {
         "time": (duration(runs * (steps + evaluations + saving)), f"± {100 * found.spread:.0f} %"),
@@ -109,7 +110,7 @@ def table(plan: Plan, found: Measured, runs: int, runs_dir: Path) -> str:
             f"{plan.saves} checkpoints, {plan.evaluations} times best/ at most, last/",
         ),
         "memory": (in_bytes(found.memory), f"of {in_bytes(found.memory_there)}, with the longest micro-batch"),
-        "disk": (in_bytes(runs * disk), f"{in_bytes(found.model)} less if both checkpoints have the same best model"),
+        "disk": (in_bytes(runs * disk), f"best/, last/, {kept} checkpoints{same}"),
         "  while saving": (in_bytes(runs * disk + found.checkpoint + found.model), f"at most; {free} are free"),
     }
     lines = [f"{name:<15} {value:>12}  {text}" for name, (value, text) in rows.items()]

@@ -42,12 +42,13 @@ def profiled(learner: Learner, asked: bool, steps_left: int, run_dir: Path) -> I
         return
     if number < PROFILED:
         say(f"note: --profile: {number} of {PROFILED} steps, since only {steps_left} are left")
-    written = calls = 0
+    written, calls = False, 0
 
     def ready(profiler: "profile") -> None:
         nonlocal written
-        written = 1
-        write(profiler, run_dir, steps_done + skipped + 1)
+        if calls > skipped:  # otherwise training has ended right before the first of them
+            written = True
+            write(profiler, run_dir, steps_done + skipped + 1)
 
     def measured(micro_batches: Sequence[MicroBatch], num_examples: int, lr: float | Tensor) -> tuple[Tensor, Tensor]:
         nonlocal calls
