@@ -21,6 +21,8 @@ SKIPPED = 4  # steps before the profiled ones: in the first ones libraries are l
 PROFILED = 3  # steps
 SHOWN = 10  # operations in the table
 STEP, UPDATE = "ProfilerStep*", "update"  # what the profiler calls a whole step, and what we call its update
+SHOWN_AS = {UPDATE: "update (Python between the operations)"}
+ENGINE = "autograd::engine::evaluate_function: "  # autograd's own work around an operation of the backward pass
 
 
 @contextlib.contextmanager
@@ -99,7 +101,7 @@ def table(rows: Sequence[Any], first_step: int) -> str:
     lines = [f"profile of {steps}: the costliest operations, per step (the profiler slows all of them down)"]
     lines.append(f"{'operation':<52} {'calls':>6} {'CPU ms':>9} {'':>4}" + f" {'CUDA ms':>9}" * bool(cuda))
     for row in shown:
-        name = "update (Python between the operations)" if row.key == UPDATE else row.key[:52]
+        name = SHOWN_AS.get(row.key, row.key).replace(ENGINE, "engine: ")[:52]
         line = f"{name:<52} {row.count / number:6.0f} {timed(row.self_cpu_time_total / number, cpu / number)}"
         lines.append(line + (" " + timed(row.self_device_time_total / number, cuda / number) if cuda else ""))
     return "\n".join(line.rstrip() for line in lines)
