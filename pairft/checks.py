@@ -12,7 +12,7 @@ from pairft.tasks import TASKS
 
 AT_LEAST_1 = (
     *("epochs", "max_steps", "batch_size", "max_tokens", "shuffle_buffer", "accumulate", "max_length", "limit"),
-    *("processes", "lora_rank", "lora_alpha"),
+    *("processes", "lora_rank", "lora_alpha", "patience"),
     *("log_every", "eval_every", "save_every"),
 )
 SEEDS = 2**32  # the number of seeds that numpy takes
@@ -227,20 +227,3 @@ def wrong_encoder_settings(config: Config) -> Iterator[str]:
         yield "--lora-rank and --shard full exclude each other: leave one out"
     if find_spec("peft") is None:
         yield "--lora-rank needs peft: pip install 'pairft[lora]' (or pip install peft)"
-
-
-def without_effect(given: dict[str, Any], config: Config, device: str | None = None) -> list[str]:
-    """A line for each setting in `given` that has no effect: because another setting takes precedence or, if `device`
-    (its type) is given, on that device."""
-    if device is not None:
-        names = [name for name in ("tf32", "capture") if name in given and device != "cuda"]
-        return [f"note: {flag_of(name)} has no effect on {device}" for name in names]
-    unused = []
-    if "shuffle_buffer" in given and not config.streaming:
-        unused = [f"note: --shuffle-buffer {given['shuffle_buffer']} has no effect without --streaming"]
-    winners = {"epochs": "max_steps", "seed": "seeds", "batch_size": "max_tokens", "validation_share": "folds"}
-    return unused + [
-        f"note: {flag_of(name)} {given[name]} has no effect: {flag_of(winner)} is given"
-        for name, winner in winners.items()
-        if name in given and getattr(config, winner) is not None
-    ]

@@ -134,6 +134,15 @@ class Config:
     eval_every: Interval = setting("epoch", "steps between evaluations, 'epoch' or 'never'; always after the last step")
     save_every: Interval = setting("epoch", "steps between checkpoints, 'epoch' or 'never'; always after the last step")
     log_every: int = setting(10, "steps between log lines")
+    patience: int | None = setting(
+        None, "stop early, after this many evaluations in a row that have not beaten the best one; default: never"
+    )
+    dry_run: bool = setting(
+        False, "try a few steps, say what the run will take in time, memory and disk, and leave nothing", kept=False
+    )
+    profile: bool = setting(
+        False, "trace a few steps with torch's profiler, into profile/, and show the costliest operations", kept=False
+    )
     timeout: float = setting(600.0, "seconds that one of several processes waits for another before the run ends")
     processes: int = setting(1, "the number of processes that the run was started with", flag=False)
     seed: int = setting(42, "seed of the new weights, the order of examples and dropout")
@@ -183,8 +192,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # Settings that --resume may change. With any other change it would be a different run.
 MAY_CHANGE = (
-    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "device", "capture", "timeout"),
-    *("runs_dir", "audit", "push_to_hub"),
+    *("epochs", "max_steps", "eval_every", "save_every", "log_every", "patience", "device", "capture"),
+    *("timeout", "runs_dir", "audit", "push_to_hub"),
     # Where model and data are; fingerprints in the manifest tell whether the content is the same.
     *("model", "data", "data_config", "revision"),
 )

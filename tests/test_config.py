@@ -237,7 +237,9 @@ def test_yaml_takes_a_config_there_and_back(changes, tmp_path):
     config = Config(**changes)
     given = from_yaml(tmp_path, settings.to_yaml(config))
     assert checks.resolve(given) == config
-    assert {"config", "run_name", "resume"} == {f.name for f in dataclasses.fields(Config)} - set(given)
+    assert {"config", "run_name", "resume", "dry_run", "profile"} == {f.name for f in dataclasses.fields(Config)} - set(
+        given
+    )
 
 
 def test_yaml_leaves_out_where_a_run_is_kept(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pairft.config import Config
+from pairft.runs import early_stopping
 from pairft.runs.log import table
 from pairft.runs.writer import Writer
 from pairft.tasks import TASKS, f1_of, scored_splits
@@ -17,6 +18,7 @@ def results_of(config: Config, state: TrainState, writer: Writer, positive: str 
         "best": state.best,
         "last": state.last,
         "lost_best": state.lost_best,
+        "stopped_early": early_stopping.about(state),
         "train": {
             "steps": state.step,
             "seconds": state.seconds,  # without evaluation and saving

@@ -18,6 +18,8 @@ from pairft.runs.directory import read_json
 from pairft.runs.manifest import command, torchrun_id
 from pairft.training.distributed import world_size
 
+LENGTH = ("epochs", "max_steps", "patience")  # the settings that say when a run ends
+
 
 def settings_to_resume(given: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     """The directory of the run to resume, and its settings, overridden by the given ones. The settings are {} if the
@@ -64,7 +66,7 @@ def is_restart() -> bool:
 def check_resumed(original: dict[str, Any], given: dict[str, Any], run_dir: Path) -> None:
     """Raise UserError if a setting given with --resume differs from the run's own and may not change. Of several
     runs, one per seed or fold, the length may not change either, since some of them may have finished."""
-    may_change = [n for n in MAY_CHANGE if not (is_group(original) and n in ("epochs", "max_steps"))]
+    may_change = [n for n in MAY_CHANGE if not (is_group(original) and n in LENGTH)]
     for name, value in given.items():
         own = original.get(name, FIELDS[name].default)  # a run of an older version lacks the newer settings
         if FIELDS[name].metadata["kept"] and name not in may_change and value != own:
@@ -96,26 +98,32 @@ def with_new_length(original: dict[str, Any], given: dict[str, Any]) -> dict[str
 def check_finished(run_dir: Path, original: dict[str, Any], given: dict[str, Any]) -> None:
     """Report that a run is finished, and which settings given with --resume have no effect. Raises UserError if they
     ask for another length: the learning rate has reached zero, so that no uninterrupted run would equal the longer
-    one."""
+    one; or the run has stopped early, and stays so."""
     summary = run_dir / "summary.json"
     results = read_json(summary if summary.exists() else run_dir / "results.json")
     try:
         number, result = next(iter(results["runs"].items())) if "runs" in results else (None, results)
         kind = "fold" if "folds" in results else "seed"
         last, model = result["last"], run_dir / ("last" if number is None else f"{kind}-{number}/last")
-        lengths = {"max_steps": last["step"], "epochs": last["epoch"]}
+        lengths, early = {"max_steps": last["step"], "epochs": last["epoch"]}, result.get("stopped_early")
+        if early:  # its length is the one it was started with
+            lengths = {"max_steps": original.get("max_steps")}
+            lengths |= {} if lengths["max_steps"] else {"epochs": original.get("epochs")}
     except (KeyError, TypeError, AttributeError, StopIteration):
         raise UserError(f"the results of {run_dir} are not what was written: remove them to resume the run") from None
     name = "max_steps" if given.get("max_steps") is not None else "epochs"
-    if given.get(name) not in (None, lengths[name]):
+    name = "patience" if early and given.get("patience") not in (None, original.get("patience")) else name
+    if given.get(name) not in (None, lengths.get(name)):
         reached = "" if original.get("schedule") == "constant" else ", at which its learning rate reached zero"
+        reached = f": {early['reason']}" if early else reached
         raise UserError(
             f"{flag_of(name)} is {given[name]}, but {run_dir} has finished after {last['step']} steps "
-            f"({last['epoch']:g} epochs){reached}: leave it out, or start a new run from its weights with "
+            f"({last['epoch']:g} epochs){reached}; leave it out, or start a new run from its weights with "
             f"--model {shlex.quote(str(model))}"
         )
     say(f"{run_dir} is finished: nothing to do")
-    unused = [n for n in MAY_CHANGE if n not in ("runs_dir", "epochs", "max_steps") and given.get(n) is not None]
+    names = [name for name in (*MAY_CHANGE, "profile") if name not in ("runs_dir", "epochs", "max_steps")]
+    unused = [name for name in names if given.get(name) is not None]
     unused = [flag_of(name) for name in unused if given[name] != original.get(name)]
     if unused:
         say(f"note: without effect: {', '.join(unused)}")

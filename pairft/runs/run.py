@@ -10,24 +10,25 @@ from typing import Any
 import numpy
 from torch import Tensor
 
-from pairft import checks, disk, flags
+from pairft import disk, effects, flags
 from pairft.config import Config, to_yaml, values
 from pairft.data import findings
 from pairft.data.audit import check_data
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
-from pairft.runs import checkpoint, directory, evaluations, push, results
+from pairft.runs import checkpoint, directory, dry_run, early_stopping, evaluations, push, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
 from pairft.runs.opening import Sources, open_directory
+from pairft.runs.profile import profiled
 from pairft.runs.random_states import random_states
 from pairft.runs.resume import resume_command
 from pairft.runs.scoring import scored
 from pairft.runs.seeds import Group
 from pairft.runs.signals import StopRequest
 from pairft.runs.writer import Writer
-from pairft.tasks import scored_splits
+from pairft.tasks import TASKS, metrics_of, scored_splits
 from pairft.training import device, distributed, evaluation, lora, sharding
 from pairft.training.learner import Learner
 from pairft.training.loop import Schedule, schedule_of
@@ -48,11 +49,13 @@ class Run:
     stop: StopRequest
     findings: Sequence[findings.Finding]  # what is wrong with the data
     fallbacks: evaluation.Fallbacks
+    judge: early_stopping.Judge | None  # of a search: may end the run after an evaluation
     exit_code: int = 0
 
     @property
     def steps_left(self) -> int:
-        return self.schedule.total_steps - self.learner.state.step
+        state = self.learner.state
+        return 0 if state.stopped_early or self.config.dry_run else self.schedule.total_steps - state.step
 
     def evaluate(self, state: TrainState) -> None:
         """Evaluate on each split that the task scores, log the scores, and save the model to best/ if it is the best so
@@ -65,7 +68,9 @@ class Run:
         self.log.log_validation(splits, time.perf_counter() - began)
         if found["collapsed"]:
             say("warning: the model predicts the same for every example of the validation split")
-        state.last, scores = found, found["validation"]
+        scores = found["validation"]
+        found["since_best"] = early_stopping.since_best(state, scores[main_metric], main_metric)
+        state.last = found
         is_best = state.best is None or scores[main_metric] > state.best["validation"][main_metric]
         weights = self.weights() if is_best else None
         with distributed.together(), self.writer.attempt():
@@ -76,6 +81,12 @@ class Run:
                     state.lost_best = None
             self.keep_answers(outputs, state.step)
         state.best, state.lost_best = distributed.from_main((state.best, state.lost_best))
+        self.stop_early(state)
+
+    def stop_early(self, state: TrainState) -> None:
+        """Set `state.stopped_early` if the latest evaluation ends the run before its last step."""
+        main_metric = metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)[1]
+        early_stopping.stop_early(state, self.schedule.total_steps, self.config.patience, main_metric, self.judge)
 
     def predict(self, state: TrainState, split: str) -> evaluation.EvalOutput:
         """The model's answers to every example of a split. Raises Diverged if a logit is not finite."""
@@ -134,6 +145,8 @@ class Run:
 
     def end(self) -> int:
         """Finish, unless a signal stopped the run before its last step. Returns the exit code."""
+        if self.config.dry_run:
+            return 0
         state, stopped_by = self.learner.state, self.stop.signal
         if stopped_by is not None and self.steps_left:
             with distributed.together():
@@ -204,7 +217,8 @@ def open_run(
         how = f"{schedule.total_steps} steps on {where}, {learner.layout}, lr {config.lr:.2g}"
         number = "streamed" if sources.stream else str(num_examples)
         say(f"{run_dir}: {number} pairs, {how}, {start}")
-        unused = checks.without_effect(flags.read_flags(argv), config, learner.device.type)
+        here = learner.device.type, schedule.total_steps
+        unused = effects.without_effect_here(flags.read_flags(argv), config, *here)
         streamed = sources.stream.about() if sources.stream else ""
         for line in (streamed, *sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
             if line:
@@ -220,9 +234,14 @@ def open_run(
             with contextlib.nullcontext(group.stop) if group else StopRequest() as stop:
                 with Writer(run_dir / "checkpoints") as writer:
                     fallbacks = evaluation.Fallbacks()
-                    run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, fallbacks)
+                    judge = group.judge if group else None
+                    run = Run(run_dir, config, sources, learner, schedule, log, writer, stop, found, fallbacks, judge)
+                    run.stop_early(state)  # killed after its last evaluation
+                    run.learner = stack.enter_context(profiled(learner, config.profile, run.steps_left, run_dir))
                     yield run
-                    if not run.steps_left and (state.last is None or state.last["step"] < state.step):
+                    if config.dry_run and group:
+                        dry_run.measure(run, group.left)
+                    elif not run.steps_left and (state.last is None or state.last["step"] < state.step):
                         run.evaluate(state)  # resumed with a length that ends where it was stopped
                 run.exit_code = run.end()
         except Diverged as error:

@@ -15,6 +15,7 @@ from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, UserError
 from pairft.model.card_text import with_spread
 from pairft.output import say
 from pairft.runs import directory
+from pairft.runs.early_stopping import Judge
 from pairft.runs.manifest import manifest
 from pairft.runs.resume import resume_command
 from pairft.runs.signals import StopRequest
@@ -25,12 +26,13 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Group:
-    """What a run knows about the group it belongs to: one run per seed, or one per fold."""
+    """What a run knows about the group it belongs to: one run per seed, one per fold, or those of a search."""
 
     directory: Path
     earlier: Path | None  # an earlier run of the group, which has the same source and base model
     left: int  # runs still to train, including this one
     stop: StopRequest
+    judge: Judge | None = None  # of a search over settings: may end the run after an evaluation
 
 
 def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: Callable[..., int]) -> int:
@@ -137,7 +139,10 @@ def summarise(group: Path, finished: Sequence[int], diverged: Sequence[int] = ()
         "positive_class": runs[finished[0]].get("positive_class"),
         "collapsed": [number for number, run in runs.items() if run["last"]["collapsed"]],
         "diverged": list(diverged),
-        "runs": {str(number): {which: run[which] for which in ("last", "best")} for number, run in runs.items()},
+        "runs": {
+            str(number): {key: run.get(key) for key in ("last", "best", "stopped_early")}
+            for number, run in runs.items()
+        },
     }
 
 

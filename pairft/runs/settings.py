@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pairft import checks, flags
+from pairft import checks, effects, flags
 from pairft.config import Config
 from pairft.data import hub
 from pairft.errors import UserError
@@ -17,7 +17,9 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
     given = on_command_line = flags.read_flags(argv)
     if "config" in given:
         given = {**flags.read_file(given["config"]), **given}
-    given, run_dir = resume.restarted(given), None
+    if given.get("dry_run") and given.get("resume"):
+        raise UserError("--dry-run tries a run from its start, so it excludes --resume: leave one out")
+    given, run_dir = given if given.get("dry_run") else resume.restarted(given), None
     if given.get("resume"):
         run_dir, given = resume.settings_to_resume(given)
         if not given:
@@ -26,7 +28,7 @@ def read_settings(argv: Sequence[str]) -> tuple[Config | None, Path | None]:
         given = {"processes": distributed.world_size(), **given}
     config = checks.resolve(given)
     check_processes(config, distributed.world_size())
-    for line in checks.without_effect(on_command_line, config):
+    for line in effects.without_effect(on_command_line, config):
         say(line)
     if run_dir is None:
         directory.check_new(config)
@@ -49,6 +51,7 @@ def check_processes(config: Config, world_size: int) -> None:
         "--seeds": config.seeds,
         "--folds": config.folds,
         "--capture always": config.capture == "always",
+        "--dry-run": config.dry_run,
         "--device mps": config.device == "mps",
     }
     for flag, given in excluded.items():

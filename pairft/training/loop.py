@@ -53,8 +53,8 @@ def fit(
     save: Callable[[TrainState], object],
     stop_asked: Callable[[], bool],
 ) -> None:
-    """Train until the last step, or until a signal asks to stop. What is due after a step is done before a stop, so
-    that a run resumed from the saved state equals one that never stopped.
+    """Train until the last step, until an evaluation sets `state.stopped_early`, or until a signal asks to stop. What
+    is due after a step is done before a stop, so that a run resumed from the saved state equals one that never stopped.
 
     state: the training state, which each step changes and a checkpoint saves.
     steps: the examples of each step, from the state's position on.
@@ -94,8 +94,8 @@ def fit(
         if eval_due:
             evaluate(state)
             state.model.train()
-        if save_due:
+        if save_due or state.stopped_early:
             save(state)
-        if stop or state.step == schedule.total_steps:
+        if stop or state.stopped_early or state.step == schedule.total_steps:
             return
         began = time.perf_counter()

@@ -62,6 +62,7 @@ class TrainState:
     best: dict[str, Any] | None = None  # the best evaluation by the main metric
     last: dict[str, Any] | None = None  # the latest one
     lost_best: dict[str, Any] | None = None  # the best evaluation, if its model was damaged on disk
+    stopped_early: str | None = None  # why the latest evaluation ends the run before its last step
 
     def epoch(self, num_examples: int | None) -> float:
         """Epochs done, including the fraction of the current one. `num_examples`: size of the training split; if it is

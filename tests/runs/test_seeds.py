@@ -57,7 +57,7 @@ def test_runs_of_seeds_equal_runs_of_one_seed(go, tmp_path, capsys):
         weights, again = (load_file(run / "last" / "model.safetensors") for run in (alone, one))
         assert all(torch.equal(weights[name], again[name]) for name in weights)
         results = json.loads((alone / "results.json").read_text())
-        assert summary["runs"][str(seed)] == {"last": results["last"], "best": results["best"]}
+        assert summary["runs"][str(seed)] == {key: results[key] for key in ("last", "best", "stopped_early")}
         assert results["seed"] == seed
     f1 = [summary["runs"][seed]["last"]["validation"]["f1"] for seed in ("3", "11")]
     assert summary["last"]["f1"]["mean"] == pytest.approx(sum(f1) / 2)
