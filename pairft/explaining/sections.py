@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pairft.explaining import data_sections, english, french, step_sections
 from pairft.explaining.explained import Explained
 from pairft.explaining.places import places
-from pairft.explaining.terminal import BOLD, DIM, PLAIN, Terminal, columns_of, encodable, visible, wrapped
+from pairft.explaining.terminal import BOLD, DIM, PLAIN, Terminal, columns_of, encodable, shortened, visible, wrapped
 
 TEXTS = {"en": english.TEXT, "fr": french.TEXT}
 MOST_LINES = 80
@@ -55,7 +55,7 @@ def intro(of: Explained, language: str, terminal: Terminal) -> list[str]:
     words = TEXTS[language]
     weights = words["new"].format(seed=of.config.seed) if of.new_head else words["kept"]
     values = {
-        "model": visible(of.config.model),
+        "model": shortened(visible(of.config.model), 40),
         "weights": weights,
         "label": visible(of.label_name),
         "default": words["default"] if of.by_default else "",

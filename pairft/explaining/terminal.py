@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-WIDEST, NARROWEST = 100, 40
+WIDEST, NARROWEST = 100, 50
 INDENT = "   "
 BOLD, DIM, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 MARK = "\u200e"  # left-to-right: keeps a right-to-left token in its column
