@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import functools
+import math
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -105,6 +106,8 @@ def explain(args: argparse.Namespace, config: Config) -> "Explained":
     pair = tuple(args.sentences)
     batch = batch_of([pair, COMPANION], [label, label], tokenizer, max_length)
     step = watch(learner, batch_of([pair], [label], tokenizer, max_length), lr)
+    if not math.isfinite(step.loss):
+        raise UserError(f"--model {config.model}: the loss of this pair is {step.loss}: its weights are damaged")
     return Explained(
         sentences=pair,
         names=names,

@@ -7,8 +7,8 @@ TEXT = {
     "title": "One pair through one training step",
     "intro": """\
 Model: {model} ({weights}). Label: '{label}'{default}, of {classes}.
-Dropout is off, so that anyone can recompute the numbers. On the right: the line of code that does it.""",
-    "default": " (--label chooses another)",
+Dropout is off, so that all can be recomputed. On the right: the line of code.""",
+    "default": " (see --label)",
     "new": "new head, seed {seed}",
     "kept": "with its own head",
     "text": "Text",
@@ -17,7 +17,7 @@ A  {first}
 B  {second}""",
     "tokens": "Tokens",
     "tokens.lines": """\
-The tokenizer cuts A and B into {count} tokens of its vocabulary of {vocabulary}. The model sees their ids only.
+The tokenizer makes {count} tokens of A and B (vocabulary: {vocabulary}). The model sees only their ids.
 {table}""",
     "segments": "The segment (token_type_ids) tells sentence A (0) from sentence B (1).",
     "no segments": "This model has no segments (token_type_ids); only the separator tells A from B.",
@@ -25,8 +25,8 @@ The tokenizer cuts A and B into {count} tokens of its vocabulary of {vocabulary}
     "id": "id",
     "segment": "segment",
     "special": "Special tokens",
-    "special.lines": "The tokenizer adds {special}. They take up room and are never cut.{unknown}",
-    "unknown": " {unk} stands for what the vocabulary lacks: here {number} times.",
+    "special.lines": "The tokenizer adds {special}. They count, but are never cut.{unknown}",
+    "unknown": " {unk} stands for what the vocabulary lacks ({number} here).",
     "truncation": "Truncation",
     "truncation.lines": """\
 {count} of {whole} tokens are left (--max-length {limit}). From the end of the longer sentence first, {number} are \
@@ -48,7 +48,7 @@ so that none sees the other.
 {slots} slots instead of {padded_slots}: {saved} ({share} %) saved.""",
     "logits": "Logits and probabilities",
     "logits.lines": """\
-The logits are any real numbers. Softmax: exp(logit − largest logit), divided by the sum, {total}
+Logits are any real numbers. Softmax: exp(logit − largest), divided by the sum, {total}
 {table}""",
     "logit": "logit",
     "probability": "divided",
@@ -65,8 +65,8 @@ By finite difference (w a little greater, then a little smaller): {slope}""",
     "clipping": "Gradient clipping",
     "clipping.lines": """\
 The gradient of all {weights} weights has the norm {norm}; --max-grad-norm is {limit}.
-Each gradient is multiplied by min(1, {limit} / norm) = {factor}; the norm is then {after}.
-That of w: g = {clipped}, by hand {by_hand}, difference {difference}""",
+Each gradient is multiplied by min(1, {limit} / norm) = {factor}; norm afterwards: {after}
+For w: g = {clipped}, by hand {by_hand}, difference {difference}""",
     "adamw": "AdamW",
     "adamw.lines": """\
 First moment:  m = {beta1} × 0 + {rest1} × g = {m}, torch {torch_m}, difference {m_difference}
@@ -74,9 +74,9 @@ Second moment: v = {beta2} × 0 + {rest2} × g² = {v}, torch {torch_v}, differe
 Bias correction: m' = m / (1 − {beta1}^1) = {m_corrected}, v' = v / (1 − {beta2}^1) = {v_corrected}
 Learning rate: lr = {lr}. Decoupled weight decay: w × (1 − lr × {decay}) = {decayed}
 New weight: this − lr × m' / (√v' + {eps}) = {new}
-optimizer.step(): {torch_new}, difference {difference} (float32 steps here: {spacing})""",
+optimizer.step(): {torch_new}, difference {difference} (float32 neighbours are {spacing} apart)""",
     "after": "After the step",
     "after.lines": """\
 Loss: {loss} → {loss_after}. Probability of '{label}': {probability} → {probability_after}.
-At step 1, m' / √v' is +1 or −1: w moves by lr, whatever the size of g. lr then falls to 0, linearly.""",
+At step 1, m' / √v' = ±1: w moves by lr, whatever the size of g. Later, lr falls to 0.""",
 }

@@ -12,6 +12,7 @@ ROOT = Path(pairft.__file__).resolve().parent.parent
 
 def place(function: Callable[..., Any], statement: str) -> str:
     """The file and line, such as pairft/training/step.py:92, of the line of `function` that contains `statement`."""
+    function = inspect.unwrap(function)  # of its decorators
     lines, first = inspect.getsourcelines(function)
     [found] = [number for number, line in enumerate(lines, first) if statement in line]
     path = Path(inspect.getsourcefile(function) or "").resolve()

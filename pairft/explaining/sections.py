@@ -55,7 +55,7 @@ def intro(of: Explained, language: str, terminal: Terminal) -> list[str]:
     words = TEXTS[language]
     weights = words["new"].format(seed=of.config.seed) if of.new_head else words["kept"]
     values = {
-        "model": shortened(visible(of.config.model), 40),
+        "model": shortened(visible(of.config.model), 30),
         "weights": weights,
         "label": visible(of.label_name),
         "default": words["default"] if of.by_default else "",

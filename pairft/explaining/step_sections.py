@@ -108,6 +108,7 @@ def adamw(of: Explained, words: Mapping[str, str], terminal: Terminal) -> Sectio
     step, group = of.step, of.adamw
     (beta1, beta2), eps, decay = group["betas"], group["eps"], group["weight_decay"]
     found = by_hand.adamw_first_step(step.weight, step.clipped, of.lr, (beta1, beta2), eps, decay)
+    largest = max(abs(step.weight), abs(found.decayed), abs(found.new))
     values = {
         **{"beta1": beta1, "rest1": f"{1 - beta1:g}", "beta2": beta2, "rest2": f"{1 - beta2:g}", "eps": eps},
         **{"m": number(found.m), "torch_m": number(step.exp_avg)},
@@ -117,7 +118,7 @@ def adamw(of: Explained, words: Mapping[str, str], terminal: Terminal) -> Sectio
         **{"m_corrected": number(found.m_corrected), "v_corrected": number(found.v_corrected)},
         **{"decay": decay, "decayed": number(found.decayed), "lr": of.lr},
         **{"new": number(found.new), "torch_new": number(step.new)},
-        "difference": difference(found.new, step.new, 2 * spacing(step.weight)),
+        "difference": difference(found.new, step.new, 2 * spacing(largest)),
         "spacing": f"{spacing(step.new):.1e}",
     }
     return words["adamw.lines"], values, []

@@ -14,7 +14,18 @@ MARK = "\u200e"  # left-to-right: keeps a right-to-left token in its column
 # For encodings that lack a character of ours. Letters lose their accents.
 SPELLED = {
     **{"…": "...", "−": "-", "–": "-", "’": "'", "«": '"', "»": '"', "“": '"', "”": '"', "×": "x", "≤": "<=", "≈": "~"},
-    **{"√": "sqrt", "²": "^2", "→": "->", "·": "*", "œ": "oe", "Œ": "OE", "\xa0": " ", "\u202f": " ", MARK: ""},
+    **{
+        "√": "sqrt",
+        "²": "^2",
+        "±": "+/-",
+        "→": "->",
+        "·": "*",
+        "œ": "oe",
+        "Œ": "OE",
+        "\xa0": " ",
+        "\u202f": " ",
+        MARK: "",
+    },
 }
 
 
@@ -56,7 +67,12 @@ def spelled(character: str, encoding: str) -> str:
 
 def visible(text: str) -> str:
     """A user's text with characters that don't print, such as escape sequences, spelled out."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    shown = (one if is_shown(one) else one.encode("unicode_escape").decode() for one in text)
+    return "".join(shown)
+
+
+def is_shown(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def columns_of(text: str) -> int:

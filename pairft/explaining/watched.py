@@ -114,7 +114,7 @@ def watching(learner: "Learner", weights: Tensor, at: tuple[int, int], seen: dic
     def before_step(*_: object) -> None:
         assert weights.grad is not None
         seen["clipped"] = weights.grad[at].item()
-        norms = [p.grad.norm().item() for p in model.parameters() if p.grad is not None]
+        norms = [p.grad.double().norm().item() for p in model.parameters() if p.grad is not None]
         seen["clipped_norm"] = math.hypot(*norms)
 
     handles = [

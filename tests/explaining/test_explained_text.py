@@ -49,7 +49,8 @@ def test_at_most_80_lines_of_the_terminals_width(name, language, lines):
         found = lines(name, language, width=columns)
         assert len(found) <= (80 if columns >= 80 else 150), columns
         assert max(map(columns_of, found)) <= columns
-        assert not [line for line in found if not line.replace(MARK, "").isprintable()]  # no colour, no user's escapes
+        shown = re.sub(f"[{MARK}\xa0\u202f]", "", "".join(found))
+        assert shown.isprintable()  # neither colours nor a user's escapes
 
 
 def test_the_width_is_the_terminals(monkeypatch):
@@ -158,3 +159,17 @@ def test_a_table_in_blocks_and_without_its_middle():
         "   y  5  6  7  8",
     ]
     assert table(["x", "y"], rows, narrow, blocks=1, tail=2) == ["   x  a  …  g  h", "   y  1  …  7  8"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["english", "french"])
+def test_the_document_shows_what_the_command_prints(language, monkeypatch):
+    """Up to the digits, which depend on the processor."""
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import explanation
+
+    def words(text: str) -> list[str]:
+        return re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "#", text).split()
+
+    assert words(explanation.output(language)) == words(explanation.part(language))
+    assert len(explanation.part(language).splitlines()) <= 82  # with the fences
