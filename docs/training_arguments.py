@@ -1,7 +1,7 @@
 """Trainer's TrainingArguments, and what pairft has for each. `python docs/generate.py` makes the tables of
 docs/from-trainer.md from this; a test compares it with transformers' own class and with pairft's flags.
 
-Read from transformers 5.23.0. 5.17.0 has the same arguments and defaults, except for NEWER.
+Read from transformers 5.23.0. 5.17.0 has the same arguments and defaults, except for NEWER and OLDER_DEFAULTS.
 """
 
 # Argument: its default, the flags, what is different.
@@ -107,6 +107,7 @@ ABSENT: dict[str, tuple[str, ...]] = {
 }
 
 NEWER = ("activation_checkpointing", "activation_checkpointing_kwargs")  # than 5.17.0
+OLDER_DEFAULTS = {"gradient_checkpointing": False}  # of 5.17.0
 
 
 def shown(value: object) -> str:

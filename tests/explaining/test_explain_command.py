@@ -68,3 +68,16 @@ def test_weights_that_are_not_finite_are_a_mistake(plain_model, tmp_path, capsys
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     assert explain.main(["--model", str(folder), A, B]) == 2
     assert "the loss of this pair is nan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "index"), [(None, 1), ("equivalent", 1), ("Not_Equivalent", 0), ("0", 0), ("1", 1)])
+def test_label_arrives(given, index, wild_model, capsys):
+    flags = [] if given is None else ["--label", given]
+    assert explain.main(["--model", str(wild_model), *flags, A, B]) == 0
+    assert f"w = classifier.weight[{index}, " in capsys.readouterr().out
+
+
+def test_without_the_speed_folder_a_message_says_so(wild_model, capsys, monkeypatch):
+    monkeypatch.setattr(explain, "find_spec", lambda _: None)
+    assert explain.main(["--model", str(wild_model), A, B]) == 2
+    assert "pairft/speed is missing" in capsys.readouterr().err
