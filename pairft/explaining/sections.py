@@ -57,7 +57,7 @@ def intro(of: Explained, language: str, terminal: Terminal) -> list[str]:
     values = {
         "model": shortened(visible(of.config.model), 30),
         "weights": weights,
-        "label": visible(of.label_name),
+        "label": step_sections.class_name(of.label_name),
         "default": words["default"] if of.by_default else "",
         "classes": ", ".join(map(step_sections.class_name, of.names[:8])) + (", …" if len(of.names) > 8 else ""),
     }
