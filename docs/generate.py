@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "benchmarks")]
 
 import compare_trainer  # noqa: E402
+import explanation  # noqa: E402
+import from_trainer  # noqa: E402
 import kinds  # noqa: E402
 import large_data  # noqa: E402
 import predict_memory  # noqa: E402
@@ -25,6 +27,7 @@ import recipes  # noqa: E402
 import scale_arithmetic  # noqa: E402
 import scaling  # noqa: E402
 import spread  # noqa: E402
+import training_arguments  # noqa: E402
 
 from pairft.flags import flag_rows  # noqa: E402
 
@@ -187,7 +190,14 @@ def parts() -> dict[str, dict[str, str]]:
             "loop": source_of("pairft/training/loop.py", "fit", docstring=False),
         },
         "docs/data.md": {"csv": csv_speed()},
+        "docs/explain.md": {name: explanation.part(name) for name in explanation.LANGUAGES},
         "docs/flags.md": {"flags": flag_table()},
+        "docs/from-trainer.md": {
+            "cells": from_trainer.markdown(),
+            "flags": markdown(*training_arguments.rows()),
+            "always": markdown(*training_arguments.grouped(training_arguments.ALWAYS, "instead")),
+            "absent": markdown(*training_arguments.grouped(training_arguments.ABSENT, "why")),
+        },
         "docs/design.md": {"update": source_of("pairft/training/step.py", "update")},
         "docs/benchmarks.md": {
             "speed": compare_trainer.table(results("cpu-speed.json")),

@@ -46,10 +46,11 @@ LEVELS = {
     "speed": 4,
     "prediction": 5,
     "comparison": 6,
+    "explaining": 6,
 }  # of the wings; imports run downwards
 COMMANDS = {
     "train",
-    *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export", "compare")),
+    *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export", "compare", "explain")),
 }  # above all wings
 
 
