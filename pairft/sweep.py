@@ -127,6 +127,8 @@ def opened(
                 raise UserError(f"{name} is not what the sweep {kept.parent} was started with ({kept}): restore it")
         config = checks.resolve(base)
     else:
+        for problem in checks.run_name_problems(args.name) if args.name is not None else ():
+            raise UserError(problem.replace("--run-name", "--name"))
         directory.check_new(replace(config, run_name=args.name))
     config = hub.resolve_sources(config, base)
     if config.fallback:

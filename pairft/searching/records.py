@@ -22,7 +22,7 @@ def records(study: "Study") -> list[dict[str, Any]]:
     return [
         {
             "trial": trial.number,
-            "run": name_of(trial.number),
+            "run": trial.user_attrs.get("run") or name_of(trial.number),
             "state": states.get(trial.state) or trial.user_attrs.get("how", "failed"),
             "metric": trial.user_attrs.get("metric"),
             "score": trial.value if trial.state == TrialState.COMPLETE else None,

@@ -105,10 +105,10 @@ def range_of(name: str, given: dict[Any, Any]) -> Range:
     for key in given:
         if key not in ("low", "high", "log"):
             raise UserError(f"{name}: unknown key {key!r}{closest(str(key), ('low', 'high', 'log'))}")
-    low, high = (parse_value(name, given.get(end)) for end in ("low", "high"))
-    log = given.get("log", False)
-    if low is None or high is None:
+    if given.get("low") is None or given.get("high") is None:
         raise UserError(f"{name} is {given!r}, but should have both low and high")
+    low, high = (parse_value(name, given[end]) for end in ("low", "high"))
+    log = given.get("log", False)
     if not isinstance(log, bool):
         raise UserError(f"{name}: log is {log!r}, but should be true or false")
     if not -math.inf < low < high < math.inf:

@@ -10,6 +10,7 @@ from pairft.tasks import TASKS, metrics_of
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+    from optuna.samplers import TPESampler
 
 # Trials that have to finish before the first one is pruned. Optuna's default, 5, leaves a short search unpruned.
 UNPRUNED = 3
@@ -31,16 +32,15 @@ def open_study(folder: Path) -> "Study":
 
 
 def draw(trial: "Trial", space: Mapping[str, Values], seed: int) -> dict[str, Any]:
-    """The parameters of a trial, by Optuna's TPE sampler. Each has a random generator of its own, seeded with the
-    search's seed and the numbers of the parameter and of the trial, so that a resumed search draws what one
-    that never stopped would have drawn. Those that the storage has already are not drawn again."""
-    import numpy
-    from optuna.samplers import TPESampler
-
+    """The parameters of a trial, by Optuna's TPE sampler: the first ten trials are random. Every trial, and each
+    parameter of a random one, has a random generator of its own, so that a resumed search draws what one that never
+    stopped would have drawn. Parameters that the storage has already are not drawn again."""
+    trial.study.sampler = sampler(seed, trial.number)
+    together = trial.relative_params  # {} in a random trial
     parameters: dict[str, Any] = {}
     for position, (name, values) in enumerate(space.items()):
-        own = numpy.random.SeedSequence((seed, position, trial.number)).generate_state(1)
-        trial.study.sampler = TPESampler(seed=int(own[0]))
+        if name not in together:
+            trial.study.sampler = sampler(seed, position, trial.number)
         if not isinstance(values, Range):
             parameters[name] = trial.suggest_categorical(name, values)
         elif values.whole:
@@ -48,6 +48,14 @@ def draw(trial: "Trial", space: Mapping[str, Values], seed: int) -> dict[str, An
         else:
             parameters[name] = trial.suggest_float(name, values.low, values.high, log=values.log)
     return parameters
+
+
+def sampler(*numbers: int) -> "TPESampler":
+    """Optuna's default sampler, seeded with some numbers."""
+    import numpy
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=int(numpy.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
 def judged(trial: "Trial", place: Path, step: int, score: float) -> str | None:
@@ -78,6 +86,7 @@ def told(trial: "Trial", place: Path) -> int:
     early = (results.get("stopped_early") or {}).get("reason", "")
     if early:
         trial.set_user_attr("reason", early)
+    trial.set_user_attr("run", place.name)
     trial.set_user_attr("metric", metric)
     trial.set_user_attr("seconds", results["train"]["seconds"])
     if early.startswith(PRUNED):

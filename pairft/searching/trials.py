@@ -73,7 +73,7 @@ def run_trials(search: Search, number: int, hours: float | None, stop: StopReque
 def run_trial(search: Search, trial: "Trial", parameters: Mapping[str, Any], stop: StopRequest) -> int:
     """Train the run of a trial, or go on with it, and tell Optuna how it ended: finished, pruned, diverged or failed.
     Returns 0, or the exit code of a signal, after which the trial is unfinished."""
-    place, code = search.place(trial.number), 0
+    place, code = search.place(first_with(parameters, trial)), 0
     settings = {**settings_of(search.base, parameters), "run_name": place.name}
     judge = functools.partial(study.judged, trial, place)
     try:
@@ -96,6 +96,16 @@ def run_trial(search: Search, trial: "Trial", parameters: Mapping[str, Any], sto
     check_data(search, place)
     shutil.rmtree(place / "checkpoints", ignore_errors=True)  # of a finished run, which nothing resumes
     return study.told(trial, place)
+
+
+def first_with(parameters: Mapping[str, Any], trial: "Trial") -> int:
+    """The number of the first trial with these parameters whose run has finished, or of this one. The same recipe would
+    give the same scores again."""
+    from optuna.trial import TrialState
+
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    same = (one for one in trial.study.trials if one.params == parameters)
+    return next(one.number for one in same if one.state in ended or one.number == trial.number)
 
 
 def check_base(search: Search) -> None:
