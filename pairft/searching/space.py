@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from pairft import checks, flags
+from pairft import checks, effects, flags
 from pairft.config import FIELDS, TYPES, Config, parse_value
 from pairft.errors import UserError
 from pairft.parsing import closest, flag_of, in_text
@@ -132,12 +132,13 @@ def check_together(space: Mapping[str, Values], base: dict[str, Any]) -> Config:
     config = checks.resolve(base)
     excluded = {"--seeds": config.seeds, "--folds": config.folds, "--push-to-hub": config.push_to_hub}
     excluded |= {"--run-name (a sweep has --name)": config.run_name, "--resume": config.resume or None}
+    excluded |= {"--dry-run": config.dry_run or None, "--profile": config.profile or None}
     for flag, given in excluded.items():
         if given is not None:
             raise UserError(f"{flag} doesn't go with a search, whose trials are single runs: leave it out")
     firsts = {name: values.low if isinstance(values, Range) else values[0] for name, values in space.items()}
     first = replace(config, **{name: parse_value(name, value) for name, value in firsts.items()})
-    for line in checks.without_effect(firsts, first):
+    for line in effects.without_effect(firsts, first):
         raise UserError(f"{line.removeprefix('note: ')}, so it can't be searched")
     return config
 

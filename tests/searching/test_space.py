@@ -96,6 +96,7 @@ def test_all_problems_are_one_message(tmp_path):
         ({"seeds": (1, 2)}, {"lr": (1e-5,)}, "--seeds doesn't go with a search"),
         ({"folds": 3}, {"lr": (1e-5,)}, "--folds doesn't go with a search"),
         ({"push_to_hub": "a/b"}, {"lr": (1e-5,)}, "--push-to-hub doesn't go with a search"),
+        ({"dry_run": True}, {"lr": (1e-5,)}, "--dry-run doesn't go with a search"),
         ({"run_name": "x"}, {"lr": (1e-5,)}, "a sweep has --name"),
         ({"epochs": 0}, {"lr": (1e-5,)}, "--epochs is 0"),
     ],

@@ -57,8 +57,9 @@ def test_what_is_said(ours, theirs, better, said, tmp_path):
 def test_the_sentence():
     about = found([0.85, 0.86, 0.84], [0.83, 0.88, 0.84])
     assert winner.sentence(about) == (
-        "f1 of the best recipe: 0.9000 in the search; on 3 fresh seeds 0.8500 (0.8252 to 0.8748); of the defaults 0.8500 "
-        "(0.7843 to 0.9157): no evidence that the best recipe is better than the defaults (p = 1, paired by seed)"
+        "f1 of the best recipe: 0.9000 in the search; on 3 fresh seeds 0.8500 (0.8252 to 0.8748); "
+        "of the defaults 0.8500 (0.7843 to 0.9157): "
+        "no evidence that the best recipe is better than the defaults (p = 1, paired by seed)"
     )
 
 
