@@ -82,9 +82,8 @@ def read_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, dict[str, A
         raise UserError("--resume needs the --name of the sweep")
     if world_size() > 1:
         raise UserError(f"a sweep is one process, but torchrun has started {world_size()}: start it with python")
-    for package in ("optuna", "matplotlib"):
-        if find_spec(package) is None:
-            raise UserError(f"a sweep needs {package}: pip install 'pairft[sweep]' (or pip install {package})")
+    if find_spec("optuna") is None:
+        raise UserError("a sweep needs optuna: pip install 'pairft[sweep]' (or pip install optuna)")
     return args, settings
 
 
