@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from conftest import ROOT, same_weights, wait_for
 from sweeps import Sweeps
 
@@ -112,6 +113,22 @@ def test_a_full_disk_ends_the_sweep_and_no_trial(sweeps, capsys, monkeypatch):
     assert capsys.readouterr().err.count("error: no room") == 2
     assert sweeps.run("full", *FLAGS, "--resume", steps=STEPS) == 0
     assert_equal(sweeps, "full")
+
+
+@pytest.mark.slow
+def test_without_the_hub_all_trials_fall_back(tmp_path, capsys):
+    space = tmp_path / "space.yaml"
+    space.write_text("lr: [1e-5, 1e-4]\n")
+    flags = [space, "--trials", 1, "--name", "a", "--seeds-of-best", 0, "--limit", 8, "--max-steps", 1]
+    words = [str(word) for word in (*flags, "--runs-dir", tmp_path / "runs", "--device", "cpu")]
+    assert sweep.main(words) == 0
+    assert "Training the builtin model" in capsys.readouterr().err
+    assert sweep.main([*words, "--trials", "2", "--resume"]) == 0
+    for name in ("trial-0000/config.yaml", "trial-0001/config.yaml", "best.yaml"):
+        settings = yaml.safe_load((tmp_path / "runs" / "a" / name).read_text())
+        assert (settings["model"], settings["data"], settings["fallback"]) == ("builtin", "builtin", True)
+    assert sweep.main([*words, "--resume", "--model", "builtin"]) == 2
+    assert "is not what the sweep" in capsys.readouterr().err
 
 
 @pytest.mark.slow

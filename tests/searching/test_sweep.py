@@ -196,6 +196,7 @@ def test_a_resumed_study_draws_what_a_whole_one_draws(tmp_path):
     assert numpy.abs(numpy.log10(lrs[10:]) + 3).mean() < numpy.abs(numpy.log10(lrs[:10]) + 3).mean()
 
 
+@pytest.mark.slow
 def test_trials_that_fail_do_not_end_the_search(done, capsys):
     sweeps, _ = done
     flags = ("--seed", FAILING, "--seeds-of-best", 0)
