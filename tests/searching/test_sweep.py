@@ -176,6 +176,24 @@ def test_a_sweep_that_breaks_at_its_evaluations_equals_a_whole_one(done, monkeyp
     assert "not compared with the defaults" in text
 
 
+def test_a_run_that_went_past_an_evaluation_goes_past_it_again(tmp_path):
+    """Killed after its second evaluation, which ended it, it is resumed at the first, which did not."""
+    kept = study.open_study(tmp_path)
+    for _ in range(3):
+        trial = kept.ask()
+        trial.report(0.5, 1)
+        trial.report(0.9, 2)
+        kept.tell(trial, 0.9)
+    trial = kept.ask()
+    first, second = (json.dumps({"split": "validation", "step": step}) + "\n" for step in (4, 8))
+    for _ in range(2):
+        (tmp_path / "metrics.jsonl").write_text(first)
+        assert study.judged(trial, tmp_path, 4, 0.6) is None
+        (tmp_path / "metrics.jsonl").write_text(first + second)
+        reason = study.judged(trial, tmp_path, 8, 0.7)
+        assert reason == "pruned: its best score so far, 0.7000, is below the median of the trials at evaluation 2"
+
+
 def test_a_resumed_study_draws_what_a_whole_one_draws(tmp_path):
     """Beyond the first ten trials, which are random, and after a kill between two parameters."""
     by_hand = optuna.create_study(direction="maximize")
