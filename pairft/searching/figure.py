@@ -18,8 +18,8 @@ def draw(path: Path, found: Mapping[str, Any], trials: Sequence[Mapping[str, Any
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
     scores = [trial["score"] for trial in trials if trial["score"] is not None]
-    axes.plot(scores, [2] * len(scores), "o", color=OTHERS, alpha=0.7, label="a trial")
-    axes.plot([found["in_search"]], [2], "D", color=WINNER, label="the best trial, picked for its score")
+    axes.plot(scores, [2] * len(scores), "o", color=OTHERS, alpha=0.7)
+    axes.plot([found["in_search"]], [2], "D", color=WINNER)
     names = [f"defaults,\n{len(found['defaults']['seeds'])} fresh seeds"]
     names += [f"best recipe,\n{len(found['winner']['seeds'])} fresh seeds", "search,\none seed"]
     for height, which, colour in ((1, "winner", WINNER), (0, "defaults", DEFAULTS)):
