@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pairft.errors import UserError
+from pairft.errors import DiskError, UserError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -212,10 +212,10 @@ def link_tree(folder: Path, copy: Path) -> None:
 
 
 def check_space(place: Path, needed: int, held: int = 0) -> None:
-    """Raise UserError if the file system of `place` has no room for `needed` bytes. `held`: those used already."""
+    """Raise DiskError if the file system of `place` has no room for `needed` bytes. `held`: those used already."""
     free = shutil.disk_usage(place).free
     if needed - held > free:
-        raise UserError(
+        raise DiskError(
             f"{place} needs up to {needed / 1e9:.2f} GB for checkpoints and models, and there are "
             f"{(free + held) / 1e9:.2f} GB: make room, or choose another --runs-dir"
         )

@@ -17,6 +17,10 @@ class UserError(ValueError):
     traceback, and the program exits with EXIT_USER."""
 
 
+class DiskError(UserError):
+    """There is no room, or saving failed: no fault of the settings, so that a search over them ends, too."""
+
+
 class Diverged(ArithmeticError):
     """A loss or gradient (or `what`) is not finite. The program exits with EXIT_DIVERGED."""
 

@@ -33,6 +33,20 @@ def flag_rows() -> list[tuple[str, str, str]]:
     return rows
 
 
+def add_settings(parser: argparse.ArgumentParser, without: Sequence[str] = (), shown: bool = True) -> None:
+    """Add a flag for each setting but those of `without`. `shown`: in the help."""
+    parser._negative_number_matcher = re.compile(r"-(\.?\d|inf|nan)")  # -5e-5 is a value, though a wrong one
+    for flag, default, text in flag_rows():
+        name = flag[2:].replace("-", "_")
+        if name in without:
+            continue
+        help_text = f"{text} (default: {default})".replace("%", "%%") if shown else argparse.SUPPRESS
+        if TYPES[name] is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=help_text)
+        else:
+            parser.add_argument(flag, metavar=name.split("_")[-1].upper(), help=help_text)
+
+
 def read_flags(argv: Sequence[str]) -> dict[str, Any]:
     """The settings given on the command line, parsed. Exits after --help; raises UserError for anything unknown."""
     parser = _Parser(
@@ -43,14 +57,7 @@ def read_flags(argv: Sequence[str]) -> dict[str, Any]:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    parser._negative_number_matcher = re.compile(r"-(\.?\d|inf|nan)")  # -5e-5 is a value, though a wrong one
-    for flag, default, text in flag_rows():
-        name = flag[2:].replace("-", "_")
-        help_text = f"{text} (default: {default})".replace("%", "%%")
-        if TYPES[name] is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=help_text)
-        else:
-            parser.add_argument(flag, metavar=name.split("_")[-1].upper(), help=help_text)
+    add_settings(parser)
     given, unknown = parser.parse_known_args(argv)
     if unknown and not unknown[0].startswith("-"):
         raise UserError(f"unexpected argument {unknown[0]!r}: settings are given as flags, for example --epochs 3")
@@ -75,6 +82,11 @@ def parse_all(given: dict[str, Any], problems: list[str]) -> dict[str, Any]:
 
 def read_file(path: str | Path) -> dict[str, Any]:
     """The settings of a YAML file, parsed. Keys may be spelled batch_size or batch-size."""
+    return parse_keys(read_yaml(path), str(path))
+
+
+def read_yaml(path: str | Path) -> dict[Any, Any]:
+    """The keys of a YAML file and their values, {} if it is empty. Raises UserError if it holds anything else."""
     import yaml
 
     try:
@@ -91,10 +103,15 @@ def read_file(path: str | Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise UserError(f"the config file {path} has no settings: write one 'key: value' per line")
+    return content
+
+
+def parse_keys(content: dict[Any, Any], where: str) -> dict[str, Any]:
+    """The settings in `content`, parsed. Raises UserError, which names `where` they are from."""
     names = [name for name in FIELDS if name != "config"]
     spelled = {str(key).replace("-", "_"): key for key in content}
     unknown = [f"unknown key {key!r}{closest(name, names)}" for name, key in spelled.items() if name not in names]
     try:
         return parse_all({name: content[key] for name, key in spelled.items() if name in names}, unknown)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{where}: {error}") from None

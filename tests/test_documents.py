@@ -44,7 +44,7 @@ def quoted(path: Path) -> set[str]:
 def test_files_flags_and_targets_of_the_documents_exist(path):
     from torch.distributed.run import get_args_parser
 
-    from pairft import compare, explain, export, flags, predict_args, push
+    from pairft import compare, explain, export, flags, predict_args, push, sweep
 
     text = path.read_text(encoding="utf-8")
     diagrams = re.findall(r"^```mermaid$.*?^```$", text, flags=re.DOTALL | re.MULTILINE)
@@ -56,14 +56,8 @@ def test_files_flags_and_targets_of_the_documents_exist(path):
     others = [(ROOT / "Makefile"), *ROOT.glob("benchmarks/*.py")]
     known = {name for other in others for name in flag.findall(other.read_text(encoding="utf-8"))}
     known |= {name[2:] for name, _, _ in flags.flag_rows()}
-    parsers = (
-        predict_args.parser(),
-        push.parser(),
-        export.parser(),
-        compare.parser(),
-        explain.parser(),
-        get_args_parser(),
-    )
+    commands = (predict_args, push, export, compare, explain, sweep)
+    parsers = (*(command.parser() for command in commands), get_args_parser())
     known |= {f[2:] for parser in parsers for f in parser._option_string_actions}
     assert not set(flag.findall(text)) - known
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

@@ -47,10 +47,11 @@ LEVELS = {
     "prediction": 5,
     "comparison": 6,
     "explaining": 6,
+    "searching": 5,
 }  # of the wings; imports run downwards
 COMMANDS = {
     "train",
-    *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export", "compare", "explain")),
+    *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export", "compare", "explain", "sweep")),
 }  # above all wings
 
 

@@ -14,7 +14,7 @@ from pairft import disk, effects, flags
 from pairft.config import Config, to_yaml, values
 from pairft.data import findings
 from pairft.data.audit import check_data
-from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
+from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, DiskError, Diverged
 from pairft.model import card
 from pairft.output import say
 from pairft.runs import checkpoint, directory, dry_run, early_stopping, evaluations, push, results
@@ -151,7 +151,7 @@ class Run:
         if stopped_by is not None and self.steps_left:
             with distributed.together():
                 if self.writer.failures:
-                    raise UserError(
+                    raise DiskError(
                         f"stopped after step {state.step}, which could not be saved; --resume starts before it"
                     )
             self.log.close()

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from safetensors import SafetensorError
 
-from pairft.errors import UserError
+from pairft.errors import DiskError
 from pairft.output import say
 from pairft.runs.checkpoint import Snapshot
 
@@ -34,7 +34,7 @@ class Writer:
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """Within the context, time counts as saving, and a disk error is reported instead of raised. Raises UserError
+        """Within the context, time counts as saving, and a disk error is reported instead of raised. Raises DiskError
         if it is the second in a row."""
         began = time.perf_counter()
         try:
@@ -51,7 +51,7 @@ class Writer:
         self._thread.start()
 
     def wait(self) -> None:
-        """Wait until the submitted snapshot is complete. Raises UserError if it failed and so did the previous save."""
+        """Wait until the submitted snapshot is complete. Raises DiskError if it failed and so did the previous save."""
         if self._thread is None:
             return
         began = time.perf_counter()
@@ -66,11 +66,11 @@ class Writer:
             raise error
 
     def failed(self, error: Exception) -> None:
-        """Report a failed save. Raises UserError if it is the second in a row."""
+        """Report a failed save. Raises DiskError if it is the second in a row."""
         self.failures += 1
         reason = f"{getattr(error, 'filename', None) or self.checkpoints}: {getattr(error, 'strerror', None) or error}"
         if self.failures > 1:
-            raise UserError(
+            raise DiskError(
                 f"saving has failed twice in a row ({reason}): make room or fix the folder, then add --resume to "
                 f"resume from {self.checkpoints}"
             ) from error
