@@ -44,7 +44,7 @@ def quoted(path: Path) -> set[str]:
 def test_files_flags_and_targets_of_the_documents_exist(path):
     from torch.distributed.run import get_args_parser
 
-    from pairft import compare, explain, export, flags, predict_args, push
+    from pairft import compare, explain, export, flags, predict_args, push, report
 
     text = path.read_text(encoding="utf-8")
     diagrams = re.findall(r"^```mermaid$.*?^```$", text, flags=re.DOTALL | re.MULTILINE)
@@ -62,6 +62,7 @@ def test_files_flags_and_targets_of_the_documents_exist(path):
         export.parser(),
         compare.parser(),
         explain.parser(),
+        report.parser(),
         get_args_parser(),
     )
     known |= {f[2:] for parser in parsers for f in parser._option_string_actions}

@@ -45,12 +45,13 @@ LEVELS = {
     "runs": 4,
     "speed": 4,
     "prediction": 5,
+    "reporting": 5,
     "comparison": 6,
     "explaining": 6,
 }  # of the wings; imports run downwards
 COMMANDS = {
     "train",
-    *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export", "compare", "explain")),
+    *(f"pairft.{name}" for name in ("predict", "predict_args", "push", "export", "compare", "explain", "report")),
 }  # above all wings
 
 
@@ -91,7 +92,18 @@ def test_the_product_does_not_use_what_it_replaces():
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
-    light = {"torch", "transformers", "datasets", "evaluate", "numpy", "pyarrow", "yaml", "sklearn", "scipy"}
+    light = {
+        "torch",
+        "transformers",
+        "datasets",
+        "evaluate",
+        "numpy",
+        "pyarrow",
+        "yaml",
+        "sklearn",
+        "scipy",
+        "matplotlib",
+    }
     code = f"import sys, train; print(sorted(set(sys.modules) & {light!r}))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout.strip() == "[]"
