@@ -15,6 +15,7 @@ from pairft.command import collector_paused, exit_code
 from pairft.config import Config
 from pairft.errors import UserError
 from pairft.output import unbreakable
+from pairft.reporting.ending import reported
 from pairft.runs import directory, dry_run, ranks, seeds
 from pairft.runs.ranks import share
 from pairft.training import distributed
@@ -39,7 +40,7 @@ def start(argv: Sequence[str]) -> int:
         with directory.locked(run_dir if distributed.is_main() else None):
             if config.dry_run:
                 return dry_run.dry_run(config, argv, train)
-            work = functools.partial(seeds.train_all, train=train) if config.is_group else train
+            work = functools.partial(seeds.train_all, train=train, report=reported) if config.is_group else train
             return work(config, run_dir, argv)
 
 
@@ -102,7 +103,7 @@ def train(config: Config, run_dir: Path | None, argv: Sequence[str], group: seed
                 learner.state, steps, run.learner.update, lr_schedule(config, run.schedule.total_steps), run.schedule,
                 log=run.log.log_training, evaluate=run.evaluate, save=run.save, stop_asked=run.stop.asked,
             )  # fmt: skip
-    return run.exit_code
+    return reported(run.exit_code, config, run.directory)
 
 
 def accelerated(learner: "Learner", config: Config, dataset: Any, tokenizer: Any) -> "Learner":

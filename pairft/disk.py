@@ -40,9 +40,13 @@ def exists(path: Path) -> bool:
 def write_text(path: Path, text: str) -> None:
     """Write a text file completely or not at all."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    flush(part)
-    os.replace(part, path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        flush(part)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def flush(path: Path) -> None:

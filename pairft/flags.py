@@ -27,7 +27,7 @@ def flag_rows() -> list[tuple[str, str, str]]:
     rows = []
     for name, f in FIELDS.items():
         if f.metadata["flag"]:
-            default = "off" if f.default is False else "none" if f.default is None else str(f.default)
+            default = {"False": "off", "True": "on", "None": "none"}.get(str(f.default), str(f.default))
             choices = " [" + ", ".join(f.metadata["choices"]) + "]" if f.metadata["choices"] else ""
             rows.append((flag_of(name), default, f.metadata["help"] + choices))
     return rows

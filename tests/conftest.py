@@ -1,8 +1,7 @@
 """What the tests share: a tiny BERT with a vocabulary of its own, a folder of pairs, and the real entry point.
 
-The cache is a fresh folder and the Hub is forbidden, so that no test reaches the network or a user's files. One thread,
-here and in the processes that tests start: for tensors as tiny as these a second only gets in the way, and the last
-bits of a sum depend on their number.
+The cache is a fresh folder and the Hub is forbidden, so that no test reaches the network or a user's files. One thread
+here and in the processes that tests start: a second is of no use here, and the last bits of a sum depend on the number.
 """
 
 import json
@@ -21,7 +20,8 @@ CACHE = tempfile.TemporaryDirectory(prefix="pairft-tests-")
 os.environ.update(HF_HOME=CACHE.name, HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TQDM_DISABLE="1")
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # train.py is a script, not a module of the package
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "browser")]  # train.py is a script, not a module of the package
+pytest_plugins = ("chromium",)  # a conftest.py in tests/browser would hide this one from the tests that import it
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -142,7 +142,7 @@ def go(tiny_model: Path, pairs_folder: Path, tmp_path: Path) -> Callable[..., in
 
     def run(*flags: Any) -> int:
         defaults = ["--model", tiny_model, "--data", pairs_folder, "--runs-dir", tmp_path / "runs", "--device", "cpu"]
-        defaults += ["--batch-size", 8]
+        defaults += ["--batch-size", 8, "--no-report"]  # charts take half a second
         return train.main([str(flag) for flag in [*defaults, *flags]])
 
     return run
@@ -176,7 +176,7 @@ def begin(tiny_model: Path, pairs_folder: Path, tmp_path: Path) -> Callable[...,
 
     def start(*flags: Any, runs: Path = tmp_path / "runs") -> subprocess.Popen[str]:
         command = [sys.executable, ROOT / "train.py", "--model", tiny_model, "--data", pairs_folder, "--runs-dir", runs]
-        command += ["--device", "cpu", "--batch-size", 8, *flags]
+        command += ["--device", "cpu", "--batch-size", 8, "--no-report", *flags]
         return subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
 
     return start

@@ -44,7 +44,7 @@ def quoted(path: Path) -> set[str]:
 def test_files_flags_and_targets_of_the_documents_exist(path):
     from torch.distributed.run import get_args_parser
 
-    from pairft import compare, explain, export, flags, predict_args, push, sweep
+    from pairft import compare, explain, export, flags, predict_args, push, report, sweep
 
     text = path.read_text(encoding="utf-8")
     diagrams = re.findall(r"^```mermaid$.*?^```$", text, flags=re.DOTALL | re.MULTILINE)
@@ -56,7 +56,7 @@ def test_files_flags_and_targets_of_the_documents_exist(path):
     others = [(ROOT / "Makefile"), *ROOT.glob("benchmarks/*.py")]
     known = {name for other in others for name in flag.findall(other.read_text(encoding="utf-8"))}
     known |= {name[2:] for name, _, _ in flags.flag_rows()}
-    commands = (predict_args, push, export, compare, explain, sweep)
+    commands = (predict_args, push, export, compare, explain, report, sweep)
     parsers = (*(command.parser() for command in commands), get_args_parser())
     known |= {f[2:] for parser in parsers for f in parser._option_string_actions}
     assert not set(flag.findall(text)) - known

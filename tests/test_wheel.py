@@ -67,6 +67,9 @@ def test_every_module_is_in_the_wheel_and_can_be_imported(tmp_path):
     modules = modules_under(ROOT)
     assert modules_under(site) == modules
     assert (site / "pairft" / "py.typed").is_file()
+    for pattern in ("*.html", "*.css"):  # of the report
+        pages = sorted(path.relative_to(ROOT) for path in ROOT.glob(f"pairft/**/{pattern}"))
+        assert pages and sorted(path.relative_to(site) for path in site.glob(f"pairft/**/{pattern}")) == pages
     [metadata] = importlib.metadata.distributions(name="pairft", path=[str(site)])
     assert metadata.version in (ROOT / "pairft" / "__init__.py").read_text(encoding="utf-8")
     # Isolated (-I): neither PYTHONPATH nor the working directory can bring the checkout back.

@@ -35,9 +35,15 @@ class Group:
     judge: Judge | None = None  # of a search over settings: may end the run after an evaluation
 
 
-def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: Callable[..., int]) -> int:
-    """Train the runs of a group with `train` (train.py), one after the other, and write summary.json. In an existing
-    `run_dir`, runs that have finished are not repeated. Returns the exit code."""
+def train_all(
+    config: Config,
+    run_dir: Path | None,
+    argv: Sequence[str],
+    train: Callable[..., int],
+    report: Callable[[int, Config, Path], int],
+) -> int:
+    """Train the runs of a group with `train` (train.py), one after the other, and write summary.json, then the group's
+    report with `report`. In an existing `run_dir`, runs that have finished are not repeated. Returns the exit code."""
     resumed, runs = run_dir is not None, runs_of(config)
     diverged = []
     with contextlib.ExitStack() as stack:
@@ -77,6 +83,7 @@ def train_all(config: Config, run_dir: Path | None, argv: Sequence[str], train: 
             complete_cards([places[number] for number in finished], summary)
             directory.write_json(run_dir / "summary.json", summary)
             print(table(summary))
+            report(0, config, run_dir)
     return EXIT_DIVERGED if diverged else 0
 
 

@@ -11,6 +11,7 @@ from pairft.checks import SEEDS
 from pairft.config import to_yaml
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL
 from pairft.output import say
+from pairft.reporting.ending import reported
 from pairft.runs import directory, seeds
 from pairft.runs.signals import StopRequest
 from pairft.searching import figure, records
@@ -45,7 +46,7 @@ def train_both(
             say(f"{names[which]}: {'the best recipe' if which == 'winner' else 'the defaults'} on fresh seeds")
             run_dir = place if place.exists() else None
             with directory.locked(run_dir):
-                code = seeds.train_all(config, run_dir, as_flags(own), search.train)
+                code = seeds.train_all(config, run_dir, as_flags(own), search.train, reported)
             if code not in (0, EXIT_DIVERGED):
                 return code, {}
         scores[which] = scores_of(place, best["metric"])

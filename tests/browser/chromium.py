@@ -51,3 +51,9 @@ def opened(browser: Any, address: str, width: int, scheme: str = "light", **more
     watched.page.goto(address)
     yield watched
     context.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with started() as found:
+        yield found

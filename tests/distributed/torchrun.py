@@ -48,7 +48,7 @@ class Torchrun:
 
     def flags(self, flags: tuple[Any, ...]) -> list[str]:
         places = ["--model", self.model, "--data", self.data, "--runs-dir", self.folder / "runs"]
-        return [str(word) for word in (*places, "--device", "cpu", *self.settings, *flags)]
+        return [str(word) for word in (*places, "--device", "cpu", "--no-report", *self.settings, *flags)]
 
     def run(self, processes: int, *flags: Any, **named: Any) -> tuple[int, str]:
         """Train to the end; one process is this one. Returns the exit code (torchrun's, if there are several), and what

@@ -1,0 +1,1 @@
+"""report.html: what a run has learnt, in one file."""
