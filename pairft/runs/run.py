@@ -14,12 +14,14 @@ from pairft import disk, effects, flags
 from pairft.config import Config, to_yaml, values
 from pairft.data import findings
 from pairft.data.audit import check_data
+from pairft.data.batches import lengths_of
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
 from pairft.runs import checkpoint, directory, dry_run, early_stopping, evaluations, push, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
+from pairft.runs.measures import Measures
 from pairft.runs.opening import Sources, open_directory
 from pairft.runs.profile import profiled
 from pairft.runs.random_states import random_states
@@ -66,6 +68,8 @@ class Run:
         found = {"step": state.step, "epoch": state.epoch(self.log.num_examples), **found}
         splits = {name: found[name] for name in ("step", "epoch", *outputs)}
         self.log.log_validation(splits, time.perf_counter() - began)
+        if state.last is None:
+            self.log.hyperparameters(values(self.config), found["validation"], main_metric, finished=False)
         if found["collapsed"]:
             say("warning: the model predicts the same for every example of the validation split")
         scores = found["validation"]
@@ -80,6 +84,8 @@ class Run:
                 if state.lost_best and scores[main_metric] > state.lost_best["validation"][main_metric]:
                     state.lost_best = None
             self.keep_answers(outputs, state.step)
+            assert state.best is not None
+            self.log.log_answers(state.step, {main_metric: state.best["validation"][main_metric]})
         state.best, state.lost_best = distributed.from_main((state.best, state.lost_best))
         self.stop_early(state)
 
@@ -105,6 +111,7 @@ class Run:
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint. Flushing it to disk continues in the background."""
+        began = time.perf_counter()
         counts = state.interval
         everywhere = distributed.gathered((random_states(self.learner.device.type), counts.tokens, counts.slots))
         random, tokens, slots = zip(*everywhere, strict=True)
@@ -120,6 +127,7 @@ class Run:
                 if failure is not None:
                     raise failure
                 self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state, random, shards))
+                self.log.log_saving(state.step, time.perf_counter() - began)
 
     def weights(self) -> dict[str, Tensor] | None:
         """All weights of a sharded model, on rank 0 (every process takes part), or those of a model with adapters,
@@ -182,7 +190,8 @@ class Run:
             disk.flush_all(self.directory / name)
         lines = self.log.evaluations(state.last)
         content = results.results_of(self.config, state, self.writer, self.sources.pairs.positive_name)
-        self.log.hyperparameters(values(self.config), state.last["validation"])
+        _, main_metric = metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)
+        self.log.hyperparameters(values(self.config), state.last["validation"], main_metric, finished=True)
         directory.write_json(self.directory / "results.json", content)
         self.log.close()
         results.show(content, lines, self.directory)
@@ -210,7 +219,8 @@ def open_run(
         resumed = run_dir is not None
         run_dir, start, changed = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
         steps = schedule.total_steps, num_examples, to_yaml(config), state.step, state.num_lines, resumed
-        log = RunLog(run_dir, *steps, distributed.is_main())
+        measures = Measures(learner, lengths_of(sources.tokens["train"]))
+        log = RunLog(run_dir, *steps, measures, distributed.is_main())
         stack.callback(log.close)
         processes = distributed.world_size()
         where = str(learner.device) if processes == 1 else f"{processes} processes, {learner.device}"
