@@ -34,7 +34,7 @@ class Sample:
 def names_of(model: nn.Module) -> dict[str, str]:
     """The layer of each parameter by name, embeddings first, head last. {} if the layers can't be counted."""
     try:
-        at = heights(model, "")  # type: ignore[arg-type]
+        at = heights(model, "")
     except UserError:
         return {}
     top = max(at.values())

@@ -40,7 +40,7 @@ def flops_per_token(model: "PreTrainedModel", mean_length: float, attended: floa
     in_layers = sum(p.numel() for height, p in parameters if height < top)
     in_head = sum(p.numel() for height, p in parameters if height == top)
     attention: float = 12 * (top - 1) * model.config.hidden_size * attended
-    return 6 * in_layers + attention + 6 * in_head / mean_length
+    return float(6 * in_layers + attention + 6 * in_head / mean_length)
 
 
 def measured_peak(device: torch.device, dtype: torch.dtype) -> float | None:
