@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pairft.runs.measures import Measures
     from pairft.runs.tensorboard import EventFile
+    from pairft.runs.track import Tracker
 
 
 @dataclass
@@ -36,6 +37,7 @@ class RunLog:
     num_lines: int = 0  # of metrics.jsonl, including those from before a resume
     resumed: bool = False
     measures: "Measures | None" = None  # TensorBoard's further curves
+    tracker: "Tracker | None" = None  # --track
     is_main: bool = True  # otherwise nothing is written or shown: of several processes, only the first one does
     bar: "tqdm[Any] | None" = None  # tqdm's progress bar, in a terminal
 
@@ -151,6 +153,8 @@ class RunLog:
                 file.write(json.dumps({"split": line["split"], **plain}) + "\n")
             self.num_lines += 1
             self.events.add_scalars(scalars, line["step"])
+            if self.tracker is not None:
+                self.tracker.send(scalars, line["step"], line["split"])
         except OSError as error:
             error.filename = error.filename or str(self.folder)  # it is missing if the disk is full
             raise
@@ -185,7 +189,10 @@ class RunLog:
         lines = [line for line in map(parsed, texts) if line.get("split") == "validation"]
         return [line for line in lines if all(isinstance(line.get(name), (int, float)) for name in here)] or [here]
 
-    def close(self) -> None:
+    def close(self, finished: bool = False) -> None:
+        """Leave the terminal and the tracker in order. `finished`: the run has ended after its last step."""
+        if self.tracker is not None:
+            self.tracker.end(finished)
         if self.bar is not None:
             self.bar.close()
 

@@ -18,7 +18,7 @@ from pairft.data.batches import lengths_of
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
-from pairft.runs import checkpoint, directory, dry_run, early_stopping, evaluations, push, results
+from pairft.runs import checkpoint, directory, dry_run, early_stopping, evaluations, push, results, track
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
 from pairft.runs.measures import Measures
@@ -193,7 +193,7 @@ class Run:
         _, main_metric = metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)
         self.log.hyperparameters(values(self.config), state.last["validation"], main_metric, finished=True)
         directory.write_json(self.directory / "results.json", content)
-        self.log.close()
+        self.log.close(finished=True)
         results.show(content, lines, self.directory)
 
 
@@ -220,7 +220,11 @@ def open_run(
         run_dir, start, changed = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
         steps = schedule.total_steps, num_examples, to_yaml(config), state.step, state.num_lines, resumed
         measures = Measures(learner, lengths_of(sources.tokens["train"]))
-        log = RunLog(run_dir, *steps, measures, distributed.is_main())
+        tracker = None
+        with distributed.together():
+            if config.track is not None and distributed.is_main():
+                tracker = track.start(config.track, run_dir, values(config), group is not None, resumed)
+        log = RunLog(run_dir, *steps, measures, tracker, distributed.is_main())
         stack.callback(log.close)
         processes = distributed.world_size()
         where = str(learner.device) if processes == 1 else f"{processes} processes, {learner.device}"
