@@ -164,7 +164,7 @@ class RunLog:
         if self.is_main:
             from pairft.runs import evaluations, mistakes
 
-            self.events.add_scalars({f"learning/best/{name}": value for name, value in best.items()}, step)
+            self.events.add_scalars({f"learning/metrics_best/{name}": value for name, value in best.items()}, step)
             self.events.add_summaries(mistakes.summaries(evaluations.read(self.folder, step)), step)
 
     def log_saving(self, step: int, seconds: float) -> None:
@@ -177,7 +177,9 @@ class RunLog:
         from pairft.runs.tensorboard import validation_scalars
 
         if self.is_main:
-            self.events.add_hyperparameters(values, [f"learning/best/{best}", *validation_scalars(scores)], finished)
+            self.events.add_hyperparameters(
+                values, [f"learning/metrics_best/{best}", *validation_scalars(scores)], finished
+            )
 
     def evaluations(self, last: dict[str, Any]) -> list[dict[str, Any]]:
         """The validation lines of metrics.jsonl or, if someone has removed them, only the last evaluation."""

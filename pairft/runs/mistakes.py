@@ -96,6 +96,8 @@ def most_confident(evaluated: Evaluated, confidence: numpy.ndarray) -> Summary:
     """The wrong answers of which the model is surest. `confidence`: float [examples], -1 for right answers."""
     worst = numpy.argsort(-confidence, kind="stable")[:MAX_MISTAKES]
     worst = worst[confidence[worst] >= 0]
+    if not len(worst):
+        return summary.text("mistakes/most_confident", "No answer is wrong.")
     shown = [f"{confidence[at]:.4f}" for at in worst]
     return table(evaluated, "mistakes/most_confident", "confidence", worst, shown)
 

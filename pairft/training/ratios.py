@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pairft.errors import UserError
 from pairft.training.layers import heights
 
-SAMPLE = 16_384  # elements of each layer that are read, evenly spaced: RMS values are then within about 1 %
+SAMPLE = 16_384  # elements of each layer's matrices that are read, evenly spaced: RMS values are within about 1 %
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Sample:
     variances: list[Tensor]  # exp_avg_sq
     steps: list[Tensor]  # [] for each parameter: the number of its updates
     layer: Tensor  # int64 [elements] on the device: the index in `names`
+    stands_for: Tensor  # [elements] on the device: the number of elements that this one stands for
     lr_factor: Tensor  # [elements] on the device
     weight_decay: Tensor  # [elements] on the device
     betas: tuple[float, float]
@@ -68,13 +69,15 @@ def sample_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Sample | No
         sizes[layer] += local(parameter).numel()
     parts: dict[str, list[Tensor]] = {"weights": [], "moments": [], "variances": []}
     for layer, parameter in trained:
-        # An odd stride, so that it doesn't hit the same columns of a matrix again and again.
-        stride = sizes[layer] // SAMPLE | 1
+        # An odd stride, so that it doesn't hit the same columns of a matrix again and again. The few elements of biases
+        # and norms are all read, since those of a norm are much larger than others.
+        stride = sizes[layer] // SAMPLE | 1 if parameter.ndim > 1 else 1
         state = optimizer.state[parameter]
         tensors = parameter.detach(), state["exp_avg"], state["exp_avg_sq"]
         for part, tensor in zip(parts.values(), tensors, strict=True):
             part.append(local(tensor).reshape(-1)[::stride])
     counts = torch.tensor([len(part) for part in parts["weights"]])
+    stands_for = [local(p).numel() / len(part) for (_, p), part in zip(trained, parts["weights"], strict=True)]
     groups = [group_of[id(parameter)] for _, parameter in trained]
     device = parts["weights"][0].device
 
@@ -86,6 +89,7 @@ def sample_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Sample | No
         **parts,
         steps=[local(optimizer.state[parameter]["step"]) for _, parameter in trained],
         layer=expanded([names.index(layer) for layer, _ in trained]),
+        stands_for=expanded(stands_for),
         lr_factor=expanded([group.get("lr_factor", 1.0) for group in groups]),
         weight_decay=expanded([group["weight_decay"] for group in groups]),
         betas=optimizer.defaults["betas"],
@@ -115,7 +119,7 @@ def squares(sample: Sample | None, lr: float) -> dict[str, tuple[float, float]]:
     a = rate * (m / (1 - beta1**t)) / ((s / (1 - beta2**t)).sqrt() + sample.eps)
     v = (w + a) / (1 - rate * sample.weight_decay)
     sums = torch.zeros((2, len(sample.names)), dtype=dtype, device=w.device)
-    sums.index_add_(1, sample.layer, torch.stack((w - v, w)).square_())
+    sums.index_add_(1, sample.layer, torch.stack((w - v, w)).square_() * sample.stands_for)
     return dict(zip(sample.names, zip(*sums.tolist(), strict=True), strict=True))
 
 
