@@ -177,9 +177,8 @@ class RunLog:
         from pairft.runs.tensorboard import validation_scalars
 
         if self.is_main:
-            self.events.add_hyperparameters(
-                values, [f"learning/metrics_best/{best}", *validation_scalars(scores)], finished
-            )
+            tags = [f"learning/metrics_best/{best}", *validation_scalars(scores)]
+            self.events.add_hyperparameters(values, tags, finished)
 
     def evaluations(self, last: dict[str, Any]) -> list[dict[str, Any]]:
         """The validation lines of metrics.jsonl or, if someone has removed them, only the last evaluation."""

@@ -22,7 +22,7 @@ class Measures:
     """What is measured in one run."""
 
     learner: Learner
-    lengths: numpy.ndarray  # int32 [examples]: tokens of the training examples; empty with --streaming
+    lengths: numpy.ndarray  # int32 [examples]: tokens of the training examples; with --streaming of the first ones
 
     def scalars(self, interval: LogInterval, lr: float, tokens: int) -> dict[str, float]:
         """Points by tag: where the interval's seconds went, the peak memory of this process so far, the share of the
@@ -59,8 +59,6 @@ class Measures:
     @functools.cached_property
     def flops(self) -> float | None:
         """Floating point operations of training for each token."""
-        if not len(self.lengths):
-            return None
         lengths = self.lengths.astype(numpy.float64)
         attended = (lengths**2).sum() / lengths.sum()
         return flops_per_token(self.learner.state.model, lengths.mean(), attended)

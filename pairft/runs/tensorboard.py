@@ -62,9 +62,9 @@ def new_event_file(folder: Path, config_yaml: str, first_step: int, resumed: boo
     stamps = [file.name.split(".")[3] for file in folder.glob("events.out.tfevents.*")]
     latest = max((int(stamp) for stamp in stamps if stamp.isdecimal()), default=0)
     events = EventFile(folder / f"events.out.tfevents.{max(int(time.time()), latest + 1):010d}.pairft")
-    start = [Event(file_version="brain.Event:2")]
-    if resumed:
-        start.append(Event(step=first_step + 1, session_log=SessionLog(status=SessionLog.START)))
+    # TensorBoard takes the first start of a session that it finds for the run's own, and purges at each later one.
+    session = Event(step=first_step + 1 if resumed else 0, session_log=SessionLog(status=SessionLog.START))
+    start = [Event(file_version="brain.Event:2"), session]
     if first_step == 0:
         start.append(Event(summary=summary.text("config", "```yaml\n" + config_yaml + "```")))
         start.append(Event(summary=layout()))

@@ -1,6 +1,5 @@
 """The board of a run from the command line, as TensorBoard reads it."""
 
-import json
 import math
 
 import pytest
@@ -16,11 +15,10 @@ OF_CLASSES = {"confusion_matrix", "accuracy_by_length", "confidence_when_right",
 
 
 def board_of(run):
-    """The steps and values of each tag."""
+    """The steps and values of each tag, without the page of hyperparameters."""
     events = EventAccumulator(str(run), size_guidance={"tensors": 0}).Reload()
-    return {
-        tag: [(point.step, point.tensor_proto) for point in events.Tensors(tag)] for tag in events.Tags()["tensors"]
-    }
+    tags = [tag for tag in events.Tags()["tensors"] if not tag.startswith("_hparams_")]
+    return {tag: [(point.step, point.tensor_proto) for point in events.Tensors(tag)] for tag in tags}
 
 
 def steps_of(board):
@@ -36,7 +34,7 @@ def numbers(board, beginning):
 
 
 def test_a_resumed_run_has_every_point_once(made, go, tmp_path):
-    flags = ("--epochs", 2, "--log-every", 2, "--eval-every", 3, "--save-every", 5)
+    flags = ("--epochs", 2, "--log-every", 2, "--eval-every", 3, "--save-every", 10)
     run = made(*flags, name="whole")
     whole = board_of(run)
     steps = steps_of(whole)
@@ -44,7 +42,7 @@ def test_a_resumed_run_has_every_point_once(made, go, tmp_path):
     evaluated = [3, 6, 9, 12, 15, 16]
     assert all(steps[f"mistakes/{name}"] == evaluated for name in OF_CLASSES)
     assert {tag for tag in steps if tag.startswith("mistakes/")} == {f"mistakes/{name}" for name in OF_CLASSES}
-    assert steps["resources/seconds/save"] == [5, 10, 15, 16]
+    assert steps["resources/seconds/save"] == [10, 16]
     undone(run, tmp_path / "runs" / "again", 10)
     assert go("--run-name", "again", "--resume") == 0
     again = board_of(tmp_path / "runs" / "again")
@@ -59,14 +57,12 @@ def test_a_resumed_run_has_every_point_once(made, go, tmp_path):
 def test_seconds_and_shares_add_up(made):
     run = made("--epochs", 1, "--log-every", 4)
     board = board_of(run)
+    seconds = numbers(board, "resources/seconds/")
     for line in read_lines(run, "train"):
-        data, steps = (
-            numbers(board, "resources/seconds")[f"resources/seconds/{name}"][line["step"]] for name in ("data", "steps")
-        )
+        data, steps = (seconds[f"resources/seconds/{name}"][line["step"]] for name in ("data", "steps"))
         examples = 32 if line["step"] == 4 else 28
         assert data > 0 and steps > 0 and examples / (data + steps) == pytest.approx(line["examples_per_second"])
-    [share] = {tag: points for tag, points in numbers(board, "resources/flops_share").items()}.values()
-    assert all(0 < value < 1 for value in share.values())
+    assert all(0 < value < 1 for value in numbers(board, "resources/flops_share")["resources/flops_share"].values())
     assert all(0.1 < value < 100 for value in numbers(board, "resources/memory")["resources/memory/process"].values())
 
 
@@ -86,16 +82,14 @@ def test_the_layout_names_curves_that_are_there(made):
     assert sorted(next(iter(shown.values()))) == ["learning/loss/train", "learning/loss/validation"]
 
 
-def test_what_is_not_known_is_left_out(made, pairs_folder, monkeypatch):
-    """With frozen layers no share of FLOPs, with --streaming neither; only trained layers have ratios."""
+def test_what_is_not_known_is_left_out(made):
+    """With frozen layers no share of FLOPs; only trained layers have ratios."""
     frozen = board_of(made("--max-steps", 2, "--freeze", "embeddings,layers.0", name="frozen"))
     assert {tag for tag in frozen if tag.startswith("update_ratio")} == {"update_ratio/layer_02", "update_ratio/head"}
     assert "resources/flops_share" not in frozen and "resources/memory/process" in frozen
     adapters = board_of(made("--max-steps", 2, "--lora-rank", 2, name="lora"))
     assert {tag for tag in adapters if tag.startswith("update_ratio")} >= {"update_ratio/layer_01", "update_ratio/head"}
     assert "update_ratio/embeddings" not in adapters and "resources/flops_share" not in adapters
-    streamed = board_of(made("--max-steps", 2, "--streaming", name="streamed"))
-    assert "resources/flops_share" not in streamed and "update_ratio/embeddings" in streamed
 
 
 def test_a_step_that_the_gradient_scaler_skips_has_no_ratio(made, monkeypatch):
@@ -121,8 +115,6 @@ def test_a_run_that_has_not_finished_is_on_the_page_of_hyperparameters(made, tmp
     events = EventAccumulator(str(run)).Reload()
     tags = [tag for tag in events.Tags()["tensors"] if tag.startswith("_hparams_")]
     assert tags == ["_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"]
-    assert len(events.Tensors(tags[0])) == 1
-    assert json.loads((run / "results.json").read_text())["best"]["validation"]["f1"] > 0
     content = b"".join(file.read_bytes() for file in run.glob("events.out.*"))
     first, last = content.index(b"session_start_info"), content.index(b"session_end_info")
     assert first < content.index(b"mistakes/confusion_matrix") < last

@@ -12,7 +12,7 @@ from pairft.training.utilisation import flops_per_token, measured_peak
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])
 def test_the_formula_counts_what_torch_counts(kind):
-    """On a batch without padding. Torch counts the matmuls; the formula counts biases and norms as if they were some."""
+    """On a batch without padding. Torch counts matmuls; the formula takes biases and norms for some, too."""
     model = classifier(
         kind, attn_implementation="eager", hidden_size=256, intermediate_size=1024, num_attention_heads=4
     )
