@@ -21,13 +21,13 @@ LONG = "paths => paths.some(path => path.getAttribute('d') && path.getTotalLengt
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory, tiny_model):
+def address(tmp_path_factory, wild_model):
     """TensorBoard on loopback, with one run."""
     folder = tmp_path_factory.mktemp("board")
     rows = [f"{BAD if n % 3 else 'fine'},words {n % 7},{'yes' if n % 2 else 'no'}\n" for n in range(60)]
     (folder / "pairs.csv").write_text("left,right,label\n" + "".join(rows))
     flags = ["--task", "custom", "--data", folder / "pairs.csv", "--text-columns", "left,right", "--label-column"]
-    flags += ["label", "--model", tiny_model, "--epochs", 2, "--log-every", 2, "--eval-every", 3, "--device", "cpu"]
+    flags += ["label", "--model", wild_model, "--epochs", 2, "--log-every", 2, "--eval-every", 3, "--device", "cpu"]
     assert train.main([str(flag) for flag in [*flags, "--runs-dir", folder / "runs", "--run-name", "small"]]) == 0
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -114,7 +114,7 @@ def test_images_curves_and_tables(browser, address, width):
     is_quiet(watched)
     with opened(browser, f"{address}/#text", width) as watched:
         watched.page.get_by_text("most_confident").first.wait_for(state="attached")
-        table = watched.page.locator("tf-markdown-view table").first
+        table = watched.page.locator("tf-markdown-view table").filter(has_text="confidence").first
         table.wait_for(state="attached")
         assert re.search(re.escape(BAD) + "|fine", table.inner_text())
         assert watched.page.title() != "gone wrong"
