@@ -14,15 +14,13 @@ from pairft import disk, effects, flags
 from pairft.config import Config, to_yaml, values
 from pairft.data import findings
 from pairft.data.audit import check_data
-from pairft.data.batches import lengths_of
 from pairft.errors import EXIT_DIVERGED, EXIT_SIGNAL, Diverged, UserError
 from pairft.model import card
 from pairft.output import say
-from pairft.runs import checkpoint, directory, dry_run, early_stopping, evaluations, push, results, track
+from pairft.runs import checkpoint, directory, dry_run, early_stopping, evaluations, push, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
-from pairft.runs.measures import Measures
-from pairft.runs.opening import Sources, open_directory
+from pairft.runs.opening import Sources, open_directory, open_log
 from pairft.runs.profile import profiled
 from pairft.runs.random_states import random_states
 from pairft.runs.resume import resume_command
@@ -59,6 +57,10 @@ class Run:
         state = self.learner.state
         return 0 if state.stopped_early or self.config.dry_run else self.schedule.total_steps - state.step
 
+    @property
+    def main_metric(self) -> str:
+        return metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)[1]
+
     def evaluate(self, state: TrainState) -> None:
         """Evaluate on each split that the task scores, log the scores, and save the model to best/ if it is the best so
         far on the validation split. Raises Diverged if a logit is not finite."""
@@ -91,8 +93,8 @@ class Run:
 
     def stop_early(self, state: TrainState) -> None:
         """Set `state.stopped_early` if the latest evaluation ends the run before its last step."""
-        main_metric = metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)[1]
-        early_stopping.stop_early(state, self.schedule.total_steps, self.config.patience, main_metric, self.judge)
+        about = self.schedule.total_steps, self.config.patience, self.main_metric, self.judge
+        early_stopping.stop_early(state, *about)
 
     def predict(self, state: TrainState, split: str) -> evaluation.EvalOutput:
         """The model's answers to every example of a split. Raises Diverged if a logit is not finite."""
@@ -190,8 +192,7 @@ class Run:
             disk.flush_all(self.directory / name)
         lines = self.log.evaluations(state.last)
         content = results.results_of(self.config, state, self.writer, self.sources.pairs.positive_name)
-        _, main_metric = metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)
-        self.log.hyperparameters(values(self.config), state.last["validation"], main_metric, finished=True)
+        self.log.hyperparameters(values(self.config), state.last["validation"], self.main_metric, finished=True)
         directory.write_json(self.directory / "results.json", content)
         self.log.close(finished=True)
         results.show(content, lines, self.directory)
@@ -213,23 +214,17 @@ def open_run(
     On leaving, the run has finished, was stopped or has diverged: the user is told, and `exit_code` is set. Raises
     UserError if the run can't be resumed or written.
     """
-    state, num_examples = learner.state, sources.num_examples
+    state = learner.state
     schedule = schedule_of(config, sources.tokens["train"])
     with contextlib.ExitStack() as stack:
         resumed = run_dir is not None
         run_dir, start, changed = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
-        steps = schedule.total_steps, num_examples, to_yaml(config), state.step, state.num_lines, resumed
-        measures = Measures(learner, lengths_of(sources.tokens["train"]))
-        tracker = None
-        with distributed.together():
-            if config.track is not None and distributed.is_main():
-                tracker = track.start(config.track, run_dir, values(config), group is not None, resumed)
-        log = RunLog(run_dir, *steps, measures, tracker, distributed.is_main())
+        log = open_log(config, run_dir, resumed, learner, sources, schedule, group)
         stack.callback(log.close)
         processes = distributed.world_size()
         where = str(learner.device) if processes == 1 else f"{processes} processes, {learner.device}"
         how = f"{schedule.total_steps} steps on {where}, {learner.layout}, lr {config.lr:.2g}"
-        number = "streamed" if sources.stream else str(num_examples)
+        number = "streamed" if sources.stream else str(sources.num_examples)
         say(f"{run_dir}: {number} pairs, {how}, {start}")
         here = learner.device.type, schedule.total_steps
         unused = effects.without_effect_here(flags.read_flags(argv), config, *here)
