@@ -123,11 +123,11 @@ def test_accumulation_counts_examples_not_micro_batches(go, tmp_path):
 
 
 LEARNING = {  # tag: split and key of the lines of metrics.jsonl
-    "learning/metrics_best/f1": ("validation", "f1"),  # of one evaluation
     "learning/loss/train": ("train", "loss"),
     "learning/loss/validation": ("validation", "loss"),
     "learning/metrics/accuracy": ("validation", "accuracy"),
     "learning/metrics/f1": ("validation", "f1"),
+    "learning/metrics_best/f1": ("validation", "f1"),  # of one evaluation
     "learning/optimizer/grad_norm": ("train", "grad_norm"),
     "learning/optimizer/lr": ("train", "lr"),
 }

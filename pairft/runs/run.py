@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 from torch import Tensor
 
-from pairft import disk, effects, flags
+from pairft import disk
 from pairft.config import Config, to_yaml, values
 from pairft.data import findings
 from pairft.data.audit import check_data
@@ -20,7 +20,7 @@ from pairft.output import say
 from pairft.runs import checkpoint, directory, dry_run, early_stopping, evaluations, push, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
-from pairft.runs.opening import Sources, open_directory, open_log
+from pairft.runs.opening import Sources, announce, open_directory, open_log
 from pairft.runs.profile import profiled
 from pairft.runs.random_states import random_states
 from pairft.runs.resume import resume_command
@@ -221,17 +221,7 @@ def open_run(
         run_dir, start, changed = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
         log = open_log(config, run_dir, resumed, learner, sources, schedule, group)
         stack.callback(log.close)
-        processes = distributed.world_size()
-        where = str(learner.device) if processes == 1 else f"{processes} processes, {learner.device}"
-        how = f"{schedule.total_steps} steps on {where}, {learner.layout}, lr {config.lr:.2g}"
-        number = "streamed" if sources.stream else str(sources.num_examples)
-        say(f"{run_dir}: {number} pairs, {how}, {start}")
-        here = learner.device.type, schedule.total_steps
-        unused = effects.without_effect_here(flags.read_flags(argv), config, *here)
-        streamed = sources.stream.about() if sources.stream else ""
-        for line in (streamed, *sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
-            if line:
-                say(line)
+        announce(config, run_dir, argv, learner, sources, schedule, start, changed)
         found = []
         with distributed.together():
             if distributed.is_main() and not sources.stream:
