@@ -56,7 +56,8 @@ parity: install
 	$(BIN)/python benchmarks/parity.py $(ARGS)
 
 board: install
-	$(BIN)/tensorboard --logdir runs --host 127.0.0.1
+	@echo "begin with http://127.0.0.1:6006/#custom_scalars, which answers: is it learning?"
+	$(BIN)/tensorboard --logdir runs --host 127.0.0.1 $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage* htmlcov

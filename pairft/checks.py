@@ -155,7 +155,7 @@ def wrong_problem(config: Config) -> Iterator[str]:
 
 
 def wrong_names(config: Config) -> Iterator[str]:
-    """What is wrong with --run-name, --push-to-hub, --model, --data and --runs-dir."""
+    """What is wrong with --run-name, --push-to-hub, --track, --model, --data and --runs-dir."""
     if config.run_name is not None:
         yield from run_name_problems(config.run_name)
     if config.push_to_hub is not None:
@@ -166,6 +166,8 @@ def wrong_names(config: Config) -> Iterator[str]:
                 "--push-to-hub uploads one model, but --seeds and --folds train several: leave it out, then upload one "
                 "with python -m pairft.push"
             )
+    if config.track and config.track in FIELDS["track"].metadata["choices"] and find_spec(config.track) is None:
+        yield f"--track {config.track} needs {config.track}: pip install 'pairft[{config.track}]'"
     for name in ("model", "data", "data_config", "revision", "group_column", "runs_dir"):
         if getattr(config, name) is not None and not getattr(config, name).strip():
             yield f"{flag_of(name)} is empty"

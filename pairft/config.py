@@ -163,6 +163,9 @@ class Config:
     push_to_hub: str | None = setting(
         None, "repository on the Hub, NAME or ORGANISATION/NAME: after training, best/ is uploaded to it, as private"
     )
+    track: str | None = setting(
+        None, "send settings and curves to this tracker, too; needs its package", choices=("wandb", "mlflow", "trackio")
+    )
     report: bool = setting(True, "write report.html at the end: scores, curves, mistakes, settings, in one file")
     resume: bool = setting(
         False, "resume from --run-name's newest checkpoint; without a name, the newest unfinished run", kept=False
@@ -194,7 +197,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 # Settings that --resume may change. With any other change it would be a different run.
 MAY_CHANGE = (
     *("epochs", "max_steps", "eval_every", "save_every", "log_every", "patience", "device", "capture"),
-    *("timeout", "runs_dir", "audit", "push_to_hub", "report"),
+    *("timeout", "runs_dir", "audit", "push_to_hub", "report", "track"),
     # Where model and data are; fingerprints in the manifest tell whether the content is the same.
     *("model", "data", "data_config", "revision"),
 )

@@ -127,6 +127,7 @@ LEARNING = {  # tag: split and key of the lines of metrics.jsonl
     "learning/loss/validation": ("validation", "loss"),
     "learning/metrics/accuracy": ("validation", "accuracy"),
     "learning/metrics/f1": ("validation", "f1"),
+    "learning/metrics_best/f1": ("validation", "f1"),  # of one evaluation
     "learning/optimizer/grad_norm": ("train", "grad_norm"),
     "learning/optimizer/lr": ("train", "lr"),
 }
@@ -138,7 +139,8 @@ def test_tensorboard_holds_the_same_values_with_what_is_learned_first(go, tmp_pa
     run = tmp_path / "runs" / "a"
     events = EventAccumulator(str(run)).Reload()
     tags = sorted(events.Tags()["scalars"])  # as TensorBoard shows them
-    assert tags[:6] == list(LEARNING) and all(tag.startswith("throughput/") for tag in tags[6:])
+    assert tags[:7] == list(LEARNING)
+    assert {tag.split("/")[0] for tag in tags[7:]} == {"mistakes", "resources", "throughput", "update_ratio"}
     for tag, (split, key) in [*LEARNING.items(), ("throughput/examples_per_second", ("train", "examples_per_second"))]:
         lines = {line["step"]: line[key] for line in read_lines(run, split)}
         assert {scalar.step: scalar.value for scalar in events.Scalars(tag)} == pytest.approx(lines, rel=1e-6), tag

@@ -19,7 +19,9 @@ from pairft.training.state import LogInterval, TrainState, new_interval
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from pairft.runs.measures import Measures
     from pairft.runs.tensorboard import EventFile
+    from pairft.runs.track import Tracker
 
 
 @dataclass
@@ -34,6 +36,8 @@ class RunLog:
     first_step: int = 0  # steps done before this process
     num_lines: int = 0  # of metrics.jsonl, including those from before a resume
     resumed: bool = False
+    measures: "Measures | None" = None  # TensorBoard's further curves
+    tracker: "Tracker | None" = None  # --track
     is_main: bool = True  # otherwise nothing is written or shown: of several processes, only the first one does
     bar: "tqdm[Any] | None" = None  # tqdm's progress bar, in a terminal
 
@@ -68,15 +72,24 @@ class RunLog:
         interval = state.interval
         counts = distributed.gathered((interval.tokens, interval.slots))  # of each process
         tokens, slots = map(sum, zip(*counts, strict=True))
+        measured = self.measures.scalars(interval, lr, tokens) if self.measures else {}
         state.interval = new_interval(interval.loss_sum.device)
         with distributed.together():  # the disk may be full
             if self.is_main:
-                self.write_training(state, interval, lr, grad_norm, tokens, slots)
+                self.write_training(state, interval, lr, grad_norm, tokens, slots, measured)
 
     def write_training(
-        self, state: TrainState, interval: LogInterval, lr: float, grad_norm: Tensor, tokens: int, slots: int
+        self,
+        state: TrainState,
+        interval: LogInterval,
+        lr: float,
+        grad_norm: Tensor,
+        tokens: int,
+        slots: int,
+        measured: dict[str, float],
     ) -> None:
-        """Log the steps of `interval`. `tokens`, `slots`: those of all processes."""
+        """Log the steps of `interval`. `tokens`, `slots`: those of all processes. `measured`: more points for
+        TensorBoard, by tag."""
         from pairft.runs.tensorboard import training_scalars
 
         counted = (interval.examples - int(interval.lost)) * interval.losses_of_example
@@ -92,7 +105,7 @@ class RunLog:
         if state.scaler.is_enabled():
             line["skipped_steps"] = int(interval.skipped)
         scalars = training_scalars(line, tokens / interval.seconds, 1 - tokens / slots)
-        self.write(line, scalars)
+        self.write(line, {**scalars, **measured})
         self.show_progress(line, seconds_left=(self.total_steps - state.step) * state.seconds / state.step)
 
     def show_progress(self, line: dict[str, Any], seconds_left: float) -> None:
@@ -122,7 +135,7 @@ class RunLog:
         when = {name: evaluation[name] for name in ("step", "epoch")}
         for split in (name for name in evaluation if name not in when):
             scores = evaluation[split]
-            seconds_once = {"throughput/validation_seconds": seconds} if split == "validation" else {}
+            seconds_once = {"resources/seconds/evaluation": seconds} if split == "validation" else {}
             self.write({"split": split, **when, **scores}, {**validation_scalars(scores, split), **seconds_once})
             shown = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
             say(f"{split} after step {when['step']}: {shown}")
@@ -140,13 +153,32 @@ class RunLog:
                 file.write(json.dumps({"split": line["split"], **plain}) + "\n")
             self.num_lines += 1
             self.events.add_scalars(scalars, line["step"])
+            if self.tracker is not None:
+                self.tracker.send(scalars, line["step"], line["split"])
         except OSError as error:
             error.filename = error.filename or str(self.folder)  # it is missing if the disk is full
             raise
 
-    def hyperparameters(self, values: dict[str, Any], scores: dict[str, float]) -> None:
-        """Write TensorBoard's page of hyperparameters: `values`, and the `scores` of the last evaluation."""
-        self.events.add_hyperparameters(values, scores)
+    def log_answers(self, step: int, best: dict[str, float]) -> None:
+        """Show in TensorBoard what the model answers after `step`, from evaluations/, and the `best` score so far."""
+        if self.is_main:
+            from pairft.runs import evaluations, mistakes
+
+            self.events.add_scalars({f"learning/metrics_best/{name}": value for name, value in best.items()}, step)
+            self.events.add_summaries(mistakes.summaries(evaluations.read(self.folder, step)), step)
+
+    def log_saving(self, step: int, seconds: float) -> None:
+        """Show in TensorBoard how long training waited for a checkpoint."""
+        self.events.add_scalars({"resources/seconds/save": seconds}, step)
+
+    def hyperparameters(self, values: dict[str, Any], scores: dict[str, float], best: str, finished: bool) -> None:
+        """Write TensorBoard's page of hyperparameters: `values`, and the loss and metrics in `scores`. `best`: name of
+        the metric whose best value it shows, too."""
+        from pairft.runs.tensorboard import validation_scalars
+
+        if self.is_main:
+            tags = [f"learning/metrics_best/{best}", *validation_scalars(scores)]
+            self.events.add_hyperparameters(values, tags, finished)
 
     def evaluations(self, last: dict[str, Any]) -> list[dict[str, Any]]:
         """The validation lines of metrics.jsonl or, if someone has removed them, only the last evaluation."""
@@ -158,7 +190,10 @@ class RunLog:
         lines = [line for line in map(parsed, texts) if line.get("split") == "validation"]
         return [line for line in lines if all(isinstance(line.get(name), (int, float)) for name in here)] or [here]
 
-    def close(self) -> None:
+    def close(self, finished: bool = False) -> None:
+        """Leave the terminal and the tracker in order. `finished`: the run has ended after its last step."""
+        if self.tracker is not None:
+            self.tracker.end(finished)
         if self.bar is not None:
             self.bar.close()
 

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING
 import numpy
 import torch
 
-from pairft import disk
-from pairft.config import Config, to_yaml
+from pairft import disk, effects, flags
+from pairft.config import Config, to_yaml, values
 from pairft.data import batches, pairs
 from pairft.data.pairs import Pairs
 from pairft.data.streaming import Stream
 from pairft.errors import UserError
-from pairft.runs import checkpoint, directory, restore
+from pairft.output import say
+from pairft.runs import checkpoint, directory, restore, track
+from pairft.runs.log import RunLog
 from pairft.runs.manifest import check_same, manifest
+from pairft.runs.measures import Measures
 from pairft.runs.ranks import check_same_everywhere
 from pairft.runs.seeds import Group
-from pairft.training import distributed
+from pairft.training import device, distributed
+from pairft.training.learner import Learner
 from pairft.training.loop import Schedule
 from pairft.training.state import TrainState
 
@@ -137,3 +141,46 @@ def create_or_restore(
     disk.check_space(run_dir, checkpoint.bytes_needed(state, runs_left), held=disk.size_of(run_dir))
     disk.write_text(run_dir / "config.yaml", to_yaml(config))  # a resume may have changed some settings
     return run_dir, start, warning
+
+
+def open_log(
+    config: Config,
+    run_dir: Path,
+    resumed: bool,
+    learner: Learner,
+    sources: Sources,
+    schedule: Schedule,
+    group: Group | None,
+) -> RunLog:
+    """The log of a run. With --track, starts or resumes the run there; raises UserError if the tracker refuses."""
+    state, tracker = learner.state, None
+    with distributed.together():
+        if config.track is not None and distributed.is_main() and not config.dry_run:
+            tracker = track.start(config.track, run_dir, values(config), group is not None, resumed)
+    measures = Measures(learner, batches.lengths_of(sources.tokens["train"]))
+    steps = schedule.total_steps, sources.num_examples, to_yaml(config), state.step, state.num_lines, resumed
+    return RunLog(run_dir, *steps, measures, tracker, distributed.is_main())
+
+
+def announce(
+    config: Config,
+    run_dir: Path,
+    argv: Sequence[str],
+    learner: Learner,
+    sources: Sources,
+    schedule: Schedule,
+    start: str,
+    changed: Sequence[str],
+) -> None:
+    """Say what will be trained, and what a user should know before. `start`, `changed`: from `open_directory`."""
+    processes = distributed.world_size()
+    where = str(learner.device) if processes == 1 else f"{processes} processes, {learner.device}"
+    how = f"{schedule.total_steps} steps on {where}, {learner.layout}, lr {config.lr:.2g}"
+    number = "streamed" if sources.stream else str(sources.num_examples)
+    say(f"{run_dir}: {number} pairs, {how}, {start}")
+    here = learner.device.type, schedule.total_steps
+    unused = effects.without_effect_here(flags.read_flags(argv), config, *here)
+    streamed = sources.stream.about() if sources.stream else ""
+    for line in (streamed, *sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
+        if line:
+            say(line)

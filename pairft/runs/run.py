@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 from torch import Tensor
 
-from pairft import disk, effects, flags
+from pairft import disk
 from pairft.config import Config, to_yaml, values
 from pairft.data import findings
 from pairft.data.audit import check_data
@@ -20,7 +20,7 @@ from pairft.output import say
 from pairft.runs import checkpoint, directory, dry_run, early_stopping, evaluations, push, results
 from pairft.runs.divergence import divergence
 from pairft.runs.log import RunLog
-from pairft.runs.opening import Sources, open_directory
+from pairft.runs.opening import Sources, announce, open_directory, open_log
 from pairft.runs.profile import profiled
 from pairft.runs.random_states import random_states
 from pairft.runs.resume import resume_command
@@ -57,6 +57,10 @@ class Run:
         state = self.learner.state
         return 0 if state.stopped_early or self.config.dry_run else self.schedule.total_steps - state.step
 
+    @property
+    def main_metric(self) -> str:
+        return metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)[1]
+
     def evaluate(self, state: TrainState) -> None:
         """Evaluate on each split that the task scores, log the scores, and save the model to best/ if it is the best so
         far on the validation split. Raises Diverged if a logit is not finite."""
@@ -66,6 +70,8 @@ class Run:
         found = {"step": state.step, "epoch": state.epoch(self.log.num_examples), **found}
         splits = {name: found[name] for name in ("step", "epoch", *outputs)}
         self.log.log_validation(splits, time.perf_counter() - began)
+        if state.last is None:
+            self.log.hyperparameters(values(self.config), found["validation"], main_metric, finished=False)
         if found["collapsed"]:
             say("warning: the model predicts the same for every example of the validation split")
         scores = found["validation"]
@@ -80,13 +86,15 @@ class Run:
                 if state.lost_best and scores[main_metric] > state.lost_best["validation"][main_metric]:
                     state.lost_best = None
             self.keep_answers(outputs, state.step)
+            assert state.best is not None
+            self.log.log_answers(state.step, {main_metric: state.best["validation"][main_metric]})
         state.best, state.lost_best = distributed.from_main((state.best, state.lost_best))
         self.stop_early(state)
 
     def stop_early(self, state: TrainState) -> None:
         """Set `state.stopped_early` if the latest evaluation ends the run before its last step."""
-        main_metric = metrics_of(TASKS[self.config.task], self.sources.pairs.problem_type)[1]
-        early_stopping.stop_early(state, self.schedule.total_steps, self.config.patience, main_metric, self.judge)
+        about = self.schedule.total_steps, self.config.patience, self.main_metric, self.judge
+        early_stopping.stop_early(state, *about)
 
     def predict(self, state: TrainState, split: str) -> evaluation.EvalOutput:
         """The model's answers to every example of a split. Raises Diverged if a logit is not finite."""
@@ -105,6 +113,7 @@ class Run:
 
     def save(self, state: TrainState) -> None:
         """Save a checkpoint. Flushing it to disk continues in the background."""
+        began = time.perf_counter()
         counts = state.interval
         everywhere = distributed.gathered((random_states(self.learner.device.type), counts.tokens, counts.slots))
         random, tokens, slots = zip(*everywhere, strict=True)
@@ -120,6 +129,7 @@ class Run:
                 if failure is not None:
                     raise failure
                 self.writer.submit(checkpoint.take_snapshot(self.directory, self.log.files(), state, random, shards))
+                self.log.log_saving(state.step, time.perf_counter() - began)
 
     def weights(self) -> dict[str, Tensor] | None:
         """All weights of a sharded model, on rank 0 (every process takes part), or those of a model with adapters,
@@ -182,9 +192,9 @@ class Run:
             disk.flush_all(self.directory / name)
         lines = self.log.evaluations(state.last)
         content = results.results_of(self.config, state, self.writer, self.sources.pairs.positive_name)
-        self.log.hyperparameters(values(self.config), state.last["validation"])
+        self.log.hyperparameters(values(self.config), state.last["validation"], self.main_metric, finished=True)
         directory.write_json(self.directory / "results.json", content)
-        self.log.close()
+        self.log.close(finished=True)
         results.show(content, lines, self.directory)
 
 
@@ -204,25 +214,14 @@ def open_run(
     On leaving, the run has finished, was stopped or has diverged: the user is told, and `exit_code` is set. Raises
     UserError if the run can't be resumed or written.
     """
-    state, num_examples = learner.state, sources.num_examples
+    state = learner.state
     schedule = schedule_of(config, sources.tokens["train"])
     with contextlib.ExitStack() as stack:
         resumed = run_dir is not None
         run_dir, start, changed = open_directory(stack, config, run_dir, argv, state, schedule, sources, group)
-        steps = schedule.total_steps, num_examples, to_yaml(config), state.step, state.num_lines, resumed
-        log = RunLog(run_dir, *steps, distributed.is_main())
+        log = open_log(config, run_dir, resumed, learner, sources, schedule, group)
         stack.callback(log.close)
-        processes = distributed.world_size()
-        where = str(learner.device) if processes == 1 else f"{processes} processes, {learner.device}"
-        how = f"{schedule.total_steps} steps on {where}, {learner.layout}, lr {config.lr:.2g}"
-        number = "streamed" if sources.stream else str(num_examples)
-        say(f"{run_dir}: {number} pairs, {how}, {start}")
-        here = learner.device.type, schedule.total_steps
-        unused = effects.without_effect_here(flags.read_flags(argv), config, *here)
-        streamed = sources.stream.about() if sources.stream else ""
-        for line in (streamed, *sources.notes, *changed, *unused, *device.caveats(config, learner.device)):
-            if line:
-                say(line)
+        announce(config, run_dir, argv, learner, sources, schedule, start, changed)
         found = []
         with distributed.together():
             if distributed.is_main() and not sources.stream:

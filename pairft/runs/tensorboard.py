@@ -1,13 +1,13 @@
-"""TensorBoard's event file: curves, the config as text, and the page of hyperparameters.
+"""TensorBoard's event file: curves, images, tables, the config as text, and the page of hyperparameters.
 
-TensorBoard groups curves by the part of the tag before the first slash, and sorts groups and tags by name. The losses,
-the metrics, the gradient norm and the learning rate are one group, "learning", so that they fill the first page.
-"throughput" follows.
+TensorBoard groups what it shows by the part of the tag before the first slash, and sorts groups and tags by name: so
+"learning" comes first, then "mistakes", "resources", "throughput" and "update_ratio". The page "Custom Scalars" has a
+layout of its own (board_layout.py).
 """
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import summary
+
+from pairft.runs.board_layout import layout
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,17 @@ class EventFile:
         points = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if math.isfinite(value)]
         self.append(Event(step=step, summary=Summary(value=points)))
 
-    def add_hyperparameters(self, values: Mapping[str, Any], scores: Mapping[str, float]) -> None:
-        """Write the page of hyperparameters, which also shows the latest validation loss and metrics, taken from their
-        curves. SummaryWriter.add_hparams would create a separate run for it."""
+    def add_summaries(self, summaries: Iterable[Summary], step: int) -> None:
+        """Add images, histograms, curves and tables at `step`."""
+        self.append(*(Event(step=step, summary=some) for some in summaries))
+
+    def add_hyperparameters(self, values: Mapping[str, Any], tags: Iterable[str], finished: bool) -> None:
+        """Write the page of hyperparameters, which also shows the latest points of the curves `tags`. `finished`: the
+        run has ended. SummaryWriter.add_hparams would create a separate run for it."""
         kinds = (bool, int, float, str)
         plain = {name: value if isinstance(value, kinds) else str(value) for name, value in values.items()}
-        self.append(*(Event(summary=part) for part in summary.hparams(plain, validation_scalars(scores))))
+        parts = summary.hparams(plain, dict.fromkeys(tags, 0.0))  # experiment, start of the session, its end
+        self.append(*(Event(summary=part) for part in (parts if finished else parts[:2])))
 
     def append(self, *events: Event) -> None:
         with self.path.open("ab") as file:
@@ -55,11 +62,12 @@ def new_event_file(folder: Path, config_yaml: str, first_step: int, resumed: boo
     stamps = [file.name.split(".")[3] for file in folder.glob("events.out.tfevents.*")]
     latest = max((int(stamp) for stamp in stamps if stamp.isdecimal()), default=0)
     events = EventFile(folder / f"events.out.tfevents.{max(int(time.time()), latest + 1):010d}.pairft")
-    start = [Event(file_version="brain.Event:2")]
-    if resumed:
-        start.append(Event(step=first_step + 1, session_log=SessionLog(status=SessionLog.START)))
+    # TensorBoard takes the first start of a session that it finds for the run's own, and purges at each later one.
+    session = Event(step=first_step + 1 if resumed else 0, session_log=SessionLog(status=SessionLog.START))
+    start = [Event(file_version="brain.Event:2"), session]
     if first_step == 0:
         start.append(Event(summary=summary.text("config", "```yaml\n" + config_yaml + "```")))
+        start.append(Event(summary=layout()))
     events.append(*start)
     return events
 

@@ -69,7 +69,7 @@ def fit(
     """
     state.model.train()
     began = time.perf_counter()
-    for data in steps:
+    for data in state.timed(steps):
         # ---- one step: micro-batches to gradients to new weights (step.py) --------------------------------------
         lr = lr_at(state.step)
         loss_sum, grad_norm = update(data.micro_batches, data.num_examples, lr)

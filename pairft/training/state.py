@@ -1,5 +1,7 @@
 """The training state: all that the loop changes. A checkpoint holds it, the random states and the best model."""
 
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +24,7 @@ class LogInterval:
     seconds: float = 0.0
     tokens: int = 0  # without padding
     slots: int = 0  # tokens with padding
+    data_seconds: float = 0.0  # of `seconds`, those in which the loop waited for its next step's examples
     losses_of_example: int = 1  # terms of each example in `loss_sum`: the classes if it is multi-label
 
     def count(self, loss_sum: Tensor, bad_steps: Tensor, data: StepData) -> None:
@@ -63,6 +66,14 @@ class TrainState:
     last: dict[str, Any] | None = None  # the latest one
     lost_best: dict[str, Any] | None = None  # the best evaluation, if its model was damaged on disk
     stopped_early: str | None = None  # why the latest evaluation ends the run before its last step
+
+    def timed(self, steps: Iterable[StepData]) -> Iterator[StepData]:
+        """Generate `steps`, and count the seconds that each takes to be made."""
+        began = time.perf_counter()
+        for data in steps:
+            self.interval.data_seconds += time.perf_counter() - began
+            yield data
+            began = time.perf_counter()
 
     def epoch(self, num_examples: int | None) -> float:
         """Epochs done, including the fraction of the current one. `num_examples`: size of the training split; if it is

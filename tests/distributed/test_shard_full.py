@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import read_lines, undone
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.testing import assert_close
 
 pytestmark = pytest.mark.distributed
@@ -26,6 +27,13 @@ def assert_same_run(run: Path, expected: Path) -> None:
             assert_close(weights[name], wanted[name], rtol=1e-4, atol=1e-5)
 
 
+def curves_of(run: Path, beginning: str) -> dict[tuple[str, int], float]:
+    events = EventAccumulator(str(run)).Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if tag.startswith(beginning)]
+    assert tags
+    return {(tag, point.step): point.value for tag in tags for point in events.Scalars(tag)}
+
+
 def test_shard_arrives(torchrun, tmp_path):
     runs = tmp_path / "runs"
     for processes, accumulate, more in ((1, 4, ()), (2, 2, FULL)):
@@ -33,6 +41,10 @@ def test_shard_arrives(torchrun, tmp_path):
         code, errors = torchrun.run(processes, *flags, "--run-name", processes)
         assert code == 0, errors
     assert_same_run(runs / "2", runs / "1")
+    whole, shared = (curves_of(runs / name, "update_ratio/") for name in ("1", "2"))
+    assert whole.keys() == shared.keys()
+    for tag, step in whole:  # a single process trains only the embedding's rows that occur
+        assert shared[tag, step] == pytest.approx(whole[tag, step], rel=0.3 if "embeddings" in tag else 1e-3), tag
     assert "padding-free" in errors and errors.count("Traceback") == 0
     middle = Path("checkpoints", "step-00000006", "state.json")  # two steps after a log line
     intervals = [json.loads((runs / name / middle).read_text())["interval"] for name in ("1", "2")]

@@ -21,5 +21,5 @@ def test_points_after_the_step_a_run_resumes_from_are_replaced(tmp_path):
         events.add_scalars({"loss": first_step + 1}, first_step + 5)
     found = EventAccumulator(str(tmp_path)).Reload()
     assert [(point.step, point.value) for point in found.Scalars("loss")] == [(10, 1), (20, 2), (25, 21)]
-    assert found.Tags()["tensors"] == ["config/text_summary"]
+    assert found.Tags()["tensors"] == ["config/text_summary", "custom_scalars__config__"]
     assert len(list(tmp_path.glob("*.pairft"))) == 3
