@@ -24,6 +24,7 @@ FLAGS: dict[str, tuple[object, str, str]] = {
     "gradient_checkpointing": (None, "--gradient-checkpointing", ""),
     "activation_checkpointing": (None, "--gradient-checkpointing", ""),
     "logging_steps": (500, "--log-every", ""),
+    "report_to": ("none", "--track", "besides TensorBoard, which is always written"),
     "eval_strategy": ("no", "--eval-every", "`epoch`, `never` or a number of steps; always after the last step"),
     "eval_steps": (None, "--eval-every", ""),
     "save_strategy": ("steps", "--save-every", "as `--eval-every`"),
@@ -45,11 +46,11 @@ ALWAYS: dict[str, tuple[str, ...]] = {
     ),
     "the newest two checkpoints are kept, with everything that a resume needs": ("save_total_limit", "save_only_model"),
     "lines come every `--log-every` steps, to the terminal, `metrics.jsonl` and TensorBoard": (
-        *("logging_strategy", "logging_first_step", "report_to", "disable_tqdm", "log_level"),
+        *("logging_strategy", "logging_first_step", "disable_tqdm", "log_level"),
         *("log_level_replica", "log_on_each_node"),
     ),
     "a loss that is not finite ends the run, before it reaches the weights": ("logging_nan_inf_filter",),
-    "throughput in examples, and the share of padding, are logged": ("include_num_input_tokens_seen",),
+    "throughput in examples and tokens, and the share of padding, are logged": ("include_num_input_tokens_seen",),
     "a resume goes to the next example at once; no batch is replayed": ("ignore_data_skip",),
     "SIGTERM, SIGHUP and Ctrl-C end a run after a checkpoint": ("enable_jit_checkpoint",),
     "a step that doesn't fit into memory is repeated in smaller micro-batches, with the same gradient": (
@@ -77,6 +78,9 @@ ALWAYS: dict[str, tuple[str, ...]] = {
     "`--push-to-hub` makes a private repository; the token is that of `hf auth login` or `HF_TOKEN`": (
         *("hub_private_repo", "hub_strategy", "hub_always_push", "hub_revision", "hub_token"),
     ),
+    "the environment variables of the tracker say where `--track` sends a run": (
+        *("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+    ),
     "`train.py` trains and evaluates, `python -m pairft.predict` predicts": ("do_train", "do_eval", "do_predict"),
 }
 
@@ -102,7 +106,6 @@ ABSENT: dict[str, tuple[str, ...]] = {
         *("accelerator_config", "parallelism_config", "deepspeed"),
     ),
     "there are no callbacks": ("restore_callback_states_from_checkpoint",),
-    "settings of a tracker": ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
     "for debugging Trainer itself": ("debug", "skip_memory_metrics"),
 }
 
