@@ -1,6 +1,7 @@
 """The walk-through and the glossaries: text, notebook and links agree, and the faults show as the text says."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -86,18 +87,34 @@ def test_the_walkthrough_shows_what_it_says(tmp_path):
     code = (
         "import json, runpy, sys\n"
         "found = runpy.run_path(sys.argv[1])\n"
+        "numbers = {key: found[key].item() for key in ('summed_error', 'means_error')}\n"
         "keys = ('runs', 'before', 'scores', 'wrong')\n"
-        "open('found.json', 'w').write(json.dumps({key: found[key] for key in keys}))"
+        "open(sys.argv[2], 'w').write(json.dumps({**numbers, **{key: found[key] for key in keys}}))"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, str(ROOT / "docs" / "walkthrough.py")]
+    command.append(str(tmp_path / "found.json"))
     environment = {**os.environ, "MPLBACKEND": "agg"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert found["before"] < 0.6 and len(found["scores"]) == 5 and len(found["wrong"]) >= 10
     runs = found["runs"]
-    start, end = (
-        {fault: sum(run["losses"][part]) / 8 for fault, run in runs.items()} for part in (slice(8), slice(-8, None))
-    )
-    good = end["none"]
-    assert good < 0.6 and runs["none"]["accuracy"] > 0.65
+
+    def mean(fault, first, last):
+        return sum(runs[fault]["losses"][first:last]) / (last - first)
+
+    good = runs["none"]
+    assert mean("none", 0, 8) == pytest.approx(math.log(2), abs=0.1)
+    assert mean("none", 72, 80) < 0.6 and good["accuracy"] > 0.62
+    assert max(good["norms"]) > 50 * sorted(good["norms"])[-2]  # the accident
+    assert mean("no clipping", 0, 40) == pytest.approx(mean("none", 0, 40), abs=0.05)
+    assert mean("no clipping", 72, 80) > mean("none", 72, 80) + 0.05
+    assert mean("accumulation without division", 0, 8) == pytest.approx(2 * math.log(2), abs=0.2)
+    assert mean("labels swapped", 72, 80) > mean("none", 72, 80) + 0.03
+    assert mean("ten times the learning rate", 72, 80) > 0.65
+    assert runs["ten times the learning rate"]["accuracy"] < 0.6
+    assert mean("padding seen by attention", 72, 80) == pytest.approx(mean("none", 72, 80), abs=0.15)
+    for fault, run in runs.items():
+        moved = abs(run["alone"] - run["beside"])
+        assert moved > 1e-3 if fault == "padding seen by attention" else moved < 1e-4, fault
+    assert found["summed_error"] < 1e-4 and found["means_error"] > 0.05
