@@ -36,8 +36,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
+warnings.filterwarnings("ignore", message="IProgress not found")  # Jupyter's own progress bars are not needed
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here needs the network
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "train.py").exists())
 
@@ -492,11 +494,11 @@ for sure, row, answer in sorted(wrong, key=lambda found: -found[0])[:10]:
 # ## Is it luck?
 #
 # The seed decides the head's first weights, the order of the pairs and dropout. None of these is better or worse, so
-# a score that depends on them depends on luck. Train with five seeds, 56 steps each, and look at the spread
+# a score that depends on them depends on luck. Train with five seeds, 48 steps each, and look at the spread
 # ([seeds.py, line 104](../pairft/runs/seeds.py#L104 "def spread(")).
 
 # %%
-printed = train("--max-steps", "56", "--eval-every", "never", "--seeds", "1,2,3,4,5", "--run-name", "seeds")
+printed = train("--max-steps", "48", "--eval-every", "never", "--seeds", "1,2,3,4,5", "--run-name", "seeds")
 print("\n".join(line for line in printed if line.startswith(("model", "last"))))
 
 summary = json.loads((PLACE / "runs" / "seeds" / "summary.json").read_text(encoding="utf-8"))
