@@ -410,7 +410,7 @@ before = accuracy_of(fresh_model(), collate)
 print(f"majority class {majority:.1%}, new head {before:.1%}")
 
 # %% [markdown]
-# Hardly better than a coin. The encoder knows English, but nobody has told the head what the question is.
+# No better than a coin. The encoder knows English, but nobody has told the head what the question is.
 #
 # ## Train
 #
@@ -495,7 +495,7 @@ for sure, row, answer in sorted(wrong, key=lambda found: -found[0])[:10]:
 #
 # The seed decides the head's first weights, the order of the pairs and dropout. None of these is better or worse, so
 # a score that depends on them depends on luck. Train with five seeds, 48 steps each, and look at the spread
-# ([seeds.py, line 104](../pairft/runs/seeds.py#L104 "def spread(")).
+# ([seeds.py, line 106](../pairft/runs/seeds.py#L106 "def spread(")).
 
 # %%
 printed = train("--max-steps", "48", "--eval-every", "never", "--seeds", "1,2,3,4,5", "--run-name", "seeds")
@@ -507,8 +507,8 @@ low, high = summary["last"]["accuracy"]["interval"]
 figure, axes = plt.subplots(figsize=(7, 1.6), layout="constrained")
 axes.plot(scores, [0] * len(scores), "o")
 axes.plot([low, high], [-0.5, -0.5], linewidth=3, label="95 % interval of the mean")
-axes.set(xlabel="accuracy, one dot for each seed", yticks=[], ylim=(-1, 0.5))
-axes.legend()
+axes.set(xlabel="accuracy, one dot for each seed", yticks=[], ylim=(-1.4, 0.5))
+axes.legend(loc="lower left")
 plt.show()
 print(f"best minus worst seed: {100 * (max(scores) - min(scores)):.1f} points")
 
@@ -688,12 +688,15 @@ print(f"\nAt the accident the gradient norm was {ratio:.0f} times the largest no
 # + 0.2 ln 0.2) = 0.50 on such labels, except by learning them by heart. The validation labels are right, so the
 # accuracy there is the honest number.
 #
-# **Ten times the learning rate.** The first steps destroy what the encoder knew. The loss jumps, then stays at ln 2:
-# the model gives every pair the same probability.
+# **Ten times the learning rate.** Each step throws away more than it has learnt, so the loss never leaves ln 2 and
+# the model gives every pair nearly the same probability. Its curve looks like that of the swapped labels. To tell
+# them apart, change one thing: with a tenth of the learning rate this run recovers, and the one with the swapped
+# labels doesn't.
 #
-# **Padding seen by attention.** The curve looks like that of the undamaged run, a little better or a little worse:
-# **this fault doesn't show in the loss, and that is why it is dangerous.** Look at the last two columns. In the other
-# runs our pair gets the same probability alone and in a batch. Here it depends on how long its neighbour is.
+# **Padding seen by attention.** The run learns, only more slowly. No jump, no plateau, a fair accuracy: **nothing in
+# the curve says that something is wrong, and that is why this fault is dangerous.** Look at the last two columns. In
+# the other runs our pair gets the same probability alone and in a batch. Here it depends on how long its neighbour
+# is.
 #
 # ## A fault that no curve shows
 #
@@ -735,8 +738,8 @@ assert summed_error < 1e-4
 #
 # 1. With three classes, a model that knows nothing has a loss of ln 3 = 1.10. 4.39 is four times that. Ask whether
 #    four micro-batches make a step, and who divides.
-# 2. Ten times the learning rate, and no clipping after an accident. Swapped labels lower it, but so may many other
-#    things. The other two leave it as it is.
+# 2. Three of them end at the majority class, so you would find that something is wrong, but not what. The other two
+#    hardly change the accuracy: you would find nothing.
 # 3. Compute a few pairs alone and in one batch, and compare the logits. pairft does so before every training
 #    ([padding.py, line 18](../pairft/model/padding.py#L18 "def checked_collate")).
 #
