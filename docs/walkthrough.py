@@ -440,7 +440,7 @@ print("\n".join(train(*flags)))
 # ## The curve
 #
 # Everything that a run measures is in its folder, one JSON object a line, in `metrics.jsonl`
-# ([log.py, line 76](../pairft/runs/log.py#L76 "def write_training")). Read it and draw it.
+# ([log.py, line 81](../pairft/runs/log.py#L81 "def write_training")). Read it and draw it.
 
 # %%
 lines = [json.loads(line) for line in (PLACE / "runs" / "first" / "metrics.jsonl").read_text().splitlines()]
@@ -495,7 +495,7 @@ for sure, row, answer in sorted(wrong, key=lambda found: -found[0])[:10]:
 #
 # The seed decides the head's first weights, the order of the pairs and dropout. None of these is better or worse, so
 # a score that depends on them depends on luck. Train with five seeds, 48 steps each, and look at the spread
-# ([seeds.py, line 106](../pairft/runs/seeds.py#L106 "def spread(")).
+# ([seeds.py, line 113](../pairft/runs/seeds.py#L113 "def spread(")).
 
 # %%
 printed = train("--max-steps", "48", "--eval-every", "never", "--seeds", "1,2,3,4,5", "--run-name", "seeds")
