@@ -5,7 +5,7 @@ ARGS ?=
 # Processes that run tests. Each test uses one thread.
 JOBS ?= 2
 
-.PHONY: install train test test-slow lint format typecheck check browser bench bench-gpu parity board clean
+.PHONY: install train test test-slow lint format typecheck check browser bench bench-gpu parity board walkthrough clean
 
 # One file says that the environment is up to date, so that make does nothing where nothing has changed.
 install: $(VENV)/.installed
@@ -58,6 +58,10 @@ parity: install
 board: install
 	@echo "begin with http://127.0.0.1:6006/#custom_scalars, which answers: is it learning?"
 	$(BIN)/tensorboard --logdir runs --host 127.0.0.1 $(ARGS)
+
+# Executes docs/walkthrough.py and writes docs/walkthrough.ipynb with its outputs.
+walkthrough: install
+	$(BIN)/python docs/walkthrough_notebook.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .coverage* htmlcov

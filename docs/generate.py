@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "benchmarks")]
 import compare_trainer  # noqa: E402
 import explanation  # noqa: E402
 import from_trainer  # noqa: E402
+import glossary  # noqa: E402
 import kinds  # noqa: E402
 import large_data  # noqa: E402
 import predict_memory  # noqa: E402
@@ -198,6 +199,8 @@ def parts() -> dict[str, dict[str, str]]:
             "always": markdown(*training_arguments.grouped(training_arguments.ALWAYS, "instead")),
             "absent": markdown(*training_arguments.grouped(training_arguments.ABSENT, "why")),
         },
+        "docs/glossary.md": {"index": glossary.index("en"), "terms": glossary.terms("en")},
+        "docs/glossary.fr.md": {"index": glossary.index("fr"), "terms": glossary.terms("fr")},
         "docs/design.md": {"update": source_of("pairft/training/step.py", "update")},
         "docs/benchmarks.md": {
             "speed": compare_trainer.table(results("cpu-speed.json")),
@@ -233,3 +236,6 @@ if __name__ == "__main__":
     for name, generated in parts().items():
         path = ROOT / name
         path.write_text(current(path.read_text(encoding="utf-8"), generated), encoding="utf-8")
+    for name, relinked in (("walkthrough.py", glossary.relinked), ("walkthrough.ipynb", glossary.relinked_notebook)):
+        path = ROOT / "docs" / name
+        path.write_text(relinked(path.read_text(encoding="utf-8")), encoding="utf-8")
