@@ -47,7 +47,7 @@ class EventFile:
 
     def append(self, *events: Event) -> None:
         """Write all of the events or none: TensorBoard reads nothing that follows a record that was cut short. Raises
-        OSError."""
+        OSError, which names the file."""
         content = io.BytesIO()
         records = RecordWriter(content)
         for event in events:
@@ -58,8 +58,9 @@ class EventFile:
             try:
                 while left:
                     left = left[file.write(left) :]
-            except OSError:
+            except OSError as error:
                 file.truncate(before)
+                error.filename = str(self.path)
                 raise
 
 

@@ -36,7 +36,7 @@ def test_events_that_do_not_fit_on_the_disk_leave_no_part_of_themselves(tmp_path
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (events.path.stat().st_size + 100, limits[1]))
     try:
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match=events.path.name):
             events.add_scalars({f"loss_{n}": 2.0 for n in range(1000)}, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
