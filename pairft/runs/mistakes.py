@@ -88,7 +88,7 @@ def curves(evaluated: Evaluated, holds: numpy.ndarray) -> Iterator[Summary]:
     if len(evaluated.names) == 2 and evaluated.problem_type != MULTI_LABEL:
         numbers = [1 if evaluated.positive is None else evaluated.positive]
     for at in numbers:
-        tag = f"mistakes/precision_recall/{board_figures.short([evaluated.names[at]])[0]}"
+        tag = f"mistakes/precision_recall/{evaluated.names[at]}"  # in full: two long names may begin alike
         yield summary.pr_curve(tag, holds[:, at], evaluated.probabilities[:, at])
 
 

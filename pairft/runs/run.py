@@ -70,8 +70,9 @@ class Run:
         found = {"step": state.step, "epoch": state.epoch(self.log.num_examples), **found}
         splits = {name: found[name] for name in ("step", "epoch", *outputs)}
         self.log.log_validation(splits, time.perf_counter() - began)
-        if state.last is None:
-            self.log.hyperparameters(values(self.config), found["validation"], main_metric, finished=False)
+        with distributed.together():  # the disk may be full
+            if state.last is None:
+                self.log.hyperparameters(values(self.config), found["validation"], main_metric, finished=False)
         if found["collapsed"]:
             say("warning: the model predicts the same for every example of the validation split")
         scores = found["validation"]

@@ -5,6 +5,7 @@ TensorBoard groups what it shows by the part of the tag before the first slash, 
 layout of its own (board_layout.py).
 """
 
+import io
 import math
 import time
 from collections.abc import Iterable, Mapping
@@ -45,11 +46,22 @@ class EventFile:
         self.append(*(Event(summary=part) for part in (parts if finished else parts[:2])))
 
     def append(self, *events: Event) -> None:
-        with self.path.open("ab") as file:
-            records = RecordWriter(file)
-            for event in events:
-                event.wall_time = time.time()
-                records.write(event.SerializeToString())
+        """Write all of the events or none: TensorBoard reads nothing that follows a record that was cut short. Raises
+        OSError, which names the file."""
+        content = io.BytesIO()
+        records = RecordWriter(content)
+        for event in events:
+            event.wall_time = time.time()
+            records.write(event.SerializeToString())
+        with self.path.open("ab", buffering=0) as file:
+            before, left = file.tell(), content.getvalue()
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError as error:
+                file.truncate(before)
+                error.filename = str(self.path)
+                raise
 
 
 def new_event_file(folder: Path, config_yaml: str, first_step: int, resumed: bool) -> EventFile:

@@ -148,7 +148,7 @@ def start(kind: str, run_dir: Path, settings: Mapping[str, Any], in_group: bool,
     except Exception as error:
         if not resumed:
             disk.remove(run_dir)
-        raise UserError(f"--track {kind} can't start: {reason_of(error)}; mend that, or leave out --track") from error
+        raise UserError(f"--track {kind} can't start: {reason_of(error)}; fix that, or leave out --track") from error
     finally:
         restore_random_states(before)
     tracker = Tracker(kind, file, session, (known["step"], known["split"]))

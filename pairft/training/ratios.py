@@ -24,6 +24,7 @@ class Sample:
     moments: list[Tensor]  # exp_avg
     variances: list[Tensor]  # exp_avg_sq
     steps: list[Tensor]  # [] for each parameter: the number of its updates
+    parameter: Tensor  # int64 [elements] on the device: the index in `steps`
     layer: Tensor  # int64 [elements] on the device: the index in `names`
     stands_for: Tensor  # [elements] on the device: the number of elements that this one stands for
     lr_factor: Tensor  # [elements] on the device
@@ -81,13 +82,14 @@ def sample_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Sample | No
     groups = [group_of[id(parameter)] for _, parameter in trained]
     device = parts["weights"][0].device
 
-    def expanded(values: list[float]) -> Tensor:
+    def expanded(values: Sequence[float]) -> Tensor:
         return torch.tensor(values).repeat_interleave(counts).to(device)
 
     return Sample(
         names,
         **parts,
         steps=[local(optimizer.state[parameter]["step"]) for _, parameter in trained],
+        parameter=expanded(range(len(trained))),
         layer=expanded([names.index(layer) for layer, _ in trained]),
         stands_for=expanded(stands_for),
         lr_factor=expanded([group.get("lr_factor", 1.0) for group in groups]),
@@ -112,11 +114,10 @@ def squares(sample: Sample | None, lr: float) -> dict[str, tuple[float, float]]:
         return {}
     dtype = torch.float32 if sample.layer.device.type == "mps" else torch.float64
     w, m, s = (torch.cat(part).to(dtype) for part in (sample.weights, sample.moments, sample.variances))
-    counts = torch.tensor([len(part) for part in sample.weights]).to(w.device)
-    t = torch.stack(sample.steps).to(w.device, dtype).repeat_interleave(counts, output_size=len(w))
+    t = torch.stack(sample.steps).to(w.device, dtype)
+    correction1, correction2 = ((1 - beta**t)[sample.parameter] for beta in sample.betas)
     rate = lr * sample.lr_factor.to(dtype)
-    beta1, beta2 = sample.betas
-    a = rate * (m / (1 - beta1**t)) / ((s / (1 - beta2**t)).sqrt() + sample.eps)
+    a = rate * (m / correction1) / ((s / correction2).sqrt() + sample.eps)
     v = (w + a) / (1 - rate * sample.weight_decay)
     sums = torch.zeros((2, len(sample.names)), dtype=dtype, device=w.device)
     sums.index_add_(1, sample.layer, torch.stack((w - v, w)).square_() * sample.stands_for)

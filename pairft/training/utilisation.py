@@ -1,5 +1,6 @@
 """The share of the hardware's floating point operations that training uses (model FLOPs utilisation)."""
 
+import functools
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 # The formula is that of a standard encoder: every token attends to every other, and each layer has weights of its own.
 STANDARD = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "mpnet")
+
+SIZES = (256, 512, 1024, 2048, 4096)  # of the matmuls that are timed
+LONG_ENOUGH = 0.002  # seconds, to be timed
 
 
 def flops_per_token(model: "PreTrainedModel", mean_length: float, attended: float) -> float | None:
@@ -43,18 +47,27 @@ def flops_per_token(model: "PreTrainedModel", mean_length: float, attended: floa
     return float(6 * in_layers + attention + 6 * in_head / mean_length)
 
 
+@functools.cache
 def measured_peak(device: torch.device, dtype: torch.dtype) -> float | None:
-    """The floating point operations a second that a large matmul reaches on this device, the best of a few, in about
-    0.1 s. None if there is no memory for it. It draws no random numbers."""
-    size, repeats = (4096, 10) if device.type == "cuda" else (1024, 1)
+    """The floating point operations a second that matmuls reach on this device, measured once in a process. None if
+    there is no memory for them. It draws no random numbers.
+
+    Matmuls of doubling size, until they take long enough to be timed: a CPU that only emulates `dtype` is not kept busy
+    for seconds, and one with many cores gets matmuls that are large enough for it.
+    """
+    repeats = 10 if device.type == "cuda" else 1
+    found = []
     try:
-        a = torch.full((size, size), 0.5, dtype=dtype, device=device)
-        seconds = [seconds_of(a, repeats) / repeats for _ in range(5)]
+        for size in SIZES:
+            a = torch.full((size, size), 0.5, dtype=dtype, device=device)
+            seconds = min([seconds_of(a, repeats) for _ in range(4)][1:])  # the first one is the warm-up
+            found.append(2 * size**3 * repeats / seconds)
+            if seconds > LONG_ENOUGH:
+                break
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        return None
-    return 2 * size**3 / min(seconds[1:])  # the first one is the warm-up
+    return max(found, default=None)
 
 
 def seconds_of(a: torch.Tensor, repeats: int) -> float:

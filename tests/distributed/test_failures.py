@@ -145,15 +145,16 @@ def test_another_rank_with_an_error_is_named(torchrun, tmp_path):
     assert line.startswith("error: rank 1 on ") and "--lr is 1.0 here and 0.001 on rank 0" in line
 
 
-def test_a_log_that_cannot_be_written_ends_all_ranks_with_2(torchrun, tmp_path):
+@pytest.mark.parametrize(("method", "when"), [("write", "what[0]['step'] == 3"), ("hyperparameters", "log.is_main")])
+def test_a_log_that_cannot_be_written_ends_all_ranks_with_2(torchrun, tmp_path, method, when):
     script = tmp_path / "full.py"
     script.write_text(
         "import errno, os, sys\nsys.path.insert(0, os.environ['ROOT'])\nimport train\n"
-        "from pairft.runs.log import RunLog\nwrite = RunLog.write\n"
-        "def full(log, line, scalars):\n"
-        "    if line['step'] == 3: raise OSError(errno.ENOSPC, 'No space left on device', 'metrics.jsonl')\n"
-        "    write(log, line, scalars)\n"
-        "RunLog.write = full\nsys.exit(train.main())\n"
+        f"from pairft.runs.log import RunLog\nplain = RunLog.{method}\n"
+        "def full(log, *what, **more):\n"
+        f"    if {when}: raise OSError(errno.ENOSPC, 'No space left on device', 'metrics.jsonl')\n"
+        "    plain(log, *what, **more)\n"
+        f"RunLog.{method} = full\nsys.exit(train.main())\n"
     )
     code, errors = torchrun.run(2, script=script)
     assert code == 1

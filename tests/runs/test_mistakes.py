@@ -180,6 +180,13 @@ def test_images_of_any_class_names_can_be_opened(tmp_path, names):
         assert shown.size == (images[tag].width, images[tag].height) and len(shown.getcolors(1_000_000)) > 10
 
 
+def test_classes_whose_long_names_begin_alike_have_curves_of_their_own(tmp_path):
+    logits, labels = drawn(60, 3)
+    names = tuple(f"all of these names begin in the same way, number {n}" for n in range(3))
+    got = values(evaluated(tmp_path, logits, labels, names=names, positive=None))
+    assert [tag for tag in got if "recall" in tag] == [f"mistakes/precision_recall/{name}" for name in names]
+
+
 @pytest.mark.parametrize("tokens", [[5], [5] * 9, [3, 3, 3, 90], list(range(40)), [2] * 30 + [8] * 3])
 def test_bins_of_lengths_hold_each_example_once(tokens):
     bins = board_figures.length_bins(numpy.array(tokens))

@@ -158,7 +158,7 @@ def test_a_tracker_that_fails_later_is_warned_of_once(refusing, made, capsys):
 def test_a_tracker_that_does_not_start_is_an_error_that_leaves_nothing(refusing, go, tmp_path, capsys):
     refusing(-1)
     assert go("--epochs", 1, "--track", "mlflow", "--run-name", "a") == 2
-    assert "--track mlflow can't start: ConnectionError: no route to host; mend that" in capsys.readouterr().err
+    assert "--track mlflow can't start: ConnectionError: no route to host; fix that" in capsys.readouterr().err
     assert not (tmp_path / "runs" / "a").exists()
 
 

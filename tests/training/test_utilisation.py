@@ -6,7 +6,7 @@ import torch
 from test_layers import classifier
 from torch.utils.flop_counter import FlopCounterMode
 
-from pairft.training import layers
+from pairft.training import layers, utilisation
 from pairft.training.utilisation import flops_per_token, measured_peak
 
 
@@ -58,3 +58,17 @@ def test_the_peak_is_measured_and_draws_no_random_numbers():
     peak = measured_peak(torch.device("cpu"), torch.float32)
     assert peak is not None and 1e8 < peak < 1e14
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("flops", "sizes"), [(1e9, [256]), (1e11, [256, 512]), (5e12, [256, 512, 1024, 2048])])
+def test_slow_hardware_gets_small_matmuls(monkeypatch, flops, sizes):
+    """Which otherwise would take seconds, for example in a bfloat16 that the CPU only emulates."""
+    timed = []
+
+    def seconds_of(a, repeats):
+        timed.append(len(a))
+        return 2 * len(a) ** 3 * repeats / flops
+
+    monkeypatch.setattr(utilisation, "seconds_of", seconds_of)
+    assert measured_peak.__wrapped__(torch.device("cpu"), torch.bfloat16) == pytest.approx(flops)
+    assert timed == [size for size in sizes for _ in range(4)]
