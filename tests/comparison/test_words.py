@@ -51,7 +51,7 @@ def test_more_pairs_than_it_takes_are_not_called_too_few():
     assert verdict("B", one, one.p, "", 4000, "pairs").endswith(
         "; these 4,000 pairs would probably have shown a difference of one point"
     )
-    assert verdict("B", one, one.p, "", 784, "pairs").endswith(
+    assert verdict("B", one, one.p, "", 782, "pairs").endswith(
         "; it would take about 780 pairs to see a difference of one point"
     )
 
