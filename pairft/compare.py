@@ -2,10 +2,12 @@
 
 import argparse
 import functools
+import io
 import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairft import disk
@@ -79,9 +81,12 @@ def start(argv: Sequence[str]) -> int:
             disk.write_text(disk.expanded(args.output), shown)
             say(f"written to {args.output}")
             return 0
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # of a terminal that can't show a character
         try:
-            sys.stdout.write(shown)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it was closed before Python started
+                sys.stdout.write(shown)
+                sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as head, has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush on exit fails, too
     return 0
@@ -107,13 +112,22 @@ def check(args: argparse.Namespace) -> None:
             raise UserError(f"--data {args.data} does not exist: name a file")
     if args.limit < 0:
         raise UserError(f"--limit is {args.limit}, but should be at least 0")
-    output = None if args.output is None else disk.expanded(args.output)
-    if output is not None and output.is_dir():
-        raise UserError(f"--output {output} is a folder: name a file")
-    if output is not None and not output.parent.is_dir():
-        raise UserError(f"--output {output}: there is no folder {output.parent}; create it, or name another file")
-    ending = "" if output is None else output.suffix[1:]
+    if args.output is not None:
+        check_output(disk.expanded(args.output), args.data)
+    ending = "" if args.output is None else Path(args.output).suffix[1:]
     args.format = args.format or (ending if ending in FORMATS else "text")
+
+
+def check_output(output: Path, data: str | None) -> None:
+    """Raise UserError if --output can't be written, or would replace what is no comparison."""
+    if output.is_dir():
+        raise UserError(f"--output {output} is a folder: name a file")
+    if output.exists() and not output.is_file():
+        raise UserError(f"--output {output} is no regular file: name one, or leave it out for standard output")
+    if not output.parent.is_dir():
+        raise UserError(f"--output {output}: there is no folder {output.parent}; create it, or name another file")
+    if data is not None and output.exists() and output.samefile(disk.expanded(data)):
+        raise UserError(f"--output {output} is the file that --data names: name another, it would be overwritten")
 
 
 def compare(args: argparse.Namespace, argv: Sequence[str]) -> str:
@@ -156,13 +170,12 @@ def answers_of(run: "Run", args: argparse.Namespace) -> "Answers":
 def metrics(sides: Sequence["Side"], examples: "Examples", args: argparse.Namespace) -> list[str]:
     """The metrics to compare, the one that decides over seeds first."""
     from pairft.comparison.scores import chosen_metrics
-    from pairft.parsing import columns_in
     from pairft.tasks import TASKS, metrics_of
 
     configs = [run.config for side in sides for run in side.runs]
     own, main = metrics_of(TASKS[configs[0]["task"]], examples.problem_type)
     has_losses = args.data is not None or not any(config.get("preset") == "trainer" for config in configs)
-    asked = None if args.metric is None else columns_in(args.metric)
+    asked = None if args.metric is None else [name.strip() for name in args.metric.split(",")]
     return chosen_metrics(asked, list(dict.fromkeys([main, *own])), examples.problem_type, has_losses)
 
 
@@ -183,8 +196,8 @@ def notes(
         if side.left_out:
             seeds = f"seed{'s' * (len(side.left_out) > 1)} {', '.join(map(str, side.left_out))}"
             notes.append(
-                f"{side.letter}: not compared: {seeds}, which not every group has results for; if their runs diverged, "
-                "that flatters their settings"
+                f"{side.letter}: not compared: {seeds}, which not every group has results for; leaving out a run that "
+                "diverged flatters its settings"
             )
     if any(one.positive != examples.positive for one, _ in found) and examples.names and examples.positive is not None:
         notes.append(

@@ -128,6 +128,8 @@ def opened(
     else:
         for problem in checks.run_name_problems(args.name) if args.name is not None else ():
             raise UserError(problem.replace("--run-name", "--name"))
+        if args.name is not None and (runs / args.name).exists():
+            raise UserError(f"{runs / args.name} exists: choose another --name, or add --resume to resume the sweep")
         directory.check_new(replace(config, run_name=args.name))
     config = hub.resolve_sources(config, base)
     if config.fallback:
@@ -174,7 +176,7 @@ def search(one: Search, args: argparse.Namespace, argv: Sequence[str]) -> int:
         if not code and best is not None and args.seeds_of_best:
             code, scores = winner.train_both(one, best, args.seeds_of_best, stop)
     if code:
-        say(f"resume the sweep with: {resume_command(argv, one.directory.name)}")
+        say(f"resume the sweep with: {resume_command(argv, args, one.directory.name)}")
         return code
     if best is None:
         print(records.table(done))
@@ -184,9 +186,9 @@ def search(one: Search, args: argparse.Namespace, argv: Sequence[str]) -> int:
     return 0
 
 
-def resume_command(argv: Sequence[str], name: str) -> str:
-    words = [*argv, *([] if "--name" in " ".join(argv) else ["--name", name])]
-    return shlex.join(["python", "-m", "pairft.sweep", *words, *([] if "--resume" in words else ["--resume"])])
+def resume_command(argv: Sequence[str], args: argparse.Namespace, name: str) -> str:
+    named = [] if args.name is not None else ["--name", name]
+    return shlex.join(["python", "-m", "pairft.sweep", *argv, *named, *([] if args.resume else ["--resume"])])
 
 
 if __name__ == "__main__":

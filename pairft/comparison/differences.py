@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pairft.comparison.sides import Run, Side
+from pairft.comparison.sides import NOT_SETTINGS, Run, Side
 
-NOT_SETTINGS = ("runs_dir", "push_to_hub")  # they say where a run is, not what it does
 OF_MANIFEST = ("versions", "git_revision", "data_fingerprint", "model_fingerprint", "machine")
 DIGEST = 12  # characters of a fingerprint or a revision that are shown
 UNSET = "-"

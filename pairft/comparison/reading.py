@@ -30,12 +30,19 @@ def kept_answers(run: Run, which: str | int, split: str) -> Answers:
             "Score its model on labelled rows with --data FILE, or remove its results.json and --resume it, which "
             "evaluates its last model again"
         )
-    if not evaluations.examples_path(run.place, split).is_file():
-        known = sorted(
-            path.stem for path in (run.place / evaluations.FOLDER).glob("*.parquet") if "-step-" not in path.stem
-        )
+    files = sorted(path.stem for path in (run.place / evaluations.FOLDER).glob("*.parquet"))
+    known = [name for name in files if "-step-" not in name]
+    if known and split not in known:
         raise UserError(f"{run.place} has no evaluation of the split {split!r}: name one of: {', '.join(known)}")
-    found = evaluations.read(run.place, which, split)
+    step = evaluations.step_of(run.place, which) if isinstance(which, str) else which
+    path = evaluations.answers_path(run.place, split, step)
+    steps = [str(int(name.rpartition("-")[2])) for name in files if name.startswith(f"{split}-step-")]
+    if steps and not path.is_file():
+        raise UserError(
+            f"{path} is missing, but there are answers after step{'s' * (len(steps) > 1)} {', '.join(steps)}: name one "
+            "with --which, or score the models on labelled rows with --data FILE"
+        )
+    found = evaluations.read(run.place, step, split)
     about = found.problem_type, found.names, found.positive, found.text_columns
     return Examples(found.rows, list(found.texts), found.output.labels, *about), found.output
 

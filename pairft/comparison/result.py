@@ -66,7 +66,7 @@ def comparisons(
         if isinstance(test, dict):
             said = verdict_over_seeds(side.letter, scores[0].name, test[scores[0].name], p, correction)
         else:
-            said = verdict(side.letter, test, p, correction, unit_of(examples))
+            said = verdict(side.letter, test, p, correction, len(examples.rows), unit_of(examples))
         found.append(
             {
                 "first": sides[0].letter,
@@ -111,12 +111,19 @@ def seed_tests(scores: Sequence[MetricScores], number: int) -> dict[str, SeedTes
 
 def notes(test: ExampleTest, p: float, scores: Sequence[MetricScores], number: int) -> list[str]:
     """A note if the interval of some metric says another thing than the test."""
-    names = [one.name for one in scores if one.differences[number].excludes_zero]
-    if not names or (p < ALPHA and test.direction):
+    found = test.direction if p < ALPHA else 0
+    better = {one.name: one.differences[number].sign * (-1 if one.name == "loss" else 1) for one in scores}
+    names = [name for name, sign in better.items() if sign and sign != found]
+    if not names:
         return []
     intervals = "intervals of the differences" if len(names) > 1 else "interval of the difference"
     about = "the absolute errors" if test.pairs_needed is None else "accuracy"
+    if found:
+        return [
+            f"the test is about {about}; the {intervals} in {' and '.join(names)} say{'s' * (len(names) == 1)} the "
+            "opposite, so it depends on what matters to you which model is better"
+        ]
     return [
-        f"the test sees no difference in {about}, but 0 is not in the {intervals} in {' and '.join(names)}: of several "
-        "metrics, one may do so by chance, so look at it with other data or seeds"
+        f"the test finds no evidence of a difference in {about}, but 0 is not in the {intervals} in "
+        f"{' and '.join(names)}: of several metrics, one may do so by chance, so look at it with other data or seeds"
     ]

@@ -26,9 +26,10 @@ class Estimate:
     interval: tuple[float, float]
 
     @property
-    def excludes_zero(self) -> bool:
+    def sign(self) -> int:
+        """1 or -1 if the whole interval is above or below 0, else 0."""
         low, high = self.interval
-        return low > 0 or high < 0
+        return (low > 0) - (high < 0)
 
 
 @dataclass(frozen=True)

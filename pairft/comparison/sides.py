@@ -12,6 +12,7 @@ from pairft.errors import UserError
 from pairft.runs import directory
 from pairft.runs.resume import resume_command
 
+NOT_SETTINGS = ("runs_dir", "push_to_hub")  # they say where a run is, not what it does
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -50,12 +51,12 @@ def find_sides(names: Sequence[str], pair_by_seed: bool, by_step: bool) -> list[
     sides = [read_side(letter, name, by_step) for letter, name in zip(LETTERS, names, strict=False)]
     if len(names) > len(LETTERS):
         raise UserError(f"{len(names)} runs are compared, but at most {len(LETTERS)} can be")
-    places: dict[Path, str] = {}
+    places: dict[Path, Side] = {}
     for side in sides:
         for run in side.runs:
-            twice = places.setdefault(run.place.resolve(), side.name)
-            if twice is not side.name:
-                raise UserError(f"{twice} and {side.name} are the same run: name two different ones")
+            twice = places.setdefault(run.place.resolve(), side)
+            if twice is not side:
+                raise UserError(f"{twice.name} and {side.name} are the same run: name two different ones")
     if pair_by_seed:
         sides = grouped(sides)
     if len(sides) < 2:
@@ -117,7 +118,7 @@ def grouped(sides: Sequence[Side]) -> list[Side]:
             raise UserError(
                 f"--pair-by-seed puts runs together, but {side.name} is a group of runs: leave the flag out"
             )
-        settings = {name: value for name, value in side.runs[0].config.items() if name not in ("seed", "runs_dir")}
+        settings = {name: value for name, value in side.runs[0].config.items() if name not in ("seed", *NOT_SETTINGS)}
         groups.setdefault(yaml.safe_dump(settings), []).append(side)
     found = []
     for letter, members in zip(LETTERS, groups.values(), strict=False):

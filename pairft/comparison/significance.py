@@ -33,7 +33,9 @@ class SeedTest(NamedTuple):
     mean: float
     interval: tuple[float, float]  # of the mean, 95 %, Student's t
     p: float | None  # of the paired t-test; None if the differences are all the same, and so have no spread
-    p_wilcoxon: float | None  # exact; None with fewer than FEWEST_FOR_WILCOXON seeds
+    p_wilcoxon: (
+        float | None
+    )  # exact up to 13 seeds, or if no two differences are equal; None with fewer than FEWEST_FOR_WILCOXON seeds
 
 
 def mcnemar(right: numpy.ndarray, other_right: numpy.ndarray) -> ExampleTest:
@@ -87,7 +89,8 @@ def compare_seeds(scores: Sequence[float], other_scores: Sequence[float]) -> See
     p = float(ttest_rel(other_scores, scores).pvalue) if has_spread else None
     exact = None
     if len(differences) >= FEWEST_FOR_WILCOXON:
-        exact = float(wilcoxon(differences, method="exact").pvalue) if differences.any() else 1.0
+        plain = numpy.round(differences, 12)  # differences that are equal but for rounding share a rank
+        exact = float(wilcoxon(plain).pvalue) if plain.any() else 1.0
     return SeedTest(tuple(differences.tolist()), mean, (mean - half, mean + half), p, exact)
 
 

@@ -24,7 +24,7 @@ def text_of(result: dict[str, Any], limit: int) -> str:
     for comparison in result["comparisons"]:
         for kind, found in comparison["flips"].items():
             lines += [*flipped(kind, found, comparison, limit), ""]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(map(printable, lines)).rstrip() + "\n"
 
 
 def sides(result: dict[str, Any]) -> Iterator[str]:
@@ -107,9 +107,7 @@ def flipped(kind: str, found: Sequence[dict[str, Any]], comparison: dict[str, An
         answers = "   ".join(f"{comparison[side]}: {answer(row[side])}" for side in ("first", "second"))
         yield f"row {row['row']}  label: {row['label']}   {answers}"
         for column, text in row["texts"].items():
-            yield from textwrap.wrap(
-                f"{column}: {printable(text)}", WIDTH, initial_indent="  ", subsequent_indent="    "
-            )
+            yield from textwrap.wrap(f"{column}: {text}", WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def answer(given: dict[str, Any]) -> str:
@@ -122,7 +120,7 @@ def answer(given: dict[str, Any]) -> str:
 
 
 def printable(text: str) -> str:
-    """On one line, without characters that would control the terminal."""
+    """A line without characters that would control the terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 

@@ -5,17 +5,20 @@ from pairft.comparison.significance import ALPHA, ExampleTest, SeedTest
 FEW_SEEDS = 5  # fewer than this are called few
 
 
-def verdict(letter: str, test: ExampleTest, p: float, correction: str, unit: str) -> str:
+def verdict(letter: str, test: ExampleTest, p: float, correction: str, number: int, unit: str) -> str:
     """What a test on the same examples says of the side `letter`. `p`: its p-value, after the correction for several
-    comparisons that `correction` names, if it does. `unit`: what the examples are called."""
+    comparisons that `correction` names, if it does. `number`, `unit`: of the examples, what they are called."""
     if test.pairs_needed is None:
         counts, needed = f"{test.better} errors smaller, {test.worse} larger", ""
+        same = f"both are off by as much on all {unit}"
     else:
-        counts = f"{test.better} fixed, {test.worse} broken"
+        counts, same = f"{test.better} fixed, {test.worse} broken", f"both are right on the same {unit}"
         needed = f"; it would take about {rounded(test.pairs_needed):,} {unit} to see a difference of one point"
+        if number >= test.pairs_needed:
+            needed = f"; these {number:,} {unit} would probably have shown a difference of one point"
     said = f"{counts}, {shown_p(p)}{correction}"
     if not test.better and not test.worse:
-        return f"no evidence: {counts}: both are right on the same {unit}, or off by as much"
+        return f"no evidence: {counts}: {same}"
     if p < ALPHA and test.direction:
         return f"{letter} is {'better' if test.direction > 0 else 'worse'}: {said}"
     return f"no evidence: {said}{needed}"
@@ -33,7 +36,11 @@ def verdict_over_seeds(letter: str, metric: str, test: SeedTest, p: float, corre
     if p < ALPHA:
         outcome = f"{letter} is {'better' if better else 'worse'}: {said}"
     else:
-        outcome = f"no evidence: {said}; a mean difference of about {(high - low) / 2:.4f} would show"
+        outcome = f"no evidence: {said}"
+        if not correction:
+            outcome += (
+                f"; with this spread, p is below {ALPHA} if the mean is further than {(high - low) / 2:.4f} from 0"
+            )
     if number < FEW_SEEDS:
         outcome += f". {number} seeds are few: another set of seeds may say otherwise"
     return outcome

@@ -7,6 +7,7 @@ evaluations/
 MNLI has validation_mismatched beside validation.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -196,18 +197,22 @@ def step_of(run_dir: Path, which: str) -> int:
         raise UserError(f"{path} is damaged: remove it, and --resume writes it again") from None
 
 
-def opened(path: Path) -> Any:
-    """A parquet file of this folder. Raises UserError if it can't be read."""
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Within the context, a parquet file of this folder. Raises UserError if it can't be read."""
     import pyarrow
     from pyarrow import parquet
 
     results = path.parent.parent / "results.json"
     remedy = f"remove {results}, and --resume of the run writes the answers of its last model again"
     try:
-        return parquet.ParquetFile(path)
+        with parquet.ParquetFile(path) as file:
+            yield file
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {remedy}") from None
-    except pyarrow.ArrowInvalid:
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        if getattr(error, "errno", None):  # of the file system, not of what the file holds
+            raise
         raise UserError(f"{path} is damaged: remove it; {remedy}") from None
 
 

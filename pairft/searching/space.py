@@ -85,7 +85,7 @@ def values_of(name: str, given: Any) -> Values:
     if isinstance(given, dict):
         return range_of(name, given)
     if not isinstance(given, list) or not given:
-        raise UserError(f"{name} is {given!r}, but should be {EXAMPLE}; fix it under {BASE}")
+        raise UserError(f"{name} is {given!r}, but should be {EXAMPLE}; a value for all trials goes under {BASE}")
     choices = tuple(plain(parse_value(name, choice)) for choice in given)
     if len(set(choices)) < len(choices):
         raise UserError(f"{name} is {given!r}, but should name each value once")

@@ -1,5 +1,7 @@
 """Optuna's part of a search: it stores the trials in a SQLite file, draws their settings, and prunes."""
 
+import functools
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +24,10 @@ def open_study(folder: Path) -> "Study":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    connect = functools.partial(sqlite3.connect, folder / "optuna.db", check_same_thread=False)
     return optuna.create_study(
-        storage=f"sqlite:///{folder / 'optuna.db'}",
+        # Not by its address, in which ?, % or { of a folder's name would have a meaning.
+        storage=optuna.storages.RDBStorage("sqlite:///optuna.db", {"creator": connect}),
         study_name="sweep",
         direction="maximize",  # as every main metric
         pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED),

@@ -11,6 +11,7 @@ import pyarrow
 import pytest
 from compared import copy_run, refused, result, rewrite, train_runs
 from conftest import some_pairs, write_rows
+from pyarrow import parquet
 from scipy.stats import binomtest, ttest_rel
 
 from pairft import compare
@@ -180,7 +181,7 @@ def test_the_page_is_escaped_and_needs_nothing_else(runs, capsys):
     places = [runs("a<i>", wrong=[0]), runs("b", wrong=[1])]
     for place in places:
         path = evaluations.examples_path(place, "validation")
-        table = evaluations.opened(path).read()
+        table = parquet.read_table(path)
         texts = pyarrow.array(["<script>alert(1)</script>"] * len(table), pyarrow.large_string())
         column = table.schema.get_field_index("text_0")
         evaluations.write(path, iter([table.set_column(column, table.schema.field(column), texts)]))

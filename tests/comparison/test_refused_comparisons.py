@@ -1,5 +1,6 @@
 """What can't be compared ends with one message that says why, and what to do."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy
 import pyarrow
 import pytest
 from compared import copy_run, refused, result, rewrite, train_runs
+from pyarrow import parquet
 
 from pairft.runs import evaluations
 
@@ -27,17 +29,20 @@ def change_examples(run: Path, order: Any = None, **columns: Any) -> None:
     """Put the examples of a run, and its answers to them, in another order, or change some of their columns."""
     path = evaluations.examples_path(run, "validation")
     answers = evaluations.answers_path(run, "validation", evaluations.step_of(run, "best"))
-    table = evaluations.opened(path).read()
+    table = parquet.read_table(path)
     for name, values in columns.items():
         place = table.schema.get_field_index(name)
         table = table.set_column(place, table.schema.field(name), pyarrow.array(values, table.schema.types[place]))
     if order is not None:
         table = table.take(order)
-        evaluations.write(answers, iter([evaluations.opened(answers).read().take(order)]))
+        evaluations.write(answers, iter([parquet.read_table(answers).take(order)]))
     evaluations.write(path, iter([table]))
 
 
-def test_the_same_run_twice(one, capsys):
+def test_the_same_run_twice(one, capsys, monkeypatch):
+    short = copy_run(one, one.parent / "a")
+    monkeypatch.chdir(short.parent)  # Python has one object for each text of one character
+    assert "are the same run" in refused(capsys, "a", "a")
     assert "are the same run" in refused(capsys, one, one.parent / "." / "one")
     assert "name two runs or more" in refused(capsys, one)
 
@@ -54,7 +59,8 @@ def test_an_unfinished_run(one, capsys):
     assert f"{other} is unfinished: resume it with" in message and "--which" in message
     step = evaluations.step_of(one, "best")
     assert result(one, other, "--which", step)["which"] == step
-    assert "is missing" in refused(capsys, one, other, "--which", step + 1)
+    message = refused(capsys, one, other, "--which", step + 1)
+    assert "is missing" in message and f"answers after step {step}: name one with --which" in message
 
 
 def test_a_run_without_its_answers(one, capsys):
@@ -62,6 +68,18 @@ def test_a_run_without_its_answers(one, capsys):
     shutil.rmtree(other / "evaluations")
     message = refused(capsys, one, other)
     assert f"{other} has no evaluations/" in message and "--data FILE" in message
+
+
+def test_answers_that_are_missing_or_damaged(one, capsys):
+    other = copy_run(one, one.parent / "other")
+    answers = evaluations.answers_path(other, "validation", evaluations.step_of(one, "best"))
+    content = answers.read_bytes()
+    answers.write_bytes(content[:20] + bytes(len(content) // 2) + content[20 + len(content) // 2 :])
+    assert f"{answers} is damaged: remove it" in refused(capsys, one, other)
+    answers.unlink()
+    assert f"{answers} is missing: remove" in refused(capsys, one, other)
+    evaluations.examples_path(other, "validation").unlink()
+    assert "validation.parquet is missing: remove" in refused(capsys, one, other)
 
 
 def test_other_rows(one, capsys):
@@ -120,6 +138,7 @@ def test_groups(trained, tmp_path, capsys):
 def test_flags_without_effect(one, capsys, pairs_folder, tmp_path):
     other = copy_run(one, one.parent / "other")
     data = pairs_folder / "test.jsonl"
+    os.mkfifo(tmp_path / "pipe")
     for flags, said in {
         ("--text-columns", "a,b"): "--text-columns is about the rows of --data",
         ("--device", "cpu"): "--device is about",
@@ -128,11 +147,15 @@ def test_flags_without_effect(one, capsys, pairs_folder, tmp_path):
         ("--data", tmp_path / "none.csv"): "does not exist",
         ("--split", "test"): "name one of: validation",
         ("--metric", "acuracy"): "'acuracy'",
+        ("--metric", '"f1'): "is '\"f1'",
+        ("--metric", ""): "--metric is ''",
         ("--metric", "pearson"): "should be of: accuracy, f1, matthews, loss",
         ("--limit", "-1"): "--limit is -1",
         ("--which", "newest"): "--which is 'newest'",
         ("--output", tmp_path): "is a folder",
         ("--output", tmp_path / "no" / "x.html"): "there is no folder",
+        ("--output", tmp_path / "pipe"): "is no regular file",
+        ("--data", data, "--output", data): "is the file that --data names",
     }.items():
         assert said in refused(capsys, one, other, *flags), flags
 

@@ -1,5 +1,7 @@
 """The tests of a difference, against statsmodels, SciPy and simulations."""
 
+import itertools
+
 import numpy
 import pytest
 from scipy import stats
@@ -88,6 +90,17 @@ def test_seeds_are_compared_by_the_paired_t_test():
 def test_six_seeds_are_compared_by_wilcoxons_exact_test_too():
     scores, others = numpy.arange(6) / 10, numpy.arange(6) / 10 + [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]
     assert compare_seeds(scores, others).p_wilcoxon == pytest.approx(2 / 2**6)
+
+
+def test_wilcoxons_test_over_seeds_is_exact_with_equal_differences():
+    """As accuracies have them, but for rounding. By hand: of all signs of ranks 2.5, 2.5, 2.5, 2.5, 5, 6.5, 6.5, those
+    whose sum is as far from 14 as that of these."""
+    scores = numpy.arange(7) / 10
+    differences = numpy.array([0.01, 0.01, -0.01, 0.01, 0.02, 0.03, 0.03])
+    ranks = numpy.array([2.5, 2.5, 2.5, 2.5, 5, 6.5, 6.5])
+    signs = numpy.array(list(itertools.product((0, 1), repeat=7)))
+    wanted = (abs(signs @ ranks - 14) >= abs(ranks[differences > 0].sum() - 14)).mean()
+    assert compare_seeds(scores, scores + differences).p_wilcoxon == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("seeds", [2, 6])

@@ -143,7 +143,7 @@ def test_a_finished_sweep_repeats_nothing(done, capsys):
     assert sweeps.run("whole", *more, space="lr: [1e-3]") == 2
     assert "is not what the sweep" in capsys.readouterr().err
     assert sweeps.run("whole", "--seed", SEED) == 2
-    assert "exists: choose another" in capsys.readouterr().err
+    assert "exists: choose another --name" in capsys.readouterr().err
 
 
 class Killed(BaseException):
@@ -192,6 +192,14 @@ def test_a_run_that_went_past_an_evaluation_goes_past_it_again(tmp_path):
         (tmp_path / "metrics.jsonl").write_text(first + second)
         reason = study.judged(trial, tmp_path, 8, 0.7)
         assert reason == "pruned: its best score so far, 0.7000, is below the median of the trials at evaluation 2"
+
+
+def test_a_study_lies_in_its_folder_whatever_its_name(tmp_path):
+    folder = tmp_path / "a b?c{d}%20#e"
+    folder.mkdir()
+    study.open_study(folder).ask()
+    assert [path.name for path in folder.iterdir()] == ["optuna.db"]
+    assert len(study.open_study(folder).trials) == 1
 
 
 def test_a_resumed_study_draws_what_a_whole_one_draws(tmp_path):
