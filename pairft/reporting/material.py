@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from pairft.config import Config
 from pairft.data.audit import from_json
 from pairft.errors import UserError
@@ -135,6 +137,8 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def best_answers(run_dir: Path) -> Evaluated | None:
-    """The best model's answers to the validation split."""
-    return evaluations.read(run_dir, "best")
+def best_answers(run_dir: Path) -> Evaluated:
+    """The best model's answers to the validation split. Raises UserError if a file of them is missing or damaged."""
+    found = evaluations.read(run_dir, "best")
+    found.texts_of(numpy.zeros(0, numpy.int64))  # reads past all sentences, whose pages may be damaged
+    return found
