@@ -86,10 +86,10 @@ def read(run_dir: Path) -> Material:
             return read_it(run_dir / name)
         except FileNotFoundError:
             left_out.append(f"{what}: {name} is missing")
+        except UserError as error:  # a ValueError, too
+            left_out.append(f"{what}: {error}")
         except DAMAGED:
             left_out.append(f"{what}: {name} is damaged")
-        except UserError as error:
-            left_out.append(f"{what}: {error}")
         return otherwise
 
     material = Material(run_dir, Config(**read_file(run_dir / "config.yaml")), left_out=left_out)
