@@ -61,7 +61,7 @@ label = 1  # the number of "same" in the list
 #
 # A model computes with numbers. The **tokenizer** cuts the text into **tokens**, which are words or pieces of words,
 # and looks each of them up in its vocabulary. The token's place there is its **token id**. Both sentences go into one
-# list ([tokens.py, line 91](../pairft/data/tokens.py#L91 "def encode_sentences")).
+# list ([tokens.py, line 92](../pairft/data/tokens.py#L92 "def encode_sentences")).
 
 # %%
 from pairft.data.tokens import encode_sentences

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast
 
-TOKENS_VERSION = 4  # part of the cache key: raise it when the same rows are to give other tokens
+TOKENS_VERSION = 5  # part of the cache key: raise it when the same rows are to give other tokens
 NO_ROOM = -1  # in the column `lost`
 ROWS_AT_ONCE = 1000  # tokenised together
 ROWS_OF_A_BATCH = 4000  # of the Arrow file: its metadata, 3 KiB per batch, is in memory
@@ -65,6 +65,7 @@ def tokenise(
                 remove_columns=rows.column_names,
                 fn_kwargs={**arguments, "classes": classes},
                 new_fingerprint=hashlib.sha256((key + repr((classes, rows._fingerprint))).encode()).hexdigest()[:32],
+                try_original_type=False,  # labels of type large_string would stay text
                 desc=f"tokenising the {split} split",
             )
         splits[split].reset_format()

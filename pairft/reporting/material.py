@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from pairft.config import Config
 from pairft.data.audit import from_json
 from pairft.errors import UserError
@@ -84,10 +86,10 @@ def read(run_dir: Path) -> Material:
             return read_it(run_dir / name)
         except FileNotFoundError:
             left_out.append(f"{what}: {name} is missing")
+        except UserError as error:  # a ValueError, too
+            left_out.append(f"{what}: {error}")
         except DAMAGED:
             left_out.append(f"{what}: {name} is damaged")
-        except UserError as error:
-            left_out.append(f"{what}: {error}")
         return otherwise
 
     material = Material(run_dir, Config(**read_file(run_dir / "config.yaml")), left_out=left_out)
@@ -135,6 +137,8 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def best_answers(run_dir: Path) -> Evaluated | None:
-    """The best model's answers to the validation split."""
-    return evaluations.read(run_dir, "best")
+def best_answers(run_dir: Path) -> Evaluated:
+    """The best model's answers to the validation split. Raises UserError if a file of them is missing or damaged."""
+    found = evaluations.read(run_dir, "best")
+    found.texts_of(numpy.zeros(0, numpy.int64))  # reads past all sentences, whose pages may be damaged
+    return found

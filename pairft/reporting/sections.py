@@ -54,7 +54,7 @@ def examples(material: Material) -> str:
     """What the best model was evaluated on, in words."""
     number = material.about.get("scored_rows", {}).get("validation")
     number = len(material.found.rows) if material.found is not None else number
-    what = "sentences" if len(material.text_columns) == 1 else "pairs"
+    what = ("sentence" if len(material.text_columns) == 1 else "pair") + "s" * (number != 1)
     kind = "held-out" if material.about.get("held_out") or material.config.fold else "validation"
     return f"{'the' if number is None else f'{number:,}'} {kind} {what}"
 

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,6 +113,11 @@ def answers_path(run_dir: Path, split: str, step: int) -> Path:
     return run_dir / FOLDER / f"{split}-step-{step:08d}.parquet"
 
 
+def are_kept(run_dir: Path, splits: Iterable[str], step: int) -> bool:
+    """Whether the examples of these splits and the answers to them after a step are there."""
+    return all(examples_path(run_dir, s).exists() and answers_path(run_dir, s, step).exists() for s in splits)
+
+
 def keep(run_dir: Path, split: str, step: int, pairs: "Pairs", tokens: "Dataset", output: "EvalOutput") -> None:
     """Write a model's answers to a split, and the examples unless they are there already, each file completely or not
     at all. `tokens`: the tokenised split."""
@@ -153,14 +158,20 @@ def write(path: Path, tables: Iterator["pyarrow.Table"]) -> None:
     from pyarrow import parquet
 
     part, writer = path.with_name(f".{path.name}.part"), None
-    with part.open("wb") as file:
-        for table in tables:
-            writer = writer or parquet.ParquetWriter(file, table.schema)
-            writer.write_table(table)
-        assert writer is not None, path
-        writer.close()
-    disk.flush(part)
-    os.replace(part, path)
+    try:
+        with part.open("wb") as file:
+            for table in tables:
+                writer = writer or parquet.ParquetWriter(file, table.schema)
+                writer.write_table(table)
+            assert writer is not None, path
+            writer.close()
+        disk.flush(part)
+        os.replace(part, path)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = error.filename or str(path)  # it is missing if the disk is full
+        raise
 
 
 def read(run_dir: Path, which: str | int, split: str = "validation") -> Evaluated:
@@ -175,10 +186,10 @@ def read(run_dir: Path, which: str | int, split: str = "validation") -> Evaluate
     with opened(path) as file:
         problem_type, names, positive, columns = json.loads(file.schema_arrow.metadata[b"pairft"])
         examples = file.read(["row", "label", "tokens"])
+        rows, labels, tokens = (as_array(examples.column(name)) for name in ("row", "label", "tokens"))
     with opened(answers_path(run_dir, split, step)) as file:
         answers = file.read()
-    rows, labels, tokens = (as_array(examples.column(name)) for name in ("row", "label", "tokens"))
-    output = EvalOutput(as_array(answers.column("logits")), as_array(answers.column("loss")), labels)
+        output = EvalOutput(as_array(answers.column("logits")), as_array(answers.column("loss")), labels)
     if len(output.logits) != len(rows):
         raise UserError(f"{answers_path(run_dir, split, step)} has {len(output.logits)} rows, but {path} {len(rows)}")
     names = None if names is None else tuple(names)
@@ -199,8 +210,8 @@ def step_of(run_dir: Path, which: str) -> int:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Within the context, a parquet file of this folder. Raises UserError if it can't be read."""
-    import pyarrow
+    """Within the context, a parquet file of this folder. Raises UserError if it can't be opened, or if what is read
+    from it there shows that it is damaged."""
     from pyarrow import parquet
 
     results = path.parent.parent / "results.json"
@@ -210,8 +221,8 @@ def opened(path: Path) -> Iterator[Any]:
             yield file
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {remedy}") from None
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        if getattr(error, "errno", None):  # of the file system, not of what the file holds
+    except (OSError, ValueError, KeyError, TypeError) as error:  # ArrowInvalid is a ValueError
+        if isinstance(error, OSError) and error.errno is not None:  # pyarrow's own, of damaged pages, have none
             raise
         raise UserError(f"{path} is damaged: remove it; {remedy}") from None
 

@@ -14,6 +14,7 @@ from pairft import disk
 from pairft.data.batches import Position
 from pairft.errors import UserError
 from pairft.output import say
+from pairft.runs import evaluations
 from pairft.runs.checkpoint import BEST, COUNTERS, LAYOUT, whole_checkpoints
 from pairft.runs.random_states import restore_random_states
 from pairft.training import distributed, sharding
@@ -39,8 +40,9 @@ def restore(run_dir: Path, state: TrainState) -> bool:
         aside = disk.set_aside(folder)
         say(f"warning: the checkpoint {folder} is damaged ({problems[0]}): renamed to {aside}; trying the previous one")
         damaged = True
-    for leftover in [*checkpoints.glob(".*.part"), *run_dir.glob(".*.part")]:  # from a process that was killed
-        disk.remove(leftover)
+    for place in (checkpoints, run_dir, run_dir / evaluations.FOLDER):
+        for leftover in place.glob(".*.part"):  # from a process that was killed
+            disk.remove(leftover)
     disk.undo_replace(best)
     if found and state.best is not None:
         restore_best(folder, best, state)

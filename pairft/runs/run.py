@@ -169,8 +169,8 @@ class Run:
             say(f"stopped after step {state.step}; resume with: {resume_command(self.directory)}")
             return EXIT_SIGNAL + stopped_by
         weights = self.weights()
-        kept = evaluations.answers_path(self.directory, "validation", state.step)
-        if not distributed.from_main(kept.exists()):  # removed, or not written because the disk was full
+        complete = evaluations.are_kept(self.directory, scored_splits(self.sources.tokens), state.step)
+        if not distributed.from_main(complete):  # removed, or not written because the disk was full
             outputs = {split: self.predict(state, split) for split in scored_splits(self.sources.tokens)}
             with distributed.together():
                 self.keep_answers(outputs, state.step)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import pyarrow
 import pytest
 from conftest import ROOT, some_pairs, write_rows, write_tiny_model
+from pyarrow import parquet
 
 from pairft.config import Config
 from pairft.data import files, tokens
@@ -123,6 +125,19 @@ def test_labels_stand_in_their_rows(train, test, kind, wanted, tokenizer, tmp_pa
     numpy.testing.assert_array_equal(found, numpy.array(wanted, kind))
     labelled = [value != -100 and not math.isnan(value) for value in wanted]
     assert has_label(found).tolist() == labelled
+
+
+@pytest.mark.parametrize(
+    "kind", [pyarrow.string(), pyarrow.large_string(), pyarrow.dictionary(pyarrow.int8(), pyarrow.string())]
+)
+def test_class_names_of_any_layout_become_ids(kind, tokenizer, tmp_path):
+    """pandas and polars write text as large_string."""
+    first, second = zip(*TEXTS[:3], strict=True)
+    table = pyarrow.table({"sentence1": first, "sentence2": second, "label": pyarrow.array(["yes", "no", "yes"], kind)})
+    for split in ("train", "validation"):
+        parquet.write_table(table, tmp_path / f"{split}.parquet")
+    rows = tokens.tokenise(load(tmp_path), tokenizer, 64)["train"]
+    assert rows.features["label"].dtype == "int64" and rows["label"][:] == [1, 0, 1]
 
 
 def test_a_test_part_without_labels_has_none(tokenizer, tmp_path):

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 import reports
-from conftest import read_lines
+from conftest import read_lines, some_pairs, write_rows
+from pyarrow import parquet
 from reports import OF_CLASSES, OF_TRAINING, OF_VALUES, SHORT, page_of
 
 import train
@@ -105,7 +106,7 @@ def test_a_run_of_older_code_has_a_report_without_its_answers(copied, capsys):
     assert report.main([str(copied)]) == 0
     assert "left out: intervals, mistakes, confusions and calibration" in capsys.readouterr().out
     found = page_of(copied)
-    assert found.charts == OF_TRAINING and "Left out, since it is not in the run directory" in found.text
+    assert found.charts == OF_TRAINING and "Left out, since files are missing or damaged" in found.text
     best = json.loads((copied / "results.json").read_text())["best"]
     assert f"F1 of “equivalent” is {best['validation']['f1']:.3f} on 20 validation pairs." in found.text
 
@@ -124,6 +125,30 @@ def test_what_is_missing_or_damaged_is_left_out(copied, capsys, damage):
     assert page_of(copied).charts == OF_CLASSES
 
 
+def test_damaged_answers_are_left_out(copied, capsys):
+    """Even if only the sentences are damaged, which are read last."""
+    path = evaluations.examples_path(copied, "validation")
+    columns = parquet.ParquetFile(path).metadata.row_group(0)
+    places = {columns.column(n).path_in_schema: columns.column(n) for n in range(columns.num_columns)}
+    content, start = bytearray(path.read_bytes()), places["text_1"].dictionary_page_offset
+    content[start : start + 60] = bytes(60)
+    path.write_bytes(content)
+    assert report.main([str(copied)]) == 0
+    assert f"left out: intervals, mistakes, confusions and calibration: {path} is damaged" in capsys.readouterr().out
+    assert page_of(copied).charts == OF_TRAINING
+
+
+def test_one_step_and_one_example(made, tmp_path):
+    """The axis of the steps has a single number, not one for each tick."""
+    run = made("--max-steps", 1, "--log-every", 1, "--report", name="a")
+    assert " 1 1 " not in page_of(run).text.split("Gradient norm")[1]
+    [row] = some_pairs("validation", 1)
+    for split, rows in (("train", some_pairs("train", 16)), ("validation", [row])):
+        write_rows(tmp_path / "few" / f"{split}.jsonl", rows)
+    run = made("--data", tmp_path / "few", "--max-steps", 1, "--report", name="b")
+    assert "on 1 validation pair (" in page_of(run).text
+
+
 def test_what_is_no_finished_run_is_named(tmp_path, copied, capsys):
     assert report.main([str(tmp_path / "none")]) == 2
     assert "none is no run directory: it has no config.yaml" in capsys.readouterr().err
@@ -138,12 +163,13 @@ def test_what_is_no_finished_run_is_named(tmp_path, copied, capsys):
 
 
 def test_a_report_that_fails_is_a_warning(go, tmp_path, capsys, monkeypatch):
-    """Here matplotlib is missing. The run is finished all the same, and the warning shows how to make up for it."""
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    """Here a part of it can't be imported. The run is finished all the same, and the warning shows how to make up for
+    it."""
+    monkeypatch.setitem(sys.modules, "pairft.reporting.page", None)
     assert go(*SHORT, "--run-name", "a") == 0
     run = tmp_path / "runs" / "a"
     error = capsys.readouterr().err
-    assert "warning: no report.html (import of matplotlib halted" in error
+    assert "warning: no report.html (import of pairft.reporting.page halted" in error
     assert f"python -m pairft.report {run}" in error
     assert (run / "results.json").exists() and not [*run.glob("*report*")]
 

@@ -1,11 +1,16 @@
 """What a run keeps of its evaluations: the examples as they are in their source, and the answers of each evaluation."""
 
 import json
+import random
+import resource
+import signal
 from pathlib import Path
 
 import numpy
+import pyarrow
 import pytest
 from conftest import read_lines, some_pairs, undone, write_rows
+from pyarrow import parquet
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -87,6 +92,34 @@ def test_a_resumed_run_keeps_the_same_answers(go, made, tmp_path):
         assert path.read_bytes() == (copy / "evaluations" / path.name).read_bytes()
 
 
+@pytest.mark.parametrize("part", ["pages", "metadata"])
+def test_damage_inside_a_file_is_named(made, part):
+    """It shows when columns are read, not when the file is opened."""
+    run = made("--max-steps", 1)
+    path = evaluations.examples_path(run, "validation")
+    if part == "metadata":
+        parquet.write_table(parquet.read_table(path).replace_schema_metadata(None), path)
+    else:
+        content = bytearray(path.read_bytes())
+        content[4:60] = bytes(56)
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"{path} is damaged: remove it"):
+        evaluations.read(run, "last")
+
+
+def test_damaged_sentences_are_named(made):
+    run = made("--max-steps", 1)
+    path = evaluations.examples_path(run, "validation")
+    group = parquet.ParquetFile(path).metadata.row_group(0)
+    place = next(group.column(n) for n in range(group.num_columns) if group.column(n).path_in_schema == "text_1")
+    content, start = bytearray(path.read_bytes()), place.dictionary_page_offset or place.data_page_offset
+    content[start : start + 60] = bytes(60)
+    path.write_bytes(content)
+    found = evaluations.read(run, "last")
+    with pytest.raises(UserError, match=f"{path} is damaged"):
+        found.texts_of(numpy.array([0]))
+
+
 def test_what_is_missing_or_damaged_is_named_and_written_again(go, made):
     run = made("--epochs", 2)
     path = evaluations.answers_path(run, "validation", 16)
@@ -105,6 +138,33 @@ def test_what_is_missing_or_damaged_is_named_and_written_again(go, made):
         assert go("--resume", "--run-name", "a") == 0
         assert path.read_bytes() == kept
         assert json.loads(results)["last"] == json.loads((run / "results.json").read_text())["last"]
+
+
+def test_examples_that_were_removed_are_written_again(go, made):
+    run = made("--max-steps", 1)
+    path = evaluations.examples_path(run, "validation")
+    kept = path.read_bytes()
+    path.unlink()
+    (run / "results.json").unlink()
+    (run / "evaluations" / ".validation-step-00000009.parquet.part").write_bytes(b"of a killed process")
+    assert go("--resume", "--run-name", "a") == 0
+    assert path.read_bytes() == kept and not list((run / "evaluations").glob(".*"))
+
+
+def test_a_file_that_does_not_fit_on_the_disk_leaves_nothing(tmp_path):
+    """Its part would take the room that the next checkpoint needs."""
+    path = tmp_path / "validation.parquet"
+    table = pyarrow.table({"text_0": [random.randbytes(1000).hex() for _ in range(100)]})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as raised:
+            evaluations.write(path, iter([table]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert raised.value.filename == str(path) and list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_costs_only_the_answers(made, monkeypatch, capsys):

@@ -19,12 +19,13 @@ def trace_of(run):
 
 
 def calls_of(name, events):
-    """How often an operation is called in the trace, other than by itself."""
+    """How often an operation is called in the trace, other than by itself, and in all. torch's table counts a call by
+    itself only where the caller calls something else, too."""
     spans = sorted((event["ts"], -event["dur"]) for event in events if event.get("ph") == "X" and event["name"] == name)
     number, end = 0, 0.0
     for begin, minus in spans:
         number, end = number + (begin >= end), max(end, begin - minus)
-    return number
+    return number, len(spans)
 
 
 def rows_of(run):
@@ -43,10 +44,11 @@ def test_profile_arrives(made, capsys):
     text, rows = (run / "profile" / "operations.txt").read_text(encoding="utf-8"), rows_of(run)
     assert text in capsys.readouterr().err and text.startswith("profile of steps 5 to 7")
     events = trace_of(run)
-    assert calls_of("update", events) == 3 and len(rows) == 10
+    assert calls_of("update", events) == (3, 3) and len(rows) == 10
     for shown, (number, _) in rows.items():
         name = shown.replace("engine: ", profile.ENGINE).removesuffix(" (Python between the operations)")
-        assert number == round(calls_of(name, events) / 3), name
+        fewest, most = calls_of(name, events)
+        assert round(fewest / 3) <= number <= round(most / 3), name
     times = [milliseconds for _, milliseconds in rows.values()]
     assert times == sorted(times, reverse=True) and times[0] > 0
 
