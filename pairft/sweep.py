@@ -98,7 +98,9 @@ def start(argv: Sequence[str]) -> int:
     folder, base, config = opened(args, space, base, config)
     lock = disk.lock(folder)
     try:
-        return search(Search(folder, space, base, config, train_function(), study.open_study(folder)), args, argv)
+        with study.storage_errors(folder):
+            one = Search(folder, space, base, config, train_function(), study.open_study(folder))
+            return search(one, args, argv)
     except (UserError, OSError):
         if not args.resume and not any(folder.glob("trial-*")):  # nothing has been trained yet
             shutil.rmtree(folder)

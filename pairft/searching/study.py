@@ -1,11 +1,13 @@
 """Optuna's part of a search: it stores the trials in a SQLite file, draws their settings, and prunes."""
 
+import contextlib
 import functools
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pairft.errors import DiskError
 from pairft.runs import directory
 from pairft.searching.space import Range, Values
 from pairft.tasks import TASKS, metrics_of
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 # Trials that have to finish before the first one is pruned. Optuna's default, 5, leaves a short search unpruned.
 UNPRUNED = 3
+FILE = "optuna.db"
 PRUNED = "pruned"  # how a pruned run's reason for its early end begins
 
 
@@ -24,7 +27,7 @@ def open_study(folder: Path) -> "Study":
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    connect = functools.partial(sqlite3.connect, folder / "optuna.db", check_same_thread=False)
+    connect = functools.partial(sqlite3.connect, folder / FILE, check_same_thread=False)
     return optuna.create_study(
         # Not by its address, in which ?, % or { of a folder's name would have a meaning.
         storage=optuna.storages.RDBStorage("sqlite:///optuna.db", {"creator": connect}),
@@ -33,6 +36,19 @@ def open_study(folder: Path) -> "Study":
         pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED),
         load_if_exists=True,
     )
+
+
+@contextlib.contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Within the context, DiskError is raised where the study's file can't be read or written."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError, sqlite3.Error) as error:
+        reason = getattr(error.__cause__ or error, "orig", None) or error.__cause__ or error
+        raise DiskError(f"{folder / FILE}: {reason}; make room or restore the file, then add --resume") from error
 
 
 def draw(trial: "Trial", space: Mapping[str, Values], seed: int) -> dict[str, Any]:

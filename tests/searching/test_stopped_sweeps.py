@@ -11,6 +11,7 @@ from conftest import ROOT, same_weights, wait_for
 from sweeps import Sweeps
 
 from pairft import sweep
+from pairft.searching import study
 
 STEPS = ("--max-steps", 60, "--eval-every", 20, "--save-every", 20)
 FLAGS = ("--seed", 2, "--seeds-of-best", 2)
@@ -141,3 +142,17 @@ def test_help_needs_no_heavy_import():
     with pytest.raises(SystemExit) as done:
         sweep.main(["--help"])
     assert done.value.code == 0
+
+
+def test_a_damaged_study_is_no_bug(tmp_path, tiny_model, capsys):
+    sweeps = Sweeps(tmp_path, tiny_model)
+    assert sweeps.run("a", "--seeds-of-best", 0, trials=1) == 0
+    file = sweeps.runs / "a" / study.FILE
+    whole = file.read_bytes()
+    file.write_bytes(b"no database" * 1000)
+    capsys.readouterr()
+    assert sweeps.run("a", "--seeds-of-best", 0, "--resume", trials=2) == 2
+    error = capsys.readouterr().err
+    assert f"{file}: file is not a database; make room or restore the file, then add --resume" in error
+    file.write_bytes(whole)
+    assert sweeps.run("a", "--seeds-of-best", 0, "--resume", trials=2) == 0
