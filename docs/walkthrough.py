@@ -689,8 +689,8 @@ print(f"\nAt the accident the gradient norm was {ratio:.0f} times the largest no
 
 # %% [markdown]
 # **The undamaged run** starts at ln 2 and ends well below it. The accident hardly shows: clipping made it a step like
-# any other. (The last line compares it with the largest of the other norms, not with its own norm before
-# the accident: hence less than 1,000 times.)
+# any other. (The last line compares it with the largest of the other norms, not with its own norm before the accident:
+# hence less than 1,000 times.)
 #
 # **No clipping.** Up to the accident, the curve is almost that of the undamaged run: AdamW divides by √*v* and hardly
 # cares how long the gradient is. Then *m* and *v* fill up with gradients 1,000 times too large. *m* forgets a tenth
