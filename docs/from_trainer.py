@@ -62,7 +62,7 @@ def cells() -> list[Cell]:
             "The model",
             "from transformers import AutoModelForSequenceClassification\n\n"
             "model = AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=2)",
-            "no flag: the data's classes decide the head, and `config.json` gets their names. The seed is set before, "
+            "no flag. The data's classes decide the head, and `config.json` gets their names. The seed is set before, "
             "so that the new head is the same in each run.",
             (
                 (train.train, "seed_everything(config.seed)"),

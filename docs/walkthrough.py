@@ -83,9 +83,9 @@ for token, token_id, segment in zip(tokenizer.convert_ids_to_tokens(ids), ids, s
 # %% [markdown]
 # ## Truncation
 #
-# A model accepts only so many tokens. A longer pair is cut: this is **truncation**. With room for 9 tokens, two of
-# ours must go. Special tokens always stay, and the longer sentence is cut first
-# ([truncation.py, line 9](../pairft/data/truncation.py#L9 "def budgets")).
+# A model accepts only so many tokens. A longer pair is cut: this is **truncation**. With room for 9 tokens, 4 of our
+# 13 must go. Special tokens always stay, and the longer sentence is cut first; ours are equally long, so each loses
+# two ([truncation.py, line 9](../pairft/data/truncation.py#L9 "def budgets")).
 
 # %%
 short = encode_sentences([[first], [second]], tokenizer, max_length=9)
@@ -134,8 +134,8 @@ print("shape:", tuple(packed.input_ids.shape), " cu_seqlens:", packed.cu_seqlens
 #
 # The model has two parts. The **encoder** was trained before, on a great deal of text, and turns each token into a
 # list of 384 numbers. The **head** is one new layer that turns the numbers at `[CLS]` into one number for each class:
-# the **logits**. The head starts with random weights, drawn from a **seed**, so that you get the same ones
-# ([classifier.py, line 81](../pairft/model/classifier.py#L81 "def load_model")).
+# the **logits**. The head starts with random weights, drawn from a **seed**: the number that random draws start from,
+# so that you get the same ones ([classifier.py, line 81](../pairft/model/classifier.py#L81 "def load_model")).
 #
 # `eval()` turns **dropout** off. In training, dropout sets some numbers to 0 at random, and we want to follow ours
 # exactly.
@@ -162,7 +162,7 @@ print({name: round(value, 4) for name, value in zip(label_names, probabilities, 
 
 # %% [markdown]
 # Both are near one half: the head is new and knows nothing. Does the other pair in a batch change the answer to ours?
-# It must not, and thanks to the attention mask it doesn't.
+# It must not, and thanks to the attention mask it doesn't: only the rounding of the last digits may differ.
 
 # %%
 in_batch = model(**batch.inputs()).logits[0]
@@ -205,9 +205,9 @@ assert torch.allclose(model.classifier.bias.grad, torch.tensor(formula), atol=1e
 # ## Clipping
 #
 # All gradients together are one long list. Its length in the sense of geometry (the root of the sum of the squares)
-# is the **gradient norm**. If it is above 1, every gradient is divided by it: the direction stays, the length becomes
-# 1. This is **clipping**, and it keeps one odd batch from throwing the weights away
-#    ([step.py, line 95](../pairft/training/step.py#L95 "clip_grad_norm_")).
+# is the **gradient norm**. If it is above 1, every gradient is divided by it, so that the norm becomes 1 and the
+# direction stays. This is **clipping**, and it keeps one odd batch from throwing the weights away
+# ([step.py, line 95](../pairft/training/step.py#L95 "clip_grad_norm_")).
 
 # %%
 gradients = {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None}
@@ -223,8 +223,9 @@ print(f"gradient norm {norm:.4f}, so every gradient is multiplied by {scale:.4f}
 # gradient by its own usual size: every weight moves at a similar pace. **Weight decay** first pulls the weight a
 # little towards 0 ([optim.py, line 17](../pairft/training/optim.py#L17 "def build_optimizer")).
 #
-# Here is the first step for one weight, by hand. Both moments start at 0; dividing by 1 - 0.9 and 1 - 0.999 corrects
-# for that.
+# Here is the first step for one weight, by hand. At each step, *m* keeps 0.9 of itself and adds 0.1 of the gradient;
+# *v* keeps 0.999 of itself and adds 0.001 of the gradient's square. Both start at 0, so they are too small at first;
+# dividing by 1 - 0.9 and 1 - 0.999 corrects for that. The tiny `eps` prevents a division by 0.
 
 # %%
 lr, weight_decay, beta1, beta2, eps = 1e-4, 0.01, 0.9, 0.999, 1e-8
@@ -241,8 +242,9 @@ print(f"new weight by hand {new_weight:.8f}")
 
 # %% [markdown]
 # Now pairft does the whole step with its own function, `update`: logits, loss, gradient, clipping, AdamW
-# ([step.py, line 49](../pairft/training/step.py#L49 "def update(")). The scaler is for half precision on a GPU, and
-# is off here.
+# ([step.py, line 49](../pairft/training/step.py#L49 "def update(")). Two arguments do nothing here: the scaler is for
+# numbers of 16 bits on a GPU, and `bad_steps` counts steps whose loss or gradient is infinite or not a number. The 1
+# is the number of pairs in the step.
 
 # %%
 from pairft.training.optim import build_optimizer
@@ -290,7 +292,8 @@ print(f"loss of our pair: {loss.item():.4f} before the step, {after.item():.4f} 
 #
 # To learn, a model needs many pairs. We make them here from 24 topics with four wordings each. A "same" pair is two
 # wordings of one topic. A "different" pair is two topics, or one topic asked about two people. The words of a pair
-# alone don't give the answer away: "How long is Anna's way to work?" and "How far does Anna commute?" share one word.
+# alone don't give the answer away: "How long is Anna's way to work?" and "How far does Anna commute?" mean the same,
+# and share only "How" and the name.
 #
 # Eight topics are kept for the **validation split**, on which the model is judged, and the others are the **training
 # split**. So the model is asked about topics that it never trained on.
@@ -417,6 +420,10 @@ print(f"majority class {majority:.1%}, new head {before:.1%}")
 # This is the command that you would type, for two epochs. An **epoch** is one pass over the training split; 640 pairs
 # in batches of 16 are 40 **steps**. Every 20 steps the model is scored on the validation split. To save time, the
 # lower half of the encoder is **frozen**: its weights stay as they are.
+#
+# The table has two scores. Beside the accuracy it shows **F1** of the class "same". Of the pairs that the model calls
+# "same", a share really is: the **precision**. Of the pairs that really are "same", it finds a share: the **recall**.
+# F1 is 2 × precision × recall / (precision + recall), so it is high only if both are.
 
 # %%
 FLAGS = (
@@ -491,11 +498,21 @@ for sure, row, answer in sorted(wrong, key=lambda found: -found[0])[:10]:
 # Look for what they have in common before you change anything. Do they share words and mean different things? Is it
 # the person that differs? Is it one topic, with words that the training topics never needed?
 #
+# <details><summary>What we see</summary>
+#
+# The wrong "same" are questions of one form ("When does …?", "How …?") about two things. The wrong "different" are
+# mostly about the way to work: no training topic has the word "commute". None of the ten is one question about two
+# people.
+#
+# </details>
+#
 # ## Is it luck?
 #
 # The seed decides the head's first weights, the order of the pairs and dropout. None of these is better or worse, so
-# a score that depends on them depends on luck. Train with five seeds, 48 steps each, and look at the spread
-# ([seeds.py, line 113](../pairft/runs/seeds.py#L113 "def spread(")).
+# a score that depends on them depends on luck. Train with five seeds, 48 steps each, and look at the spread. The
+# column `sd` is the **standard deviation**: how far single scores typically lie from their mean. The **95 %
+# interval** says where the mean of very many seeds would be; computed like this, it is right in 95 of 100 such
+# experiments ([seeds.py, line 113](../pairft/runs/seeds.py#L113 "def spread(")).
 
 # %%
 printed = train("--max-steps", "48", "--eval-every", "never", "--seeds", "1,2,3,4,5", "--run-name", "seeds")
@@ -538,7 +555,9 @@ print(f"best minus worst seed: {100 * (max(scores) - min(scores)):.1f} points")
 #
 # Here is the loop once more, written out so that we can damage it. A step has 16 pairs in two **micro-batches** of 8:
 # the gradients of both are added up before the weights change. This is **accumulation**, for when a batch doesn't fit
-# into memory. To make the sum the mean over all 16 pairs, each loss is divided by 16.
+# into memory. Each micro-batch adds up the losses of its pairs and divides the sum by 16, so that both together give
+# the mean over all 16 pairs. The learning rate rises from 0 during the first 8 steps (**warmup**), then falls to 0 at
+# the end.
 #
 # One accident happens in every run: at step 48 the gradients are 1,000 times too large, as if a batch had been
 # damaged. Real runs have such spikes, though mostly smaller ones.
@@ -670,33 +689,34 @@ print(f"\nAt the accident the gradient norm was {ratio:.0f} times the largest no
 
 # %% [markdown]
 # **The undamaged run** starts at ln 2 and ends well below it. The accident hardly shows: clipping made it a step like
-# any other.
+# any other. (The last line compares it with the largest of the other norms, not with its own norm before the accident:
+# hence less than 1,000 times.)
 #
 # **No clipping.** Up to the accident, the curve is almost that of the undamaged run: AdamW divides by √*v* and hardly
 # cares how long the gradient is. Then *m* and *v* fill up with gradients 1,000 times too large. *m* forgets a tenth
-# of that per step, so the next ten steps all go where that one batch pointed, and the loss jumps. *v* forgets a
-# thousandth per step, so from then on every step is far too small, and the run stands still. Without the accident
-# this fault would hardly show at all. That is why it is easily forgotten.
+# of that per step, so the next ten steps all go where that one batch pointed. When they have gone far enough, the
+# loss rises above ln 2. *v* forgets a thousandth per step, so from then on every step is far too small, and the run
+# stands still. Without the accident this fault would hardly show at all. That is why it is easily forgotten.
 #
-# **Accumulation without division.** The curve starts at 1.39, twice ln 2: the number of micro-batches is a factor in
-# the loss. Clipping and AdamW hide it from the weights, so the accuracy may be as good as before. It is the logged
-# loss that is wrong, and so is every comparison with another batch size. With plain gradient descent, the learning
-# rate would have doubled, too.
+# **Accumulation without division.** The curve starts near 1.39, twice ln 2: the number of micro-batches is a factor
+# in the loss. Clipping and AdamW hide it from the weights, so the accuracy may be as good as before. It is the logged
+# loss that is wrong, and so is every comparison with another batch size. With plain gradient descent, which moves a
+# weight by the learning rate times its gradient, every step would be twice as long, too.
 #
 # **Labels swapped.** The loss stays near ln 2: a fifth of the answers contradict the others, and in so short a run
 # nothing is learnt at all. A longer run would learn something, but even a perfect model can't get below -(0.8 ln 0.8
 # + 0.2 ln 0.2) = 0.50 on such labels, except by learning them by heart. The validation labels are right, so the
 # accuracy there is the honest number.
 #
-# **Ten times the learning rate.** Each step throws away more than it has learnt, so the loss never leaves ln 2 and
-# the model gives every pair nearly the same probability. Its curve looks like that of the swapped labels. To tell
-# them apart, change one thing: with a tenth of the learning rate this run recovers, and the one with the swapped
-# labels doesn't.
+# **Ten times the learning rate.** Each step throws away more than it has learnt, so the loss never leaves ln 2. An
+# accuracy of exactly 50 % is what you get if all pairs get the same answer. Its curve looks like that of the swapped
+# labels. To tell them apart, change one thing: with a tenth of the learning rate, this run is the undamaged one, which
+# learns. The run with the swapped labels has that learning rate already.
 #
-# **Padding seen by attention.** The run learns, only more slowly. No jump, no plateau, a fair accuracy: **nothing in
-# the curve says that something is wrong, and that is why this fault is dangerous.** Look at the last two columns. In
-# the other runs our pair gets the same probability alone and in a batch. Here it depends on how long its neighbour
-# is.
+# **Padding seen by attention.** The run learns, only more slowly. It stays near ln 2 for longer than the undamaged
+# one, as a run on harder data might, then the loss falls. No jump, a fair accuracy: **nothing in the curve says that
+# something is wrong, and that is why this fault is dangerous.** Look at the last two columns. In the other runs our
+# pair gets the same probability alone and in a batch. Here it depends on how long its neighbour is.
 #
 # ## A fault that no curve shows
 #
@@ -739,7 +759,7 @@ assert summed_error < 1e-4
 # 1. With three classes, a model that knows nothing has a loss of ln 3 = 1.10. 4.39 is four times that. Ask whether
 #    four micro-batches make a step, and who divides.
 # 2. Three of them end at the majority class, so you would find that something is wrong, but not what. The other two
-#    hardly change the accuracy: you would find nothing.
+#    change the accuracy by less than the luck of a seed does (part 2): you would find nothing.
 # 3. Compute a few pairs alone and in one batch, and compare the logits. pairft does so before every training
 #    ([padding.py, line 18](../pairft/model/padding.py#L18 "def checked_collate")).
 #
