@@ -20,8 +20,8 @@ CACHE = tempfile.TemporaryDirectory(prefix="pairft-tests-")
 os.environ.update(HF_HOME=CACHE.name, HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", TQDM_DISABLE="1")
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "browser")]  # train.py is a script, not a module of the package
-pytest_plugins = ("chromium",)  # a conftest.py in tests/browser would hide this one from the tests that import it
+sys.path[:0] = [str(ROOT / folder) for folder in ("", "tests", "tests/browser")]  # train.py is a script
+pytest_plugins = ("usual_signals", "chromium")  # a conftest.py in tests/browser would hide this one
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
