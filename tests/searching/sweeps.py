@@ -37,7 +37,15 @@ class Sweeps:
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder, self.runs = folder, folder / "runs"
         self.fixed = ["--model", model, "--data", write_letters(folder / "letters"), "--task", "sts"]
-        self.fixed += ["--text-columns", "sentence1,sentence2", "--runs-dir", self.runs, "--device", "cpu"]
+        self.fixed += [
+            "--text-columns",
+            "sentence1,sentence2",
+            "--runs-dir",
+            self.runs,
+            "--device",
+            "cpu",
+            "--no-report",
+        ]
 
     def flags(self, name: str, *more: Any, space: str = SPACE, trials: int = 5, steps: Any = STEPS) -> list[str]:
         file = self.folder / f"{name}.yaml"
