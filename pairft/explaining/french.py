@@ -68,8 +68,8 @@ Des réels quelconques. Softmax : exp(logit − le plus grand), divisé par la s
 torch : {torch_loss}, écart {difference}""",
     "gradient": "Le gradient d'un poids",
     "gradient.lines": """\
-Le poids w = {name} = {weight} multiplie {read}, lu par la tête, dans le logit de « {label} ». Son \
-gradient est maximal.
+Le poids w = {name} = {weight} multiplie {read}, lu par la tête, dans le logit de « {label} » \
+(gradient maximal).
 À la main : (probabilité − 1) × valeur = ({probability} − 1) × {read} = {by_hand}
 Par backward() : {gradient}, écart {difference}
 Par différence finie (w un peu augmenté, puis un peu diminué) : {slope}""",
