@@ -91,14 +91,16 @@ for token, token_id, segment in zip(tokenizer.convert_ids_to_tokens(ids), ids, s
 short = encode_sentences([[first], [second]], tokenizer, max_length=9)
 print(" ".join(tokenizer.convert_ids_to_tokens(short["input_ids"][0])))
 print("tokens cut off:", short["lost"][0])
+assert short["lost"][0] == len(ids) - 9
 
 # %% [markdown]
 # ## A batch: padded or packed
 #
 # Training computes several pairs at once: a **batch**. Here is a second, longer pair to go with ours. A batch is a
-# rectangle of numbers, so the shorter pair is filled up with `[PAD]` tokens: this is **padding**. The **attention
-# mask** has a 1 for each token and a 0 for padding, so that the model looks at the tokens only. The function that
-# builds a batch is called **collate** ([batches.py, line 116](../pairft/data/batches.py#L116 "def collate(")).
+# rectangle of numbers, so the shorter pair is filled up with `[PAD]` tokens: this is **padding**. In the model, each
+# token takes up information from the others: this is **attention**. The **attention mask** has a 1 for each token and a
+# 0 for padding, so that nothing is taken up from padding. The function that builds a batch is called **collate**
+# ([batches.py, line 116](../pairft/data/batches.py#L116 "def collate(")).
 
 # %%
 from pairft.data.batches import collate_for
@@ -121,7 +123,7 @@ print(f"{padding:.0%} of the batch is padding")
 # Computing with padding is wasted work. A **packed** batch has none: the tokens of all pairs stand in one row, and
 # `cu_seqlens` (cumulative sequence lengths) says where each pair begins and ends
 # ([packing.py, line 68](../pairft/speed/packing.py#L68 "def pack(")). Attention stays within each pair. pairft trains
-# like this where it can, and gets the same numbers.
+# like this where it can, and gets the same numbers, as you will see once there is a model.
 
 # %%
 from pairft.speed.packing import pack
@@ -132,10 +134,13 @@ print("shape:", tuple(packed.input_ids.shape), " cu_seqlens:", packed.cu_seqlens
 # %% [markdown]
 # ## Logits and probabilities
 #
-# The model has two parts. The **encoder** was trained before, on a great deal of text, and turns each token into a
-# list of 384 numbers. The **head** is one new layer that turns the numbers at `[CLS]` into one number for each class:
-# the **logits**. The head starts with random weights, drawn from a **seed**: the number that random draws start from,
-# so that you get the same ones ([classifier.py, line 81](../pairft/model/classifier.py#L81 "def load_model")).
+# A model is a chain of **layers**, and each layer computes with **weights**, the numbers that training changes. The
+# model has two parts. The **encoder** was trained before, on a great deal of text. Layer by layer, it turns each token
+# into a list of 384 numbers. The **head** is one new layer. It turns the list at `[CLS]`, after a small layer of BERT's
+# own (the pooler), into one number for each class: the **logits**
+# ([classifier.py, line 81](../pairft/model/classifier.py#L81 "def load_model")). The head starts with random weights,
+# drawn from a **seed**: the number that random draws start from, so that you get the same ones
+# ([train.py, line 78](../train.py#L78 "seed_everything(config.seed)")).
 #
 # `eval()` turns **dropout** off. In training, dropout sets some numbers to 0 at random, and we want to follow ours
 # exactly.
@@ -146,6 +151,7 @@ model, _, new_weights = classifier.load_model("builtin", label_names)
 model.eval()
 print("new weights:", new_weights)
 print(f"all weights: {sum(p.numel() for p in model.parameters()):,}")
+print(f"layers: {model.config.num_hidden_layers}, numbers for each token: {model.config.hidden_size}")
 
 one = collate({"input_ids": [ids], "token_type_ids": [segments], "label": [label]})
 logits = model(**one.inputs()).logits
@@ -162,12 +168,20 @@ print({name: round(value, 4) for name, value in zip(label_names, probabilities, 
 
 # %% [markdown]
 # Both are near one half: the head is new and knows nothing. Does the other pair in a batch change the answer to ours?
-# It must not, and thanks to the attention mask it doesn't: only the rounding of the last digits may differ.
+# It must not, and thanks to the attention mask it doesn't: only the rounding of the last digits may differ. In the
+# packed batch it doesn't, either.
 
 # %%
+from pairft.speed.packed_forward import PackedForward
+
 in_batch = model(**batch.inputs()).logits[0]
-print(f"largest difference: {(in_batch - logits[0]).abs().max().item():.0e}")
-assert torch.allclose(in_batch, logits[0], atol=1e-5)
+packed_forward = PackedForward(model, jagged=False)
+packed_forward.install(model)
+in_packed = model(**packed.inputs()).logits[0]
+packed_forward.remove(model)
+for name, found in (("padded", in_batch), ("packed", in_packed)):
+    print(f"largest difference, {name}: {(found - logits[0]).abs().max().item():.0e}")
+    assert torch.allclose(found, logits[0], atol=1e-5)
 
 # %% [markdown]
 # ## The loss
@@ -191,8 +205,10 @@ assert math.isclose(by_hand, loss.item(), rel_tol=1e-5)
 # **gradient**. `backward()` computes all of them in one **backward pass**, from the loss back through the model.
 #
 # For the head's bias (the number that it adds to each logit) there is a simple formula: the probability, minus 1 for
-# the right class. So the gradient asks to raise the right logit and to lower the other one, and it is small if the
-# answer is already good.
+# the right class. (It is the derivative of the cross entropy of a softmax.) A step goes against the gradient, so it
+# raises the right logit and lowers the other one, and the gradient is small if the answer is already good. The
+# question above checks the formula without any calculus: make the bias a little larger, then a little smaller, and
+# divide the change of the loss by that of the bias.
 
 # %%
 loss.backward()
@@ -200,6 +216,20 @@ formula = [probability - (number == label) for number, probability in enumerate(
 print("by hand: ", [round(value, 6) for value in formula])
 print("backward:", [round(value, 6) for value in model.classifier.bias.grad.tolist()])
 assert torch.allclose(model.classifier.bias.grad, torch.tensor(formula), atol=1e-5)
+
+
+def loss_with(shift):
+    """The loss of our pair if the bias of its class were larger by `shift`."""
+    with torch.no_grad():
+        model.classifier.bias[label] += shift
+        shifted = loss_of(model(**one.inputs()).logits, one.labels, "mean").item()
+        model.classifier.bias[label] -= shift
+    return shifted
+
+
+slope = (loss_with(0.01) - loss_with(-0.01)) / 0.02
+print(f"measured, for the bias of 'same': {slope:.4f}")
+assert math.isclose(slope, formula[label], abs_tol=1e-3)
 
 # %% [markdown]
 # ## Clipping
@@ -219,13 +249,15 @@ print(f"gradient norm {norm:.4f}, so every gradient is multiplied by {scale:.4f}
 # ## AdamW
 #
 # The **optimizer** changes the weights. AdamW keeps two averages for each weight, its **moments**: *m* of the
-# gradients and *v* of their squares. It moves the weight by the **learning rate** times *m* / √*v*. So it divides the
+# gradients and *v* of their squares. It moves the weight by the **learning rate** times *m* / √*v*, against the
+# gradient. So it divides the
 # gradient by its own usual size: every weight moves at a similar pace. **Weight decay** first pulls the weight a
 # little towards 0 ([optim.py, line 17](../pairft/training/optim.py#L17 "def build_optimizer")).
 #
-# Here is the first step for one weight, by hand. At each step, *m* keeps 0.9 of itself and adds 0.1 of the gradient;
-# *v* keeps 0.999 of itself and adds 0.001 of the gradient's square. Both start at 0, so they are too small at first;
-# dividing by 1 - 0.9 and 1 - 0.999 corrects for that. The tiny `eps` prevents a division by 0.
+# Here is the first step, by hand, for the first of the 384 weights in the logit of "same". At each step, *m* keeps 0.9
+# of itself and adds 0.1 of the gradient; *v* keeps 0.999 of itself and adds 0.001 of the gradient's square. Both start
+# at 0, so they are too small at first; dividing by 1 - 0.9 and 1 - 0.999 corrects for that. The tiny `eps` prevents a
+# division by 0.
 
 # %%
 lr, weight_decay, beta1, beta2, eps = 1e-4, 0.01, 0.9, 0.999, 1e-8
@@ -418,8 +450,10 @@ print(f"majority class {majority:.1%}, new head {before:.1%}")
 # ## Train
 #
 # This is the command that you would type, for two epochs. An **epoch** is one pass over the training split; 640 pairs
-# in batches of 16 are 40 **steps**. Every 20 steps the model is scored on the validation split. To save time, the
-# lower half of the encoder is **frozen**: its weights stay as they are.
+# in batches of 16 are 40 **steps**. Every 20 steps the model is scored on the validation split, and the one with the
+# best score so far is kept in the folder `best`. To save time, the lower half of the encoder (its table of tokens, and
+# 3 of 6 layers) is **frozen**: its weights stay as they are. The folder `questions` is a temporary one here; for pairs
+# of your own, give theirs.
 #
 # The table has two scores. Beside the accuracy it shows **F1** of the class "same". Of the pairs that the model calls
 # "same", a share really is: the **precision**. Of the pairs that really are "same", it finds a share: the **recall**.
@@ -470,9 +504,10 @@ right.set(xlabel="step", ylabel="accuracy", title="Accuracy on the validation sp
 plt.show()
 
 # %% [markdown]
-# The loss stays at chance for a while, then falls: the head first has to find out what it is asked. If the training
-# loss ends below the validation loss, the model fits the topics that it trained on better than new ones. That gap is
-# **overfitting**, and it is why the score that counts is the one on validation.
+# The loss stays at chance for a while, then falls: the head first has to find out what it is asked. The training loss
+# jumps about, because each of its points is the mean of only 5 batches. If it ends below the validation loss, the model
+# fits the topics that it trained on better than new ones. If the validation loss rises while the training loss goes on
+# falling, that is **overfitting**. So the score that counts is the one on the validation split.
 #
 # ## Read ten mistakes
 #
@@ -531,13 +566,13 @@ print(f"best minus worst seed: {100 * (max(scores) - min(scores)):.1f} points")
 
 # %% [markdown]
 # The five runs differ by nothing but the seed. So an improvement smaller than this spread, seen in one run, is no
-# evidence of anything. Short runs on little data spread the most.
+# evidence of anything. Our runs are short and their data few; look at the spread of your own.
 #
 # ### Exercises
 #
 # 1. You change the learning rate, train once, and gain two points. Is the new learning rate better?
 # 2. In a data set 90 % of the pairs are "different". A model reaches an accuracy of 91 %. Is that good?
-# 3. Why does the best model come from the validation split's score, and not from the training loss?
+# 3. Why does the score on the validation split decide which model is kept in `best`, and not the training loss?
 #
 # <details><summary>Answers</summary>
 #
@@ -559,8 +594,8 @@ print(f"best minus worst seed: {100 * (max(scores) - min(scores)):.1f} points")
 # the mean over all 16 pairs. The learning rate rises from 0 during the first 8 steps (**warmup**), then falls to 0 at
 # the end.
 #
-# One accident happens in every run: at step 48 the gradients are 1,000 times too large, as if a batch had been
-# damaged. Real runs have such spikes, though mostly smaller ones.
+# One accident happens in every run: once, after 48 steps, the gradients are 1,000 times too large, as if a batch had
+# been damaged. Real runs have such spikes, though mostly smaller ones.
 #
 # The argument `fault` says what is wrong with the run.
 
@@ -652,7 +687,8 @@ for fault in FAULTS:
 # - **ten times the learning rate**,
 # - **padding seen by attention**: the mask is left out.
 #
-# Write down your guess for A to F before you read on.
+# Write down your guess for A to F before you read on. Some curves look alike; where you can't decide, write down what
+# you would look at next.
 
 # %%
 shuffled = random.Random(3).sample(FAULTS, len(FAULTS))
@@ -704,7 +740,7 @@ print(f"\nAt the accident the gradient norm was {ratio:.0f} times the largest no
 # weight by the learning rate times its gradient, every step would be twice as long, too.
 #
 # **Labels swapped.** The loss stays near ln 2: a fifth of the answers contradict the others, and in so short a run
-# nothing is learnt at all. A longer run would learn something, but even a perfect model can't get below -(0.8 ln 0.8
+# next to nothing is learnt. A longer run would learn something, but even a perfect model can't get below -(0.8 ln 0.8
 # + 0.2 ln 0.2) = 0.50 on such labels, except by learning them by heart. The validation labels are right, so the
 # accuracy there is the honest number.
 #

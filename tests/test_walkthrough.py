@@ -68,6 +68,8 @@ def test_the_glossary_defines_each_term_once(language):
     document = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert sorted(re.findall(r"^### (.*)$", document, re.MULTILINE)) == sorted(map(glossary.escaped, titles))
     assert sorted(re.findall(r"\]\(#([^)]*)\)", document)) == sorted(anchors)
+    others = [glossary.anchor(title) for title in re.findall(r"^##? (.*)$", document, re.MULTILINE)]
+    assert not set(others) & set(anchors), "GitHub numbers the second of two equal anchors"
     assert len(re.findall(r"^Code ?: \[[\w.]+, \w+ \d+\]\(\.\./[\w/.]+#L\d+\)$", document, re.MULTILINE)) == len(TERMS)
 
 
@@ -88,7 +90,7 @@ def test_the_walkthrough_shows_what_it_says(tmp_path):
         "import json, runpy, sys\n"
         "found = runpy.run_path(sys.argv[1])\n"
         "numbers = {key: found[key].item() for key in ('summed_error', 'means_error')}\n"
-        "keys = ('runs', 'before', 'scores', 'wrong')\n"
+        "keys = ('runs', 'before', 'scores', 'wrong', 'topics', 'kept')\n"
         "open(sys.argv[2], 'w').write(json.dumps({**numbers, **{key: found[key] for key in keys}}))"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, str(ROOT / "docs" / "walkthrough.py")]
@@ -98,6 +100,7 @@ def test_the_walkthrough_shows_what_it_says(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert found["before"] < 0.6 and len(found["scores"]) == 5 and len(found["wrong"]) >= 10
+    assert not any("commute" in wording for topic in found["topics"] if topic not in found["kept"] for wording in topic)
     runs = found["runs"]
 
     def mean(fault, first, last):
@@ -113,6 +116,10 @@ def test_the_walkthrough_shows_what_it_says(tmp_path):
     assert mean("labels swapped", 72, 80) > mean("none", 72, 80) + 0.03
     assert mean("ten times the learning rate", 72, 80) > 0.65
     assert runs["ten times the learning rate"]["accuracy"] < 0.6
+    for fault in ("labels swapped", "ten times the learning rate"):  # alike, both near ln 2
+        assert mean(fault, 72, 80) == pytest.approx(math.log(2), abs=0.05)
+    for fault in ("accumulation without division", "padding seen by attention"):  # the accuracy doesn't find them
+        assert abs(runs[fault]["accuracy"] - good["accuracy"]) < max(found["scores"]) - min(found["scores"])
     assert mean("padding seen by attention", 72, 80) == pytest.approx(mean("none", 72, 80), abs=0.15)
     for fault, run in runs.items():
         moved = abs(run["alone"] - run["beside"])

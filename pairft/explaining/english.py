@@ -49,16 +49,18 @@ so that none sees the other.
     "logits": "Logits and probabilities",
     "logits.lines": """\
 Logits are any real numbers. Softmax: exp(logit − largest), divided by the sum, {total}
+(To subtract the largest changes no probability, and no exp is too large for a number.)
 {table}""",
     "logit": "logit",
     "probability": "divided",
     "loss": "Loss",
     "loss.lines": """\
-Cross entropy: −log(probability of '{label}') = −log({probability}) = {loss}
+Cross entropy: −ln(probability of '{label}') = −ln({probability}) = {loss}
 torch: {torch_loss}, difference {difference}""",
     "gradient": "Gradient of one weight",
     "gradient.lines": """\
-w = {name} = {weight} multiplies {read}, a value that the head reads, in the logit of '{label}'.
+w = {name} = {weight} multiplies {read}, a value that the head reads, in the logit of '{label}'. No other \
+weight of this logit has a larger gradient.
 By hand: (probability − 1) × value = ({probability} − 1) × {read} = {by_hand}
 By backward(): {gradient}, difference {difference}
 By finite difference (w a little greater, then a little smaller): {slope}""",

@@ -26,7 +26,7 @@ A  {first}
 B  {second}""",
     "tokens": "Les jetons (tokens)",
     "tokens.lines": """\
-Le tokeniseur (tokenizer) en tire {count} jetons (vocabulaire : {vocabulary}) ; le modèle n'en voit que l'id.
+Le tokeniseur en tire {count} jetons (vocabulaire : {vocabulary}) ; le modèle n'en voit que le numéro (id).
 {table}""",
     "segments": "Le segment (token_type_ids) distingue la phrase A (0) de la phrase B (1).",
     "no segments": "Ce modèle n'a pas de segments (token_type_ids) ; seul le séparateur distingue A de B.",
@@ -57,17 +57,19 @@ dit où chacune commence et finit : aucune ne voit l'autre.
 {slots} cases au lieu de {padded_slots} : {saved} ({share} %) économisées.""",
     "logits": "Les logits et les probabilités",
     "logits.lines": """\
-Les logits sont des réels quelconques. Softmax : exp(logit − le plus grand), divisé par la somme, {total}
+Des réels quelconques. Softmax : exp(logit − le plus grand), divisé par la somme, {total}
+(Soustraire le plus grand ne change rien et évite des nombres trop grands.)
 {table}""",
     "logit": "logit",
     "probability": "divisé",
-    "loss": "La perte (loss)",
+    "loss": "Perte (loss), entropie croisée (cross entropy)",
     "loss.lines": """\
-Entropie croisée (cross entropy) : −log(probabilité de « {label} ») = −log({probability}) = {loss}
+−ln(probabilité de « {label} ») = −ln({probability}) = {loss}
 torch : {torch_loss}, écart {difference}""",
     "gradient": "Le gradient d'un poids",
     "gradient.lines": """\
-Le poids (weight) w = {name} = {weight} multiplie {read}, lu par la tête, dans le logit de « {label} ».
+Le poids w = {name} = {weight} multiplie {read}, lu par la tête, dans le logit de « {label} » \
+(gradient maximal).
 À la main : (probabilité − 1) × valeur = ({probability} − 1) × {read} = {by_hand}
 Par backward() : {gradient}, écart {difference}
 Par différence finie (w un peu augmenté, puis un peu diminué) : {slope}""",
@@ -78,7 +80,7 @@ Chaque gradient est multiplié par min(1, {limit} / norme) = {factor} ; norme en
 Pour w : g = {clipped}, à la main {by_hand}, écart {difference}""",
     "adamw": "AdamW",
     "adamw.lines": """\
-Premier moment (élan) : m = {beta1} × 0 + {rest1} × g = {m}, torch {torch_m}, écart {m_difference}
+Premier moment : m = {beta1} × 0 + {rest1} × g = {m}, torch {torch_m}, écart {m_difference}
 Second moment : v = {beta2} × 0 + {rest2} × g² = {v}, torch {torch_v}, écart {v_difference}
 Correction du biais : m' = m / (1 − {beta1}^1) = {m_corrected}, v' = v / (1 − {beta2}^1) = {v_corrected}
 Taux d'apprentissage (learning rate) : lr = {lr}

@@ -99,7 +99,7 @@ def clipping(of: Explained, words: Mapping[str, str], terminal: Terminal) -> Sec
         "clipped": number(step.clipped),
         "by_hand": number(computed),
         "difference": difference(computed, step.clipped, 2 * spacing(computed)),
-        "after": number(step.clipped_norm),
+        "after": f"{step.clipped_norm:.5g}",  # torch adds the squares in float32, which shows in the sixth digit
     }
     return words["clipping.lines"], values, []
 
