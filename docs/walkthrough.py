@@ -250,9 +250,9 @@ print(f"gradient norm {norm:.4f}, so every gradient is multiplied by {scale:.4f}
 #
 # The **optimizer** changes the weights. AdamW keeps two averages for each weight, its **moments**: *m* of the
 # gradients and *v* of their squares. It moves the weight by the **learning rate** times *m* / √*v*, against the
-# gradient. So it divides the
-# gradient by its own usual size: every weight moves at a similar pace. **Weight decay** first pulls the weight a
-# little towards 0 ([optim.py, line 17](../pairft/training/optim.py#L17 "def build_optimizer")).
+# gradient. So it divides the gradient by its own usual size: every weight moves at a similar pace. **Weight decay**
+# first pulls the weight a little towards 0
+# ([optim.py, line 17](../pairft/training/optim.py#L17 "def build_optimizer")).
 #
 # Here is the first step, by hand, for the first of the 384 weights in the logit of "same". At each step, *m* keeps 0.9
 # of itself and adds 0.1 of the gradient; *v* keeps 0.999 of itself and adds 0.001 of the gradient's square. Both start

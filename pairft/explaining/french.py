@@ -58,7 +58,7 @@ dit où chacune commence et finit : aucune ne voit l'autre.
     "logits": "Les logits et les probabilités",
     "logits.lines": """\
 Des réels quelconques. Softmax : exp(logit − le plus grand), divisé par la somme, {total}
-(Soustraire le plus grand ne change rien et évite des nombres trop grands.)
+(Soustraire le plus grand ne change pas le résultat et évite un dépassement.)
 {table}""",
     "logit": "logit",
     "probability": "divisé",
