@@ -59,7 +59,6 @@ def written(folder, place):
     [
         (signal.SIGTERM, 143, "trial-0001"),
         (signal.SIGINT, 130, "*-on-2-seeds/seed-3"),
-        (signal.SIGHUP, 129, "trial-0003"),
     ],
 )
 def test_a_signal_stops_after_a_checkpoint_and_says_how_to_go_on(sweeps, number, code, place):
